@@ -1,0 +1,53 @@
+// The machine-frame allocator: a buddy system over all RAM that the firmware gives, in blocks of 2^order
+// frames aligned to their size. It also knows whose every frame is, so that the p2m can refuse what is not
+// the guest's. It hands out high addresses first: frames at low machine addresses stay free for shadow roots
+// in place (shadow/).
+#pragma once
+
+#include <arch/types.h>
+
+#define ORDER_4K 0u
+#define ORDER_2M 9u
+#define ORDER_1G 18u
+#define ORDERS   19u
+
+enum frame_owner {
+    FRAME_NONE, // not RAM, or never given to the allocator
+    FRAME_FREE,
+    FRAME_MONITOR,
+    FRAME_GUEST,
+};
+
+struct frames {
+    u8 *state; // per frame: owner in bits 1:0; in the first frame of a free block its order + 1 in bits 7:2
+    u64 limit; // number of frames covered by `state`: mfn < limit
+    u64 free[ORDERS]; // first mfn of each free list, 0: empty (frame 0 is never given out); links are in the
+                      // frames
+    u64 count[4];     // frames by owner
+};
+
+// `state`: limit bytes, kept for the allocator's lifetime. All frames start as FRAME_NONE.
+void frames_init(struct frames *f, u8 *state, u64 limit);
+
+// Gives RAM to the allocator as free: [start, end) bytes, rounded inwards to whole frames; frame 0 and what
+// is beyond the limit are left out. A frame that is not FRAME_NONE is left as it is.
+void frames_add(struct frames *f, u64 start, u64 end);
+
+// Takes free frames out, for the monitor: [start, end) bytes, rounded outwards. Frames that are not free stay
+// as they are.
+void frames_reserve(struct frames *f, u64 start, u64 end);
+
+// One block of 2^order frames, contents undefined, at the highest address there is. ERR_NOMEM when none is
+// free.
+int frames_alloc(struct frames *f, unsigned order, enum frame_owner owner, mfn_t *block) must_check;
+
+// The same block only if every frame in it is free: ERR_NOMEM otherwise. `block` must be aligned to its
+// order.
+int frames_alloc_at(struct frames *f, mfn_t block, unsigned order, enum frame_owner owner) must_check;
+
+// Gives back what frames_alloc, frames_alloc_at or frames_reserve took, also in smaller or larger aligned
+// pieces. Freeing what is not allocated is a bug of the caller: it panics.
+void frames_free(struct frames *f, mfn_t block, unsigned order);
+
+// True if every frame of [first, first + count) has this owner.
+bool frames_owned(const struct frames *f, mfn_t first, u64 count, enum frame_owner owner);
