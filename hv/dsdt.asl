@@ -1,0 +1,27 @@
+// The guest's DSDT: what Linux cannot find by itself in a machine without PCI and legacy devices.
+// One processor (the same _UID as in the MADT), one serial port at pin 4 of the IOAPIC, and power-off: the
+// first element of \_S5 is SLP_TYP, and equals ACPI_S5_SLP_TYP in acpi_tables.h.
+DefinitionBlock ("", "DSDT", 2, "PENUMB", "PENUMBRA", 0x00000001)
+{
+    Name (\_S5, Package (0x04) { 5, 0, 0, 0 })
+
+    Scope (\_SB)
+    {
+        Device (CPU0)
+        {
+            Name (_HID, "ACPI0007")
+            Name (_UID, Zero)
+        }
+
+        Device (COM1)
+        {
+            Name (_HID, EisaId ("PNP0501"))
+            Name (_UID, One)
+            Name (_CRS, ResourceTemplate ()
+            {
+                IO (Decode16, 0x03F8, 0x03F8, 0x01, 0x08)
+                Interrupt (ResourceConsumer, Edge, ActiveHigh, Exclusive) { 4 }
+            })
+        }
+    }
+}

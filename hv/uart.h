@@ -1,0 +1,48 @@
+// The guest's serial port: a 16550A as in the data sheet of National Semiconductor's PC16550D.
+// It has no time: a byte is sent the moment it is written, and a received byte that waits below the trigger
+// level has timed out at once. It does not know its port numbers, its interrupt pin or the host's console:
+// the owner connects those. Bytes from the host wait in a queue behind the 16-byte receive FIFO.
+#pragma once
+
+#include <arch/types.h>
+
+#define UART_REGISTERS   8u
+#define UART_FIFO_BYTES  16u
+#define UART_QUEUE_BYTES 4096u // a power of two
+
+// Called from within uart_read, uart_write and uart_receive; must not call back into the same uart.
+typedef void uart_transmit_fn(void *context, u8 byte);
+typedef void uart_line_fn(void *context, bool level);
+
+struct uart {
+    u8 ier, lcr, mcr, scr, dll, dlm; // as the guest wrote them
+    u8 fcr;                          // FIFO enable and trigger level only
+    u8 overrun;                      // LSR.OE or 0
+    u8 msr;                          // modem lines and their deltas
+    bool thre;                       // the transmitter's interrupt is pending
+    bool line;                       // the interrupt output, as last told to line_changed
+    u8 fifo[UART_FIFO_BYTES];        // a ring; without FIFO mode only one byte of it is used
+    unsigned fifo_first, fifo_count;
+    u8 queue[UART_QUEUE_BYTES]; // a ring: what the host sent and the FIFO has no room for
+    unsigned queue_first, queue_count;
+    uart_transmit_fn *transmit;
+    uart_line_fn *line_changed;
+    void *context;
+};
+
+// The port as firmware leaves it: 115200 baud, 8 bits, no FIFO, no interrupt enabled. Both callbacks are
+// needed. CTS, DSR and DCD are asserted for ever.
+void uart_init(struct uart *u, uart_transmit_fn *transmit, uart_line_fn *line_changed, void *context);
+
+// The guest's access to one of the eight one-byte registers; only the low three bits of reg count.
+u8 uart_read(struct uart *u, unsigned reg);
+void uart_write(struct uart *u, unsigned reg, u8 value);
+
+// A byte from the host's console. When the queue is full the byte is lost and the guest is told by LSR.OE.
+void uart_receive(struct uart *u, u8 byte);
+
+// How many bytes uart_receive still takes without loss: an owner that can wait need not lose any.
+unsigned uart_receive_room(const struct uart *u);
+
+// The interrupt output after OUT2: what line_changed was last called with, false at first.
+bool uart_line(const struct uart *u);
