@@ -21,8 +21,8 @@ enum frame_owner {
 struct frames {
     u8 *state; // per frame: owner in bits 1:0; in the first frame of a free block its order + 1 in bits 7:2
     u64 limit; // number of frames covered by `state`: mfn < limit
-    u64 free[ORDERS]; // first mfn of each free list, 0: empty (frame 0 is never given out); links are in the
-                      // frames
+    u64 free[ORDERS]; // the highest free block of each order, 0: none (frame 0 is never given out); it is the
+                      // root of a tree of them, kept in the blocks themselves
     u64 count[4];     // frames by owner
 };
 
@@ -30,7 +30,8 @@ struct frames {
 void frames_init(struct frames *f, u8 *state, u64 limit);
 
 // Gives RAM to the allocator as free: [start, end) bytes, rounded inwards to whole frames; frame 0 and what
-// is beyond the limit are left out. A frame that is not FRAME_NONE is left as it is.
+// is beyond the limit are left out. A frame that is not FRAME_NONE is left as it is. From here on the
+// allocator keeps its links in the free frames: they must be mapped (mfn_ptr).
 void frames_add(struct frames *f, u64 start, u64 end);
 
 // Takes free frames out, for the monitor: [start, end) bytes, rounded outwards. Frames that are not free stay
@@ -49,5 +50,5 @@ int frames_alloc_at(struct frames *f, mfn_t block, unsigned order, enum frame_ow
 // pieces. Freeing what is not allocated is a bug of the caller: it panics.
 void frames_free(struct frames *f, mfn_t block, unsigned order);
 
-// True if every frame of [first, first + count) has this owner.
+// True if every frame of [first, first + count) has this owner. Frames at or beyond the limit are FRAME_NONE.
 bool frames_owned(const struct frames *f, mfn_t first, u64 count, enum frame_owner owner);
