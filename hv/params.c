@@ -1,0 +1,232 @@
+// See params.h. Pure: also on the host. All that differs between parameters is in params.def.
+#include <arch/lib.h>
+#include <arch/panic.h>
+#include <hv/log.h>
+#include <hv/p2m.h>
+#include "guest_map.h"
+#include "params.h"
+
+enum param_kind { PARAM_WORDS, PARAM_SIZE, PARAM_NUMBER };
+
+struct param {
+    const char *name;
+    enum param_kind kind;
+    const char *initial;
+    u64 lowest, highest;
+    const char *help;
+};
+struct word {
+    unsigned param;
+    u64 value;
+    const char *text;
+};
+
+static const struct param table[PARAMS_COUNT] = {
+#define PARAM(field, ...) [PARAM_INDEX_##field] = {__VA_ARGS__},
+#define WORD(...)
+#include "params.def"
+#undef PARAM
+#undef WORD
+};
+
+static const struct word words[] = {
+#define PARAM(...)
+#define WORD(field, value, text) {PARAM_INDEX_##field, value, text},
+#include "params.def"
+#undef PARAM
+#undef WORD
+};
+
+static u64 *field_of(struct params *params, unsigned index)
+{
+    static const size_t offsets[PARAMS_COUNT] = {
+#define PARAM(field, ...) offsetof(struct params, field),
+#define WORD(...)
+#include "params.def"
+#undef PARAM
+#undef WORD
+    };
+    return (u64 *)((u8 *)params + offsets[index]);
+}
+
+// A piece of text that is being written, cut where the buffer ends.
+struct text {
+    char *buffer;
+    size_t size;
+    size_t length;
+};
+
+static void put(struct text *text, const char *format, ...) printf_like(2);
+static void put(struct text *text, const char *format, ...)
+{
+    size_t used = text->length < text->size ? text->length : text->size - 1;
+    va_list args;
+    va_start(args, format);
+    text->length += (size_t)fmtv(text->buffer + used, text->size - used, format, args);
+    va_end(args);
+}
+
+static void put_size(struct text *text, u64 bytes)
+{
+    if (bytes % GIB == 0)
+        put(text, "%lluG", (unsigned long long)(bytes / GIB));
+    else if (bytes % MIB == 0)
+        put(text, "%lluM", (unsigned long long)(bytes / MIB));
+    else
+        put(text, "%lluK", (unsigned long long)(bytes / KIB));
+}
+
+static void put_number(struct text *text, enum param_kind kind, u64 value)
+{
+    if (kind == PARAM_SIZE)
+        put_size(text, value);
+    else
+        put(text, "0x%llx", (unsigned long long)value);
+}
+
+static void put_valid(struct text *text, unsigned index)
+{
+    const struct param *param = &table[index];
+    const char *separator = "";
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+        if (words[i].param != index)
+            continue;
+        put(text, "%s%s", separator, words[i].text);
+        separator = "|";
+    }
+    if (param->kind == PARAM_WORDS)
+        return;
+    put(text, "%s", *separator ? " or a number from " : "");
+    put_number(text, param->kind, param->lowest);
+    put(text, " to ");
+    put_number(text, param->kind, param->highest);
+    put(text, "%s", param->kind == PARAM_SIZE ? " in steps of 4K" : "");
+}
+
+static bool value_of(unsigned index, const char *string, u64 *value)
+{
+    const struct param *param = &table[index];
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+        if (words[i].param == index && !strcmp(words[i].text, string)) {
+            *value = words[i].value;
+            return true;
+        }
+    }
+    if (param->kind == PARAM_WORDS || !parse_number(string, value))
+        return false;
+    if (param->kind == PARAM_SIZE && *value % PAGE_SIZE)
+        return false;
+    return *value >= param->lowest && *value <= param->highest;
+}
+
+void params_defaults(struct params *params)
+{
+    for (unsigned i = 0; i < PARAMS_COUNT; i++)
+        assert_that(value_of(i, table[i].initial, field_of(params, i)));
+}
+
+static int refuse_name(struct text *text, const char *word)
+{
+    put(text, "There is no parameter `%s': the parameters are", word);
+    for (unsigned i = 0; i < PARAMS_COUNT; i++)
+        put(text, " %s=", table[i].name);
+    put(text, ".");
+    return ERR_INVALID;
+}
+
+static int refuse_value(struct text *text, unsigned index, const char *value)
+{
+    put(text, "%s= cannot be `%s': it takes ", table[index].name, value);
+    put_valid(text, index);
+    put(text, ".");
+    return ERR_INVALID;
+}
+
+static unsigned index_of(const char *word, size_t length)
+{
+    unsigned i = 0;
+    while (i < PARAMS_COUNT && (strlen(table[i].name) != length || strncmp(table[i].name, word, length)))
+        i++;
+    return i;
+}
+
+static int parse_word(struct params *params, u64 *seen, const char *word, struct text *text)
+{
+    const char *equals = strchr(word, '=');
+    unsigned index = equals ? index_of(word, (size_t)(equals - word)) : PARAMS_COUNT;
+    u64 value;
+    if (index == PARAMS_COUNT)
+        return refuse_name(text, word);
+    if (!value_of(index, equals + 1, &value))
+        return refuse_value(text, index, equals + 1);
+    if (*seen & BIT(index)) {
+        put(text, "%s= is given more than once: leave one of them.", table[index].name);
+        return ERR_INVALID;
+    }
+    *seen |= BIT(index);
+    *field_of(params, index) = value;
+    return 0;
+}
+
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+// Copies the next word. One that does not fit ends in "...", which no valid word does. False at the end.
+static bool next_word(const char **line, char *word, size_t size)
+{
+    size_t length = 0;
+    while (is_space(**line))
+        (*line)++;
+    if (!**line)
+        return false;
+    for (; **line && !is_space(**line); (*line)++, length++) {
+        if (length + 1 < size)
+            word[length] = **line;
+    }
+    if (length < size)
+        word[length] = 0;
+    else
+        memcpy(word + size - 4, "...", 4);
+    return true;
+}
+
+int params_parse(struct params *params, const char *command_line, char *message, size_t size)
+{
+    _Static_assert(PARAMS_COUNT <= 64, "the set of names seen is one u64");
+    struct text text = {message, size, 0};
+    char word[80];
+    u64 seen = 0;
+    params_defaults(params);
+    while (next_word(&command_line, word, sizeof(word))) {
+        if (parse_word(params, &seen, word, &text))
+            return ERR_INVALID;
+    }
+    return 0;
+}
+
+int params_format(const struct params *params, unsigned index, char *buffer, size_t size)
+{
+    struct text text = {buffer, size, 0};
+    struct params copy = *params;
+    u64 value = *field_of(&copy, index);
+    put(&text, "%s=", table[index].name);
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+        if (words[i].param == index && words[i].value == value) {
+            put(&text, "%s", words[i].text);
+            return (int)text.length;
+        }
+    }
+    put_number(&text, table[index].kind, value);
+    return (int)text.length;
+}
+
+int params_help(unsigned index, char *buffer, size_t size)
+{
+    struct text text = {buffer, size, 0};
+    put(&text, "%s=", table[index].name);
+    put_valid(&text, index);
+    put(&text, " (default %s): %s", table[index].initial, table[index].help);
+    return (int)text.length;
+}

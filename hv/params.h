@@ -1,0 +1,43 @@
+// The monitor's parameters, `name=value` words of its command line. Their table is params.def; this parses
+// them and prints them. It acts on none of them.
+#pragma once
+
+#include <arch/types.h>
+
+enum mmu_mode { MMU_EPT };
+enum on_exit { ON_EXIT_POWEROFF, ON_EXIT_REBOOT, ON_EXIT_HALT };
+
+// One u64 for each PARAM row of params.def: mmu is an enum mmu_mode, vpid 0 or 1, mem bytes, p2m_max a
+// P2M_LEVEL_*, log an enum log_level, console an I/O port or 0 for none, on_exit an enum on_exit.
+struct params {
+#define PARAM(field, ...) u64 field;
+#define WORD(...)
+#include "params.def"
+#undef PARAM
+#undef WORD
+};
+
+enum {
+#define PARAM(field, ...) PARAM_INDEX_##field,
+#define WORD(...)
+#include "params.def"
+#undef PARAM
+#undef WORD
+    PARAMS_COUNT
+};
+
+// Sets every parameter to its default.
+void params_defaults(struct params *params);
+
+// Defaults, then the words of `command_line` (separated by spaces or tabs). 0, or ERR_INVALID with one
+// sentence in message[size], which lists what is valid: an unknown name, a bad value, or a name given twice
+// (an edited menu entry with both `mem=1G` and `mem=512M` is a mistake, whichever was meant). After an error
+// *params has the words before the bad one, so that the console that the user chose can show the sentence.
+int params_parse(struct params *params, const char *command_line, char *message, size_t size) must_check;
+
+// `name=value` of the parameter `index` (0 to PARAMS_COUNT - 1) as it is in effect, such as `mem=512M`.
+// Returns the whole text's length, like fmt().
+int params_format(const struct params *params, unsigned index, char *buffer, size_t size);
+
+// One line of help for the parameter `index`: its name, what it takes, its default, what it does.
+int params_help(unsigned index, char *buffer, size_t size);
