@@ -1,0 +1,84 @@
+// The console of arch/console.h: fans text out to the serial port and the screen. The devices are serial.c,
+// vga.c and framebuffer.c; the font is embedded by the Makefile from Debian's console fonts.
+#include <arch/console.h>
+#include <arch/io.h>
+#include <arch/multiboot2.h>
+#include <arch/phys.h>
+
+#include "framebuffer.h"
+#include "serial.h"
+#include "vga.h"
+
+// The machine has one console, and a panic must find it without help: hence global.
+static struct {
+    struct serial serial;
+    bool screen;
+    struct framebuffer framebuffer;
+    struct terminal terminal;
+} console;
+
+extern const u8 font_psf[], font_psf_end[];
+
+#define VGA_CRTC_INDEX        0x3d4
+#define VGA_CRTC_DATA         0x3d5
+#define VGA_CURSOR_START      0x0a
+#define VGA_CURSOR_START_HIDE 0x20
+
+bool console_init(u16 serial_port)
+{
+    return serial_init(&console.serial, serial_port);
+}
+
+void console_screen_vga(void)
+{
+    outb(VGA_CRTC_INDEX, VGA_CURSOR_START);
+    outb(VGA_CRTC_DATA, VGA_CURSOR_START_HIDE);
+    vga_init(&console.terminal, phys_ptr(VGA_TEXT_HPA));
+    console.screen = true;
+}
+
+int console_screen_framebuffer(const struct boot_framebuffer *info)
+{
+    int error = framebuffer_init(&console.framebuffer, &console.terminal, info, phys_ptr(info->hpa), font_psf,
+                                 (size_t)(font_psf_end - font_psf));
+    if (!error)
+        console.screen = true;
+    return error;
+}
+
+static void write_raw(const char *bytes, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        serial_write(&console.serial, (u8)bytes[i]);
+    if (console.screen)
+        terminal_write(&console.terminal, bytes, size);
+}
+
+void console_write(const char *text, size_t size)
+{
+    size_t start = 0;
+    for (size_t i = 0; i < size; i++) {
+        if (text[i] != '\n')
+            continue;
+        write_raw(text + start, i - start);
+        write_raw("\r\n", 2);
+        start = i + 1;
+    }
+    write_raw(text + start, size - start);
+}
+
+void console_guest_write(u8 byte)
+{
+    write_raw((const char *)&byte, 1);
+}
+
+int console_read(void)
+{
+    return serial_read(&console.serial);
+}
+
+int console_enable_interrupt(void)
+{
+    serial_enable_interrupt(&console.serial);
+    return serial_irq(&console.serial);
+}

@@ -1,0 +1,22 @@
+// A linear framebuffer as the screen of a terminal.
+#pragma once
+
+#include <arch/multiboot2.h>
+
+#include "font.h"
+#include "terminal.h"
+
+struct framebuffer {
+    volatile u8 *pixels;
+    u32 pitch; // bytes from one line of pixels to the next
+    u32 pixel_bytes;
+    u32 foreground; // a pixel value; the background is 0
+    struct font font;
+};
+
+// Blanks the framebuffer, whose first pixel the processor reaches at `pixels`, and makes it the screen of
+// `t`. `psf` stays in use. ERR_INVALID: not RGB, a depth other than 15, 16, 24 or 32 bits, a pitch shorter
+// than a line, a screen smaller than a character, colours beyond the pixel, or a bad font; nothing is changed
+// then.
+int framebuffer_init(struct framebuffer *f, struct terminal *t, const struct boot_framebuffer *info,
+                     volatile void *pixels, const u8 *psf, size_t psf_size) must_check;

@@ -1,0 +1,67 @@
+// What the monitor wants to know from the host's ACPI tables, read once at boot. No AML is run: the one thing
+// that only AML says, the sleep type of power-off, is found by looking for its package's bytes.
+// The tables that the guest gets are elsewhere (hv/).
+#pragma once
+
+#include <arch/types.h>
+
+#define ACPI_MAX_CPUS      256u
+#define ACPI_MAX_IOAPICS   16u
+#define ACPI_MAX_OVERRIDES 24u
+
+// ACPI 6.5, 5.2.3.2: where a register is. address 0: there is none.
+enum acpi_space { ACPI_MEMORY = 0, ACPI_IO = 1, ACPI_PCI = 2 };
+struct acpi_register {
+    u64 address; // an hpa, a port, or bus 0's device << 32 | function << 16 | offset
+    u8 space;    // enum acpi_space, or one that is not known
+};
+
+struct acpi_ioapic {
+    u8 id;
+    u32 hpa;
+    u32 gsi_base;
+};
+
+#define ACPI_POLARITY_MASK 3u
+#define ACPI_POLARITY_LOW  3u
+struct acpi_override {
+    u8 irq; // of ISA
+    u32 gsi;
+    u16 flags; // bits 1:0 polarity, bits 3:2 trigger mode; 0: as ISA has it
+};
+
+struct acpi {
+    char oem[7]; // of the RSDP, ends with NUL
+
+    struct acpi_register pm_timer; // 3.579545 MHz
+    u8 pm_timer_bits;              // 24 or 32
+    struct acpi_register reset;    // writing reset_value resets the machine
+    u8 reset_value;
+
+    u16 smi_command; // port that switches to ACPI mode by the value acpi_enable; 0: it always is in it
+    u8 acpi_enable;
+    struct acpi_register pm1a_control, pm1b_control;
+    struct acpi_register sleep_control; // in place of the two, on hardware-reduced machines
+    bool s5;                            // the power-off sleep types are known:
+    u8 s5_type_a, s5_type_b;
+
+    u64 local_apic_hpa;
+    unsigned cpus; // enabled ones, the first ACPI_MAX_CPUS of them
+    u32 apic_id[ACPI_MAX_CPUS];
+    unsigned ioapics;
+    struct acpi_ioapic ioapic[ACPI_MAX_IOAPICS];
+    unsigned overrides;
+    struct acpi_override override[ACPI_MAX_OVERRIDES];
+};
+
+// Reads the tables from a copy of the RSDP (`size` bytes) on. Tables are reached by phys_ptr; one that is not
+// wholly below hpa `limit`, the end of the direct map, or whose checksum is wrong is left out as if absent.
+// Always fills `a`, with zeros for what is absent. ERR_INVALID: the RSDP or its table of tables is broken.
+int acpi_parse(struct acpi *a, const void *rsdp, size_t size, u64 limit) must_check;
+
+// The override that holds for an ISA interrupt; without one it is {irq, irq, 0}.
+struct acpi_override acpi_isa_route(const struct acpi *a, u8 irq);
+
+// The IOAPIC that has this GSI as a pin, or NULL. It is the one with the highest base not above it: how many
+// pins it has only its registers say.
+const struct acpi_ioapic *acpi_ioapic_of(const struct acpi *a, u32 gsi);

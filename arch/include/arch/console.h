@@ -1,0 +1,32 @@
+// The host console: everything written goes to the serial port and to the screen, whichever there are;
+// input comes from the serial port. It never waits for a device for long, needs no memory and no interrupt,
+// and so works from the first instruction in C to the last words of a panic.
+#pragma once
+
+#include <arch/types.h>
+
+struct boot_framebuffer;
+
+// Starts the console on the UART at this I/O port (0: none) at 115200 8N1, with no screen. Again later with
+// another port: the screen stays. False if no UART answers there: the console works without one.
+bool console_init(u16 serial_port);
+
+// Adds the screen, blank: VGA text, or a framebuffer that is mapped at phys_ptr(info->hpa). Only one can be
+// in use: the last one. ERR_INVALID: the framebuffer is not of a kind that is known, and the screen is as
+// before.
+void console_screen_vga(void);
+int console_screen_framebuffer(const struct boot_framebuffer *info) must_check;
+
+// The monitor's own text. A line ends with "\n"; the CR that a serial line wants is added here.
+void console_write(const char *text, size_t size);
+
+// One byte that the guest sent to its UART, passed on as it is.
+void console_guest_write(u8 byte);
+
+// The next byte from the serial port, or -1 if there is none.
+int console_read(void);
+
+// Makes the UART raise its interrupt when input arrives, and returns that ISA interrupt (to be routed by
+// arch/host_ioapic.h), or -1 if there is no UART or it is not COM1 to COM4. The interrupt comes as an edge:
+// call console_read until it returns -1, or there will be no further one.
+int console_enable_interrupt(void);

@@ -1,0 +1,105 @@
+// The privileged and port instructions that C cannot say, one inline function each, named as the instruction.
+// Not here: descriptor tables (traps), VMX instructions, anything with a policy. Ports come first, values
+// second.
+#pragma once
+
+#include <arch/types.h>
+
+static inline u8 inb(u16 port)
+{
+    u8 value;
+    asm volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
+    return value;
+}
+static inline u16 inw(u16 port)
+{
+    u16 value;
+    asm volatile("inw %1, %0" : "=a"(value) : "Nd"(port));
+    return value;
+}
+static inline u32 inl(u16 port)
+{
+    u32 value;
+    asm volatile("inl %1, %0" : "=a"(value) : "Nd"(port));
+    return value;
+}
+static inline void outb(u16 port, u8 value)
+{
+    asm volatile("outb %0, %1" : : "a"(value), "Nd"(port));
+}
+static inline void outw(u16 port, u16 value)
+{
+    asm volatile("outw %0, %1" : : "a"(value), "Nd"(port));
+}
+static inline void outl(u16 port, u32 value)
+{
+    asm volatile("outl %0, %1" : : "a"(value), "Nd"(port));
+}
+
+// #GP if the processor does not have the MSR: the caller knows that it does.
+static inline u64 rdmsr(u32 msr)
+{
+    u32 low, high;
+    asm volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(msr));
+    return (u64)high << 32 | low;
+}
+static inline void wrmsr(u32 msr, u64 value)
+{
+    asm volatile("wrmsr" : : "c"(msr), "a"((u32)value), "d"((u32)(value >> 32)) : "memory");
+}
+
+// Not serialising (SDM vol. 2, RDTSC): fine for intervals of microseconds.
+static inline u64 rdtsc(void)
+{
+    u32 low, high;
+    asm volatile("rdtsc" : "=a"(low), "=d"(high));
+    return (u64)high << 32 | low;
+}
+
+struct cpuid {
+    u32 eax, ebx, ecx, edx;
+};
+static inline struct cpuid cpuid(u32 leaf, u32 subleaf)
+{
+    struct cpuid r;
+    asm volatile("cpuid" : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx) : "a"(leaf), "c"(subleaf));
+    return r;
+}
+
+#define CONTROL_REGISTER(n)                                        \
+    static inline u64 read_cr##n(void)                             \
+    {                                                              \
+        u64 value;                                                 \
+        asm volatile("mov %%cr" #n ", %0" : "=r"(value));          \
+        return value;                                              \
+    }                                                              \
+    static inline void write_cr##n(u64 value)                      \
+    {                                                              \
+        asm volatile("mov %0, %%cr" #n : : "r"(value) : "memory"); \
+    }
+CONTROL_REGISTER(0)
+CONTROL_REGISTER(2)
+CONTROL_REGISTER(3)
+CONTROL_REGISTER(4)
+#undef CONTROL_REGISTER
+
+static inline void invlpg(const void *address)
+{
+    asm volatile("invlpg (%0)" : : "r"(address) : "memory");
+}
+static inline void hlt(void)
+{
+    asm volatile("hlt" : : : "memory");
+}
+static inline void pause(void)
+{
+    asm volatile("pause" : : : "memory");
+}
+static inline void cli(void)
+{
+    asm volatile("cli" : : : "memory");
+}
+static inline void sti(void)
+{
+    asm volatile("sti" : : : "memory");
+}

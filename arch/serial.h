@@ -1,0 +1,24 @@
+// The host's 16550 UART, polled, with an optional receive interrupt. Used by the console only.
+#pragma once
+
+#include <arch/types.h>
+
+struct serial {
+    u16 port; // I/O base; 0: there is none
+};
+
+// Sets 115200 8N1 with the FIFOs on. False, and every later call does nothing, if no UART answers at `port`.
+bool serial_init(struct serial *s, u16 port);
+
+// Sends one byte as it is. Waits for room for a bounded time: a UART that stops answering is given up.
+void serial_write(struct serial *s, u8 byte);
+
+// The next received byte, or -1.
+int serial_read(struct serial *s);
+
+// Lets the UART raise its interrupt line while received bytes are waiting. The line falls when serial_read
+// has returned -1: with an edge-triggered interrupt always read so far.
+void serial_enable_interrupt(struct serial *s);
+
+// The ISA interrupt of a legacy port (COM1 to COM4), or -1 for another port or none.
+int serial_irq(const struct serial *s);

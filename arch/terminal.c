@@ -1,0 +1,250 @@
+// The text terminal of terminal.h: a byte-wise state machine over a grid of cells. Screens are only ever
+// written, cell by cell and only where something changed: reading a framebuffer back, to scroll it, would
+// cost an uncached access per pixel.
+#include "terminal.h"
+
+#include <arch/lib.h>
+
+#define TAB      8u
+#define NO_GLYPH '?' // for a character beyond ASCII
+
+static unsigned min(unsigned a, unsigned b)
+{
+    return a < b ? a : b;
+}
+
+static void mark_dirty(struct terminal *t, unsigned top, unsigned bottom, unsigned left, unsigned right)
+{
+    t->dirty_top = min(t->dirty_top, top);
+    t->dirty_left = min(t->dirty_left, left);
+    if (bottom > t->dirty_bottom)
+        t->dirty_bottom = bottom;
+    if (right > t->dirty_right)
+        t->dirty_right = right;
+}
+
+static void mark_clean(struct terminal *t)
+{
+    t->dirty_top = t->rows;
+    t->dirty_left = t->columns;
+    t->dirty_bottom = t->dirty_right = 0;
+}
+
+static void erase(struct terminal *t, unsigned row, unsigned from, unsigned to)
+{
+    memset(t->cells[row] + from, ' ', to - from);
+    mark_dirty(t, row, row + 1, from, to);
+}
+
+static void line_feed(struct terminal *t)
+{
+    if (t->row + 1 < t->rows) {
+        t->row++;
+        return;
+    }
+    memmove(t->cells[0], t->cells[1], (t->rows - 1) * sizeof(t->cells[0]));
+    mark_dirty(t, 0, t->rows, 0, t->columns);
+    erase(t, t->rows - 1, 0, t->columns);
+}
+
+static void put_character(struct terminal *t, u8 character)
+{
+    if (t->column == t->columns) {
+        t->column = 0;
+        line_feed(t);
+    }
+    t->cells[t->row][t->column] = character;
+    mark_dirty(t, t->row, t->row + 1, t->column, t->column + 1);
+    t->column++;
+}
+
+static void take_control(struct terminal *t, u8 byte)
+{
+    switch (byte) {
+    case '\r':
+        t->column = 0;
+        break;
+    case '\n':
+    case '\v':
+    case '\f':
+        line_feed(t);
+        break;
+    case '\b':
+        t->column = min(t->column, t->columns - 1);
+        t->column -= t->column > 0;
+        break;
+    case '\t':
+        t->column = min((t->column / TAB + 1) * TAB, t->columns - 1);
+        break;
+    case 0x1b:
+        t->state = ESCAPE;
+        break;
+    case 0x18: // CAN and SUB end a sequence
+    case 0x1a:
+        t->state = TEXT;
+        break;
+    }
+}
+
+static unsigned count_of(const struct terminal *t)
+{
+    return t->parameter[0] ? t->parameter[0] : 1;
+}
+
+static void cursor_up(struct terminal *t)
+{
+    t->row -= min(count_of(t), t->row);
+}
+
+static void cursor_down(struct terminal *t)
+{
+    t->row += min(count_of(t), t->rows - 1 - t->row);
+}
+
+static void cursor_right(struct terminal *t)
+{
+    t->column = min(t->column, t->columns - 1);
+    t->column += min(count_of(t), t->columns - 1 - t->column);
+}
+
+static void cursor_left(struct terminal *t)
+{
+    t->column = min(t->column, t->columns - 1);
+    t->column -= min(count_of(t), t->column);
+}
+
+static void cursor_to(struct terminal *t)
+{
+    t->row = min(count_of(t), t->rows) - 1;
+    t->column = min(t->parameter[1] ? t->parameter[1] : 1, t->columns) - 1;
+}
+
+// The parameter of both erasures: 0 from the cursor on, 1 up to and with the cursor, 2 (and 3) everything.
+static void erase_in_line(struct terminal *t)
+{
+    unsigned at = min(t->column, t->columns - 1);
+    erase(t, t->row, t->parameter[0] ? 0 : at, t->parameter[0] == 1 ? at + 1 : t->columns);
+}
+
+static void erase_in_display(struct terminal *t)
+{
+    for (unsigned row = t->parameter[0] ? 0 : t->row + 1; row < (t->parameter[0] == 1 ? t->row : t->rows);
+         row++)
+        erase(t, row, 0, t->columns);
+    erase_in_line(t);
+}
+
+static const struct {
+    char final;
+    void (*run)(struct terminal *t);
+} sequences[] = {
+    {'A', cursor_up}, {'B', cursor_down}, {'C', cursor_right},     {'D', cursor_left},
+    {'H', cursor_to}, {'f', cursor_to},   {'J', erase_in_display}, {'K', erase_in_line},
+};
+
+static void run_sequence(struct terminal *t, u8 final)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(sequences); i++) {
+        if (sequences[i].final == final)
+            sequences[i].run(t);
+    }
+}
+
+// ECMA-48, 5.4: parameter bytes 30-3f, intermediate bytes 20-2f, a final byte 40-7e. A private marker (3c-3f)
+// or an intermediate makes it a sequence that is not in the table above.
+static void take_csi(struct terminal *t, u8 byte)
+{
+    if (byte >= '0' && byte <= '9') {
+        if (t->parameters < TERMINAL_PARAMETERS)
+            t->parameter[t->parameters] = min(t->parameter[t->parameters] * 10 + (byte - '0'), 9999);
+    } else if (byte == ';') {
+        t->parameters++;
+    } else if (byte < 0x40) {
+        t->state = CSI_IGNORED;
+    } else {
+        t->state = TEXT;
+        run_sequence(t, byte);
+    }
+}
+
+static void take_escape(struct terminal *t, u8 byte)
+{
+    static const char strings[] = "]PX^_"; // OSC, DCS, SOS, PM, APC: text up to BEL or ESC backslash
+    if (byte == '[') {
+        t->state = CSI;
+        t->parameters = 0;
+        memset(t->parameter, 0, sizeof(t->parameter));
+    } else if (strchr(strings, byte)) {
+        t->state = STRING;
+    } else {
+        t->state = byte < 0x30 ? ESCAPE_IGNORED : TEXT;
+    }
+}
+
+static void take_printable(struct terminal *t, u8 byte)
+{
+    if (byte < 0x7f)
+        put_character(t, byte);
+    else if (byte >= 0xc0) // the first byte of a UTF-8 character; its others (80-bf) show nothing
+        put_character(t, NO_GLYPH);
+}
+
+static void take_byte(struct terminal *t, u8 byte)
+{
+    if (byte < 0x20 && (t->state != STRING || byte == 0x1b)) {
+        take_control(t, byte);
+        return;
+    }
+    switch (t->state) {
+    case TEXT:
+        take_printable(t, byte);
+        break;
+    case ESCAPE:
+        take_escape(t, byte);
+        break;
+    case CSI:
+        take_csi(t, byte);
+        break;
+    case ESCAPE_IGNORED:
+    case CSI_IGNORED:
+        if (byte >= (t->state == CSI_IGNORED ? 0x40 : 0x30))
+            t->state = TEXT;
+        break;
+    case STRING:
+        if (byte == '\a')
+            t->state = TEXT;
+    }
+}
+
+static void show(struct terminal *t)
+{
+    for (unsigned row = t->dirty_top; row < t->dirty_bottom; row++) {
+        for (unsigned column = t->dirty_left; column < t->dirty_right; column++) {
+            u8 character = t->cells[row][column];
+            if (t->shown[row][column] == character)
+                continue;
+            t->shown[row][column] = character;
+            t->draw(t->screen, row, column, character);
+        }
+    }
+    mark_clean(t);
+}
+
+void terminal_init(struct terminal *t, unsigned rows, unsigned columns, terminal_draw_fn *draw, void *screen)
+{
+    memset(t, 0, sizeof(*t));
+    memset(t->cells, ' ', sizeof(t->cells));
+    memset(t->shown, ' ', sizeof(t->shown));
+    t->rows = rows ? min(rows, TERMINAL_MAX_ROWS) : 1;
+    t->columns = columns ? min(columns, TERMINAL_MAX_COLUMNS) : 1;
+    t->draw = draw;
+    t->screen = screen;
+    mark_clean(t);
+}
+
+void terminal_write(struct terminal *t, const char *bytes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        take_byte(t, (u8)bytes[i]);
+    show(t);
+}

@@ -1,0 +1,18 @@
+// VGA text as the screen of a terminal. The adapter is in text mode already (GRUB on BIOS). It has the
+// characters of code page 437, whose printable ASCII is ASCII.
+#include "vga.h"
+
+#define ATTRIBUTE 0x0700 // grey on black
+
+static void vga_draw(void *screen, unsigned row, unsigned column, u8 character)
+{
+    volatile u16 *cells = screen;
+    cells[row * VGA_COLUMNS + column] = ATTRIBUTE | character;
+}
+
+void vga_init(struct terminal *t, volatile u16 *cells)
+{
+    for (unsigned i = 0; i < VGA_ROWS * VGA_COLUMNS; i++)
+        cells[i] = ATTRIBUTE | ' ';
+    terminal_init(t, VGA_ROWS, VGA_COLUMNS, vga_draw, (void *)cells);
+}

@@ -1,0 +1,210 @@
+// The terminal as the serial line and the screen see it, on VGA cells in an array.
+// link: arch/terminal.c arch/vga.c arch/frames.c
+#include "support.h"
+
+#include "arch/vga.h"
+
+#define GUARD 0xdead
+
+static u16 cells[VGA_ROWS * VGA_COLUMNS + 1];
+static struct terminal terminal;
+
+static int start(void **state)
+{
+    (void)state;
+    memset(cells, 0xff, sizeof(cells));
+    cells[VGA_ROWS * VGA_COLUMNS] = GUARD;
+    vga_init(&terminal, cells);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    return cells[VGA_ROWS * VGA_COLUMNS] == GUARD ? 0 : -1;
+}
+
+static void send(const char *bytes)
+{
+    terminal_write(&terminal, bytes, strlen(bytes));
+}
+
+// The text of a row without the blanks at its end.
+static const char *row(unsigned number)
+{
+    static char text[VGA_COLUMNS + 1];
+    unsigned length = 0;
+    for (unsigned i = 0; i < VGA_COLUMNS; i++) {
+        u16 cell = cells[number * VGA_COLUMNS + i];
+        assert_int_equal(cell >> 8, 0x07);
+        text[i] = (char)cell;
+        if (text[i] != ' ')
+            length = i + 1;
+    }
+    text[length] = 0;
+    return text;
+}
+
+static void starts_blank(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < VGA_ROWS; i++)
+        assert_string_equal(row(i), "");
+}
+
+static void control_characters(void **state)
+{
+    (void)state;
+    send("one\r\ntwo\nthree\rT\r\na\tb\tc\r\nabc\b\bX\r\nab\b\b\b\bY\a");
+    assert_string_equal(row(0), "one");
+    assert_string_equal(row(1), "two");
+    assert_string_equal(row(2), "T  three");
+    assert_string_equal(row(3), "a       b       c");
+    assert_string_equal(row(4), "aXc");
+    assert_string_equal(row(5), "Yb");
+}
+
+static void long_lines_wrap_late(void **state)
+{
+    (void)state;
+    char line[VGA_COLUMNS + 1];
+    memset(line, 'x', VGA_COLUMNS);
+    line[VGA_COLUMNS] = 0;
+    send(line);
+    send("\r\nnext"); // a full line and its end are one line
+    assert_string_equal(row(0), line);
+    assert_string_equal(row(1), "next");
+    send("\r\n");
+    send(line);
+    send("y\r\nz");
+    assert_string_equal(row(2), line);
+    assert_string_equal(row(3), "y");
+    assert_string_equal(row(4), "z");
+    send("\r\n");
+    send(line);
+    send("\t\bB"); // a tab stays in the last column
+    line[VGA_COLUMNS - 2] = 'B';
+    assert_string_equal(row(5), line);
+}
+
+static void scrolls(void **state)
+{
+    (void)state;
+    char text[16];
+    for (unsigned i = 0; i < 100; i++) {
+        fmt(text, sizeof(text), "%sline %u", i ? "\r\n" : "", i);
+        send(text);
+    }
+    for (unsigned i = 0; i < VGA_ROWS; i++) {
+        fmt(text, sizeof(text), "line %u", 100 - VGA_ROWS + i);
+        assert_string_equal(row(i), text);
+    }
+    send("\r\n");
+    assert_string_equal(row(VGA_ROWS - 1), "");
+    assert_string_equal(row(VGA_ROWS - 2), "line 99");
+}
+
+static void colours_and_unknown_sequences_vanish(void **state)
+{
+    (void)state;
+    send("\033[1;31mred\033[0m \033[?25lhide\033[6n \033(Bset\033)0 \033]0;title\alike "
+         "\033]8;;x\033\\this\033=\033>");
+    assert_string_equal(row(0), "red hide set like this");
+    send("\r\n\033[38;2;1;2;3;4;5;6;7;8mmany\033[ q\033[!p\033[>c.\033[999999999999999999mx\033#8\033%G");
+    assert_string_equal(row(1), "many.x");
+    send("\r\n\033[12\030can\033[1\033[0mesc");
+    assert_string_equal(row(2), "canesc");
+    send("\r\nc\303\244t \342\224\200"); // UTF-8
+    assert_string_equal(row(3), "c?t ?");
+}
+
+static void cursor_moves(void **state)
+{
+    (void)state;
+    send("abcdef\033[3DX\033[CY\033[99D<\033[2;5Hhere\033[;3f^\033[A\033[3Bdown\033[HH");
+    assert_string_equal(row(0), "Hb^XeY");
+    assert_string_equal(row(1), "    here");
+    assert_string_equal(row(3), "   down");
+    send("\033[99;99H#\033[1;1H\033[99B\033[99CZ");
+    assert_int_equal((char)cells[VGA_ROWS * VGA_COLUMNS - 1], 'Z');
+    send("\033[99A\033[D@");
+    assert_int_equal((char)cells[VGA_COLUMNS - 2], '@');
+}
+
+static void erasing(void **state)
+{
+    (void)state;
+    send("one\r\ntwo\r\nthree\r\nfour\033[3;3H\033[K");
+    assert_string_equal(row(2), "th");
+    send("\033[2;2H\033[1K");
+    assert_string_equal(row(1), "  o");
+    send("\033[3;1Hthree\033[3;2H\033[J");
+    assert_string_equal(row(0), "one");
+    assert_string_equal(row(2), "t");
+    assert_string_equal(row(3), "");
+    send("\033[3;3Hree\033[2;3H\033[1J");
+    assert_string_equal(row(0), "");
+    assert_string_equal(row(1), "");
+    assert_string_equal(row(2), "t ree");
+    send("\033[2J\033[Hnew");
+    assert_string_equal(row(0), "new");
+    assert_string_equal(row(2), "");
+    send("\033[2K");
+    assert_string_equal(row(0), "");
+}
+
+// Any bytes, in any pieces: nothing outside the cells, always printable, and what is shown is what is stored.
+static void survives_anything(void **state)
+{
+    (void)state;
+    static const char likely[] = "\033[;0123456789ABCDHJK\r\n\b\t]P\a?a \\";
+    for (unsigned round = 0; round < 20000; round++) {
+        char bytes[40];
+        size_t count = random_below(sizeof(bytes));
+        for (size_t i = 0; i < count; i++)
+            bytes[i] = random_below(4) ? likely[random_below(sizeof(likely) - 1)] : (char)random_u64();
+        terminal_write(&terminal, bytes, count);
+        assert_true(terminal.row < VGA_ROWS && terminal.column <= VGA_COLUMNS);
+    }
+    for (unsigned i = 0; i < VGA_ROWS * VGA_COLUMNS; i++) {
+        assert_in_range((u8)cells[i], 0x20, 0x7e);
+        assert_int_equal((u8)cells[i], terminal.cells[i / VGA_COLUMNS][i % VGA_COLUMNS]);
+    }
+}
+
+static unsigned draws;
+static void count_draw(void *screen, unsigned r, unsigned column, u8 character)
+{
+    (void)screen, (void)r, (void)column, (void)character;
+    draws++;
+}
+
+static void draws_only_what_changed(void **state)
+{
+    (void)state;
+    terminal_init(&terminal, VGA_ROWS, VGA_COLUMNS, count_draw, NULL);
+    draws = 0;
+    send("ab\r\nac\033[25;1H");
+    assert_int_equal(draws, 4);
+    send("\n"); // scrolls: b becomes c, "ac" below becomes blank
+    assert_int_equal(draws, 4 + 3);
+}
+
+#define WITH_SCREEN(test) cmocka_unit_test_setup_teardown(test, start, stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_SCREEN(starts_blank),
+        WITH_SCREEN(control_characters),
+        WITH_SCREEN(long_lines_wrap_late),
+        WITH_SCREEN(scrolls),
+        WITH_SCREEN(colours_and_unknown_sequences_vanish),
+        WITH_SCREEN(cursor_moves),
+        WITH_SCREEN(erasing),
+        WITH_SCREEN(survives_anything),
+        WITH_SCREEN(draws_only_what_changed),
+    };
+    random_start();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
