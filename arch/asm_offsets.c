@@ -1,0 +1,17 @@
+// Constants for the NASM files: compiled to assembly, from which the Makefile makes build/arch/layout.inc.
+#include <arch/layout.h>
+#include <arch/traps.h>
+#include <arch/world.h>
+
+#define DEFINE(name, value) __asm__ volatile("\n#define# " #name " %c0" : : "i"(value))
+
+void asm_offsets(void);
+void asm_offsets(void)
+{
+    DEFINE(IMAGE_VIRTUAL, IMAGE_VIRTUAL);
+    DEFINE(IMAGE_MAXIMUM, IMAGE_MAXIMUM);
+    DEFINE(DIRECT_MAP_SLOT, DIRECT_MAP_SLOT);
+    DEFINE(WORLD_REGS, offsetof(struct world, regs));
+    DEFINE(WORLD_LAUNCHED, offsetof(struct world, launched));
+    DEFINE(WORLD_HOST_RSP, offsetof(struct world, host_rsp));
+}

@@ -1,0 +1,15 @@
+// The monitor's own address space.
+#pragma once
+
+#include <arch/types.h>
+
+#define IMAGE_VIRTUAL   0xffffffff80000000ull // where the image is linked (monitor.ld)
+#define IMAGE_MAXIMUM   0x1000000ull          // bytes mapped for it
+#define DIRECT_MAP      0xffff800000000000ull // machine address 0
+#define DIRECT_MAP_SLOT 256                   // its PML4 entry
+
+#define SELECTOR_CODE 0x08
+#define SELECTOR_DATA 0x10
+#define SELECTOR_TSS  0x18
+
+extern u8 image_start[], image_end[];

@@ -1,0 +1,23 @@
+// The world switch: one VM entry and the VM exit that follows it, as one function call.
+#pragma once
+
+#include <arch/gprs.h>
+#include <arch/types.h>
+
+struct world {
+    struct gprs regs; // the guest's, but RSP
+    u64 host_rsp;     // the value that the VMCS holds in HOST_RSP
+    u64 launched;     // 0: VMLAUNCH, else VMRESUME
+};
+
+enum world_result {
+    WORLD_EXIT = 0,   // a VM exit: the exit fields of the VMCS tell
+    WORLD_FAILED = 1, // VMLAUNCH or VMRESUME failed with VMfail: VM_INSTRUCTION_ERROR tells
+    WORLD_NMI = 2,    // not entered: an NMI has come since the last world_nmi_take
+};
+
+// Enters the guest of the current VMCS. Sets `launched`. Interrupts stay off throughout.
+enum world_result world_switch(struct world *w);
+
+// NMIs that arrived in root mode since the last call.
+u64 world_nmi_take(void);

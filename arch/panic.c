@@ -1,0 +1,89 @@
+// The last words of the monitor: what went wrong, registers, a backtrace with symbols, and a halt that leaves
+// them readable. Used for our own mistakes only; what a machine lacks is said by hv/refuse.c.
+#include <arch/console.h>
+#include <arch/io.h>
+#include <arch/layout.h>
+#include <arch/lib.h>
+#include <arch/panic.h>
+#include <arch/power.h>
+#include <arch/symbols.h>
+
+#include "dump.h"
+
+#define BACKTRACE_DEPTH 24
+
+static printf_like(1) void say(const char *format, ...)
+{
+    char line[256];
+    va_list args;
+    va_start(args, format);
+    int length = fmtv(line, sizeof(line), format, args);
+    va_end(args);
+    console_write(line, length < (int)sizeof(line) ? (size_t)length : sizeof(line) - 1);
+}
+
+static void say_place(u64 address)
+{
+    u64 offset;
+    const char *name = symbol_find(address, &offset);
+    say("  %016lx  %s+0x%lx\n", address, name ? name : "?", name ? offset : 0);
+}
+
+static bool in_image(u64 address)
+{
+    return address >= (u64)image_start && address < (u64)image_end;
+}
+
+static void backtrace(u64 rip, u64 rbp)
+{
+    say("Backtrace:\n");
+    say_place(rip);
+    for (int depth = 0; depth < BACKTRACE_DEPTH && in_image(rbp) && rbp % 8 == 0; depth++) {
+        const u64 *frame = (const u64 *)rbp;
+        if (!in_image(frame[1]))
+            break;
+        say_place(frame[1]);
+        rbp = frame[0];
+    }
+}
+
+// A fault while dumping must not dump for ever.
+static void once(void)
+{
+    static bool dumping;
+    if (dumping)
+        machine_halt();
+    dumping = true;
+}
+
+static void say_registers(const struct trap_frame *t)
+{
+    static const char *const names[GPRS] = {"RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI",
+                                            "R8 ", "R9 ", "R10", "R11", "R12", "R13", "R14", "R15"};
+    for (unsigned i = 0; i < GPRS; i++)
+        say("%s %016lx%s", names[i], i == GPR_RSP ? t->rsp : t->regs.r[i], i % 4 == 3 ? "\n" : "  ");
+    say("RIP %016lx  RFLAGS %08lx  CS %04lx  SS %04lx\n", t->rip, t->rflags, t->cs, t->ss);
+    say("CR0 %08lx  CR2 %016lx  CR3 %016lx  CR4 %08lx\n", read_cr0(), read_cr2(), read_cr3(), read_cr4());
+}
+
+void dump_trap(const struct trap_frame *frame)
+{
+    once();
+    say("\nPenumbra: fault in the monitor: vector %lu, error code 0x%lx\n", frame->vector, frame->error_code);
+    say_registers(frame);
+    backtrace(frame->rip, frame->regs.r[GPR_RBP]);
+    machine_halt();
+}
+
+void panic(const char *format, ...)
+{
+    char text[256];
+    va_list args;
+    va_start(args, format);
+    fmtv(text, sizeof(text), format, args);
+    va_end(args);
+    once();
+    say("\nPenumbra: internal error: %s\n", text);
+    backtrace((u64)__builtin_return_address(0), *(u64 *)__builtin_frame_address(0));
+    machine_halt();
+}

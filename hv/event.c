@@ -1,0 +1,111 @@
+// See event.h.
+#include <arch/cpu.h>
+#include <arch/io.h>
+
+#include "event.h"
+
+#define INFO_VALID         BIT(31)
+#define INFO_ERROR_CODE    BIT(11)
+#define INFO_TYPE(t)       ((u64)(t) << 8)
+#define INFO_TYPE_OF(info) ((info) >> 8 & 7)
+#define INFO_REDELIVER     (INFO_VALID | INFO_ERROR_CODE | 0x7ff) // bit 12 of IDT-vectoring is undefined
+
+enum { TYPE_NMI = 2, TYPE_EXCEPTION = 3, TYPE_SOFTWARE_INTERRUPT = 4, TYPE_SOFTWARE_EXCEPTION = 6 };
+
+#define BLOCKING_STI    BIT(0)
+#define BLOCKING_MOV_SS BIT(1)
+#define BLOCKING_NMI    BIT(3)
+#define PENDING_BS      BIT(14)
+
+// The exceptions that push an error code (SDM vol. 3, table 6-1): #DF #TS #NP #SS #GP #PF #AC #CP.
+#define HAS_ERROR_CODE (BIT(8) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(14) | BIT(17) | BIT(21))
+
+enum verdict event_exception(struct vcpu *v, unsigned vector, u32 error_code)
+{
+    (void)v;
+    u64 info = INFO_VALID | INFO_TYPE(TYPE_EXCEPTION) | vector;
+    if (HAS_ERROR_CODE & BIT(vector)) {
+        info |= INFO_ERROR_CODE;
+        vmcs_write(ENTRY_EXCEPTION_ERROR_CODE, error_code);
+    }
+    vmcs_write(ENTRY_INTERRUPTION_INFO, info);
+    return VERDICT_FAULT;
+}
+
+enum verdict event_ud(struct vcpu *v)
+{
+    return event_exception(v, VECTOR_UD, 0);
+}
+
+enum verdict event_gp(struct vcpu *v)
+{
+    return event_exception(v, VECTOR_GP, 0);
+}
+
+enum verdict event_pf(struct vcpu *v, u64 gva, u32 error_code)
+{
+    write_cr2(gva); // the guest's CR2 is the processor's: neither entry nor exit touches it
+    return event_exception(v, VECTOR_PF, error_code);
+}
+
+bool event_redeliver(struct vcpu *v)
+{
+    (void)v;
+    u64 info = vmcs_read(IDT_VECTORING_INFO);
+    if (!(info & INFO_VALID))
+        return false;
+    vmcs_write(ENTRY_INTERRUPTION_INFO, info & INFO_REDELIVER);
+    if (info & INFO_ERROR_CODE)
+        vmcs_write(ENTRY_EXCEPTION_ERROR_CODE, vmcs_read(IDT_VECTORING_ERROR_CODE));
+    u64 type = INFO_TYPE_OF(info);
+    if (type >= TYPE_SOFTWARE_INTERRUPT && type <= TYPE_SOFTWARE_EXCEPTION)
+        vmcs_write(ENTRY_INSTRUCTION_LENGTH, vmcs_read(EXIT_INSTRUCTION_LENGTH));
+    if (type == TYPE_NMI) // it will block NMIs again when it is delivered
+        vmcs_write(GUEST_INTERRUPTIBILITY, vmcs_read(GUEST_INTERRUPTIBILITY) & ~BLOCKING_NMI);
+    return true;
+}
+
+void event_cancel(struct vcpu *v)
+{
+    (void)v;
+    vmcs_write(ENTRY_INTERRUPTION_INFO, 0);
+}
+
+static void nmi_window(struct vcpu *v, bool open)
+{
+    u32 other = v->proc_controls & ~(u32)PROC_NMI_WINDOW_EXITING;
+    u32 controls = other | (open ? PROC_NMI_WINDOW_EXITING : 0);
+    v->proc_controls = controls;
+    vmcs_write(PROCESSOR_BASED_CONTROLS, controls);
+}
+
+void event_nmi(struct vcpu *v)
+{
+    u64 blocked = vmcs_read(GUEST_INTERRUPTIBILITY) & (BLOCKING_STI | BLOCKING_MOV_SS | BLOCKING_NMI);
+    if (blocked || vmcs_read(ENTRY_INTERRUPTION_INFO) & INFO_VALID) {
+        v->nmi_pending = true;
+        nmi_window(v, true);
+        return;
+    }
+    vmcs_write(ENTRY_INTERRUPTION_INFO, INFO_VALID | INFO_TYPE(TYPE_NMI) | VECTOR_NMI);
+}
+
+enum verdict exit_nmi_window(struct vcpu *v)
+{
+    nmi_window(v, false);
+    if (v->nmi_pending) {
+        v->nmi_pending = false;
+        event_nmi(v);
+    }
+    return VERDICT_RESUME;
+}
+
+void event_instruction_done(struct vcpu *v)
+{
+    (void)v;
+    u64 blocking = vmcs_read(GUEST_INTERRUPTIBILITY);
+    if (blocking & (BLOCKING_STI | BLOCKING_MOV_SS))
+        vmcs_write(GUEST_INTERRUPTIBILITY, blocking & ~(BLOCKING_STI | BLOCKING_MOV_SS));
+    if (vmcs_read(GUEST_RFLAGS) & RFLAGS_TF)
+        vmcs_write(GUEST_PENDING_DEBUG_EXCEPTIONS, vmcs_read(GUEST_PENDING_DEBUG_EXCEPTIONS) | PENDING_BS);
+}

@@ -1,0 +1,23 @@
+// Events for the guest: exceptions that it caused, NMIs, and deliveries that an exit interrupted.
+// SDM vol. 3, 25.8.3 (injection) and 25.9.3 (IDT-vectoring information).
+#pragma once
+
+#include "exit.h"
+
+// Queue an exception for the next entry and return VERDICT_FAULT.
+enum verdict event_ud(struct vcpu *v);
+enum verdict event_gp(struct vcpu *v); // error code 0
+enum verdict event_exception(struct vcpu *v, unsigned vector, u32 error_code);
+enum verdict event_pf(struct vcpu *v, u64 gva, u32 error_code); // also sets CR2
+
+// If the exit interrupted the delivery of an event, queues that event again. True if it did.
+bool event_redeliver(struct vcpu *v);
+
+// Takes a queued event back: what event_redeliver has just queued will not be delivered.
+void event_cancel(struct vcpu *v);
+
+// Gives the guest an NMI: at once, or as soon as NMIs are not blocked.
+void event_nmi(struct vcpu *v);
+
+// After an instruction was completed by the monitor: STI and MOV SS blocking ends, single-stepping traps.
+void event_instruction_done(struct vcpu *v);

@@ -1,0 +1,92 @@
+// The run loop and the dispatcher: from the exit reason to a handler, from its verdict to the next entry.
+#include <arch/io.h>
+#include <arch/panic.h>
+#include <hv/log.h>
+
+#include "dump_vmcs.h"
+#include "event.h"
+#include "nmi.h"
+#include "vm.h"
+
+#define REASON_BASIC   0xffff
+#define REASON_FAILURE BIT(31)
+#define DELIVERY       1
+
+struct exit_row {
+    const char *name;
+    enum verdict (*handle)(struct vcpu *);
+    unsigned flags;
+};
+
+static const struct exit_row exits[EXIT_REASONS] = {
+#define EXIT(number, name, handler, flags) [number] = {#name, handler, flags},
+#include "exits.def"
+#undef EXIT
+};
+
+const char *exit_name(unsigned reason)
+{
+    return reason < EXIT_REASONS && exits[reason].name ? exits[reason].name : "?";
+}
+
+static enum verdict entry_failed(struct vcpu *v)
+{
+    vmcs_dump();
+    u64 error = 0;
+    bool known = vmcs_try_read(VM_INSTRUCTION_ERROR, &error);
+    return vm_stop(v, "VM entry failed: VM-instruction error %lu (SDM vol. 3, 31.4)", known ? error : 0);
+}
+
+static enum verdict unexpected(struct vcpu *v, u64 reason)
+{
+    vmcs_dump();
+    if (reason & REASON_FAILURE)
+        return vm_stop(v, "VM entry failed: %s, qualification %lu: %s", exit_name(reason & REASON_BASIC),
+                       vmcs_read(EXIT_QUALIFICATION), vmcs_guest_state_problem());
+    return vm_stop(v, "unexpected exit %lu (%s)", reason & REASON_BASIC, exit_name(reason & REASON_BASIC));
+}
+
+static void skip_instruction(struct vcpu *v)
+{
+    u64 rip = vmcs_read(GUEST_RIP);
+    u64 next = rip + vmcs_read(EXIT_INSTRUCTION_LENGTH);
+    if ((rip ^ next) >> 32 && vcpu_code_bits(v) != 64)
+        next = (u32)next; // EIP wraps
+    vmcs_write(GUEST_RIP, next);
+    event_instruction_done(v);
+}
+
+static enum verdict dispatch(struct vcpu *v)
+{
+    u64 reason = vmcs_read(EXIT_REASON);
+    v->exit_reason = reason & REASON_BASIC;
+    if (reason & REASON_FAILURE || v->exit_reason >= EXIT_REASONS || !exits[v->exit_reason].handle)
+        return unexpected(v, reason);
+    v->exits[v->exit_reason]++;
+    const struct exit_row *row = &exits[v->exit_reason];
+    v->delivering = row->flags & DELIVERY && event_redeliver(v);
+    enum verdict verdict = row->handle(v);
+    if (verdict == VERDICT_SKIP)
+        skip_instruction(v);
+    return verdict;
+}
+
+// Enters the guest once and handles what comes of it.
+static enum verdict run_once(struct vcpu *v)
+{
+    u64 entry = rdtsc();
+    v->monitor_cycles += entry - v->last_exit;
+    enum world_result result = world_switch(&v->world);
+    v->last_exit = rdtsc();
+    v->guest_cycles += v->last_exit - entry;
+    if (__builtin_expect(result == WORLD_EXIT, 1))
+        return dispatch(v);
+    return result == WORLD_NMI ? nmi_take(v) : entry_failed(v);
+}
+
+void vcpu_run(struct vcpu *v)
+{
+    v->last_exit = rdtsc();
+    while (run_once(v) != VERDICT_STOP)
+        continue;
+}

@@ -1,0 +1,17 @@
+// The monitor's messages. Each is one line on every console, `[penumbra] text`; the parameter log= chooses how much.
+#pragma once
+
+#include <arch/types.h>
+
+enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+
+// The least important level that is shown; LOG_INFO until it is set.
+void log_set_level(enum log_level level);
+
+// `format` as fmt(), without the newline.
+void log_message(enum log_level level, const char *format, ...) printf_like(2);
+
+#define log_error(...) log_message(LOG_ERROR, __VA_ARGS__)
+#define log_warn(...)  log_message(LOG_WARN, __VA_ARGS__)
+#define log_info(...)  log_message(LOG_INFO, __VA_ARGS__)
+#define log_debug(...) log_message(LOG_DEBUG, __VA_ARGS__)

@@ -1,0 +1,107 @@
+// The seam between the monitor and what translates guest memory: EPT (ept/) or shadow paging (shadow/).
+// The back end is chosen once, by hv/main.c; everybody else calls the mmu_* functions below, whose comments are the
+// contract. A back end translates; it does not inject events, move RIP or know of devices.
+#pragma once
+
+#include <hv/p2m.h>
+#include <hv/vcpu.h>
+
+// What this mode wants of the VMCS for the guest's present paging state. hv/paging.c alone writes these to the VMCS.
+struct mmu_needs {
+    u32 proc, proc2;           // primary and secondary processor-based controls beyond the common ones
+    u64 cr0_owned, cr4_owned;  // bits that exit when the guest changes them, beyond the common ones
+    struct paging_regs hw;     // what GUEST_CR0, CR3, CR4 and IA32_EFER hold; hv adds the fixed bits
+    bool efer_owned;           // EFER is not the guest's own: its accesses exit
+    bool load_pdptes;          // PAE paging: the VMCS's PDPTE fields are loaded from guest memory at hw.cr3
+    u32 exceptions;            // exception bitmap
+    u32 pf_mask, pf_match;     // page-fault error-code mask and match
+};
+
+// What a fault or violation turned out to be.
+enum mmu_outcome {
+    MMU_FIXED,       // a hidden fault: repaired, run the instruction again
+    MMU_GUEST_FAULT, // a true fault: `fault` holds the #PF for the guest
+    MMU_DEVICE,      // the access is to a device model or is a dropped write: emulate the instruction
+    MMU_HOLE,        // the same where nothing answers: reads give ones
+    MMU_UNSUPPORTED, // `why` says in one sentence what cannot be done
+};
+
+struct mmu_fault {
+    u64 gpa;                // EPT: of the access. Shadow: not used
+    u64 gva;                // of the access, where the processor gives it
+    bool gva_valid;
+    bool write, fetch;
+    bool present;           // the translation existed and denied the access
+    bool walk;              // the access was to a paging structure
+    u32 error_code;         // of the #PF: given under shadow, returned with MMU_GUEST_FAULT
+    const char *why;
+};
+
+struct mmu_stats {
+    u64 violations;    // EPT violations, or #PF exits
+    u64 invept, invvpid;
+};
+
+struct mmu_ops {
+    const char *name;
+    const char *(*missing)(const struct vmx_caps *caps, bool vpid);
+    int (*init)(struct vcpu *v, struct p2m *p2m, bool vpid);
+    void (*needs)(const struct vcpu *v, const struct paging_regs *guest, struct mmu_needs *needs);
+    void (*load)(struct vcpu *v);
+    enum mmu_outcome (*fault)(struct vcpu *v, struct mmu_fault *fault);
+    void (*paging_written)(struct vcpu *v, const struct paging_regs *before, const struct paging_regs *after);
+    void (*p2m_changed)(struct vcpu *v, gfn_t first, u64 count);
+    const struct mmu_stats *(*stats)(void);
+};
+
+extern const struct mmu_ops *mmu;
+
+// What the processor lacks for this mode, as one sentence with the remedy, or NULL. Before init.
+static inline const char *mmu_missing(const struct vmx_caps *caps, bool vpid)
+{
+    return mmu->missing(caps, vpid);
+}
+
+// Once, with the VMCS current and the p2m filled. ERR_NOMEM: no frames.
+static inline must_check int mmu_init(struct vcpu *v, struct p2m *p2m, bool vpid)
+{
+    return mmu->init(v, p2m, vpid);
+}
+
+// Fills `needs` for the guest's paging state. Changes nothing.
+static inline void mmu_needs(const struct vcpu *v, const struct paging_regs *guest, struct mmu_needs *needs)
+{
+    mmu->needs(v, guest, needs);
+}
+
+// Writes this mode's own fields (EPT pointer, VPID) to the VMCS: once after init, again when they change.
+static inline void mmu_load(struct vcpu *v)
+{
+    mmu->load(v);
+}
+
+// Judges an EPT violation or #PF exit and repairs it where it is hidden.
+static inline enum mmu_outcome mmu_fault(struct vcpu *v, struct mmu_fault *fault)
+{
+    return mmu->fault(v, fault);
+}
+
+// After each write of CR0, CR3, CR4 or EFER that exited, also of an equal value; the VMCS holds the new state. The
+// back end drops the translations that the architecture says the write drops (SDM vol. 3, 4.10.4.1).
+static inline void mmu_paging_written(struct vcpu *v, const struct paging_regs *before,
+                                      const struct paging_regs *after)
+{
+    mmu->paging_written(v, before, after);
+}
+
+// The p2m has changed for [first, first + count): no stale translation may be used by the guest from now on.
+static inline void mmu_p2m_changed(struct vcpu *v, gfn_t first, u64 count)
+{
+    mmu->p2m_changed(v, first, count);
+}
+
+// Counters, for the lifetime of the monitor.
+static inline const struct mmu_stats *mmu_stats(void)
+{
+    return mmu->stats();
+}

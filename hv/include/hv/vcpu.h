@@ -1,0 +1,58 @@
+// The one virtual processor: what the monitor remembers of it between exits. All else is in the VMCS.
+#pragma once
+
+#include <arch/types.h>
+#include <arch/vmx.h>
+#include <arch/world.h>
+
+struct vm;
+
+// The paging state as the guest sees it: what it wrote, with EFER.LMA as the processor would show it.
+struct paging_regs {
+    u64 cr0, cr3, cr4, efer;
+};
+
+// What a guest access needs to be checked against beyond the paging registers.
+enum access {
+    ACCESS_READ = 0,
+    ACCESS_WRITE = 1,
+    ACCESS_FETCH = 2,
+};
+
+#define EXIT_REASONS 70
+
+struct vcpu {
+    struct world world; // the guest's registers are world.regs
+    struct vm *vm;
+    const struct vmx_caps *caps;
+
+    u64 exit_reason;       // basic reason of the exit being handled
+    bool delivering;       // it interrupted the delivery of an event, which is queued again
+    u64 cr0_mask, cr4_mask; // as in the VMCS: bits that the guest does not own
+    u64 cr4_allowed;        // bits that the guest may set
+    u64 owned_cr3;          // the guest's CR3 while CR3 accesses exit
+    u64 owned_efer;         // the guest's EFER while it is not in the VMCS
+    bool cr3_owned, efer_owned;
+    bool nmi_pending;       // an NMI of the guest's waits until it is not blocked
+    u32 base_proc, base_proc2; // processor-based controls that every mode wants
+    u32 entry_controls;        // entry controls but "IA-32e mode guest"
+    u32 proc_controls;         // primary processor-based controls as written last
+
+    u64 exits[EXIT_REASONS];
+    u64 monitor_cycles, guest_cycles; // TSC
+    u64 last_entry, last_exit;        // TSC
+};
+
+static inline u64 *vcpu_reg(struct vcpu *v, unsigned gpr)
+{
+    return &v->world.regs.r[gpr];
+}
+
+// The paging state as the guest sees it.
+struct paging_regs vcpu_paging(const struct vcpu *v);
+
+// The guest's current privilege level: 0 or 3 in practice (SS's DPL).
+unsigned vcpu_cpl(const struct vcpu *v);
+
+// 64, 32 or 16: the operand size mode of the code segment.
+unsigned vcpu_code_bits(const struct vcpu *v);

@@ -1,0 +1,136 @@
+// See msr.h.
+#include <arch/cpu.h>
+#include <arch/io.h>
+#include <arch/phys.h>
+#include <arch/traps.h>
+#include <hv/log.h>
+
+#include "event.h"
+#include "msr.h"
+#include "msr_table.h"
+#include "paging.h"
+#include "vm.h"
+
+#define FEATURE_CONTROL_LOCKED BIT(0)
+#define LOGGED_MSRS            32
+
+static u8 *bitmap_of(struct vcpu *v)
+{
+    return phys_ptr(v->vm->msr_bitmap_hpa);
+}
+
+void msr_efer_direct(struct vcpu *v, bool direct)
+{
+    msr_bitmap_read(bitmap_of(v), IA32_EFER, direct);
+    msr_bitmap_write(bitmap_of(v), IA32_EFER, direct);
+}
+
+void msr_x2apic_direct(struct vcpu *v, bool direct)
+{
+    for (u32 index = IA32_X2APIC_FIRST; index <= IA32_X2APIC_LAST; index++) {
+        msr_bitmap_read(bitmap_of(v), index, direct);
+        msr_bitmap_write(bitmap_of(v), index, direct);
+    }
+}
+
+// Says once for each MSR that the guest asked for something that is not there.
+static enum verdict refuse(struct vcpu *v, u32 index, const char *access)
+{
+    static u32 logged[LOGGED_MSRS];
+    static unsigned count;
+    for (unsigned i = 0; i < count; i++) {
+        if (logged[i] == index)
+            return event_gp(v);
+    }
+    if (count < LOGGED_MSRS) {
+        logged[count++] = index;
+        log_debug("guest %s MSR 0x%x, which it does not have: #GP (said once)", access, index);
+    }
+    return event_gp(v);
+}
+
+// False: #GP.
+static bool call_read(struct vcpu *v, u32 index, u64 *value)
+{
+    switch (index) {
+    case IA32_APIC_BASE:
+        *value = apic_base_read(v);
+        return true;
+    case IA32_FEATURE_CONTROL:
+        *value = FEATURE_CONTROL_LOCKED;
+        return true;
+    case IA32_MTRR_DEF_TYPE:
+        *value = v->vm->mtrr_def_type;
+        return true;
+    case IA32_EFER:
+        *value = vcpu_paging(v).efer;
+        return true;
+    default:
+        return false; // x2APIC registers outside x2APIC mode
+    }
+}
+
+// The cycle accounts must not see the guest set the clock.
+static bool write_clock(struct vcpu *v, u32 index, u64 value)
+{
+    u64 before = rdtsc();
+    bool ok = trap_try_wrmsr(index, value);
+    u64 jump = rdtsc() - before;
+    v->last_exit += jump;
+    return ok;
+}
+
+static bool call_write(struct vcpu *v, u32 index, u64 value)
+{
+    switch (index) {
+    case IA32_TIME_STAMP_COUNTER:
+    case IA32_TSC_ADJUST:
+        return write_clock(v, index, value);
+    case IA32_APIC_BASE:
+        return apic_base_write(v, value);
+    case IA32_MTRR_DEF_TYPE:
+        v->vm->mtrr_def_type = value;
+        return (value & ~0xcffull) == 0;
+    case IA32_XSS: // no supervisor state is offered
+        return value == 0;
+    case IA32_EFER:
+        return paging_write_efer(v, value);
+    default:
+        return false;
+    }
+}
+
+enum verdict exit_rdmsr(struct vcpu *v)
+{
+    u32 index = (u32)*vcpu_reg(v, GPR_RCX);
+    u64 value = 0;
+    bool ok;
+    switch (msr_find(&v->vm->cpuid, index).read) {
+    case MSR_HOST:
+        ok = trap_try_rdmsr(index, &value);
+        break;
+    case MSR_ZERO:
+        ok = true;
+        break;
+    case MSR_CALL:
+        ok = call_read(v, index, &value);
+        break;
+    default:
+        ok = false;
+    }
+    if (!ok)
+        return refuse(v, index, "reads");
+    *vcpu_reg(v, GPR_RAX) = (u32)value;
+    *vcpu_reg(v, GPR_RDX) = value >> 32;
+    return VERDICT_SKIP;
+}
+
+enum verdict exit_wrmsr(struct vcpu *v)
+{
+    u32 index = (u32)*vcpu_reg(v, GPR_RCX);
+    u64 value = *vcpu_reg(v, GPR_RDX) << 32 | (u32)*vcpu_reg(v, GPR_RAX);
+    enum msr_action action = msr_find(&v->vm->cpuid, index).write;
+    if (action == MSR_DROP || (action == MSR_CALL && call_write(v, index, value)))
+        return VERDICT_SKIP;
+    return refuse(v, index, "writes");
+}

@@ -1,0 +1,254 @@
+// See paging.h. Checks follow SDM vol. 3, 2.5 (control registers), 4.1.2 (paging-mode enabling) and vol. 2, MOV CR.
+#include <arch/cpu.h>
+
+#include "event.h"
+#include "msr.h"
+#include "paging.h"
+#include "vm.h"
+
+#define CR0_FIXED_EXEMPT (CR0_PE | CR0_PG) // free under "unrestricted guest"
+#define CR0_DEFINED      (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
+#define CS_L             BIT(13)
+#define PDPTE_RESERVED   0x1e6ull // bits 8:5 and 2:1
+#define PDPTE_PRESENT    1ull
+
+static bool unrestricted(const struct vcpu *v)
+{
+    return v->caps->proc2.may & PROC2_UNRESTRICTED_GUEST;
+}
+
+static u64 physical_mask(const struct vcpu *v)
+{
+    const struct cpuid_row *row = cpuid_find(&v->vm->cpuid, 0x80000008, 0);
+    return BIT(row ? row->regs.r[0] & 0xff : 36) - 1;
+}
+
+struct paging_regs vcpu_paging(const struct vcpu *v)
+{
+    u64 cr0 = vmcs_read(GUEST_CR0), cr4 = vmcs_read(GUEST_CR4);
+    return (struct paging_regs){
+        .cr0 = (cr0 & ~v->cr0_mask) | (vmcs_read(CR0_READ_SHADOW) & v->cr0_mask),
+        .cr3 = v->cr3_owned ? v->owned_cr3 : vmcs_read(GUEST_CR3),
+        .cr4 = (cr4 & ~v->cr4_mask) | (vmcs_read(CR4_READ_SHADOW) & v->cr4_mask),
+        .efer = v->efer_owned ? v->owned_efer : vmcs_read(GUEST_IA32_EFER),
+    };
+}
+
+static void apply_cr0(struct vcpu *v, const struct paging_regs *guest, const struct mmu_needs *needs)
+{
+    u64 fixed = v->caps->cr0_fixed0 & ~(unrestricted(v) ? CR0_FIXED_EXEMPT : 0);
+    v->cr0_mask = CR0_NE | needs->cr0_owned;
+    vmcs_write(CR0_MASK, v->cr0_mask);
+    vmcs_write(CR0_READ_SHADOW, guest->cr0);
+    vmcs_write(GUEST_CR0, needs->hw.cr0 | fixed);
+}
+
+static void apply_cr4(struct vcpu *v, const struct paging_regs *guest, const struct mmu_needs *needs)
+{
+    v->cr4_mask = ~v->cr4_allowed | needs->cr4_owned;
+    vmcs_write(CR4_MASK, v->cr4_mask);
+    vmcs_write(CR4_READ_SHADOW, guest->cr4);
+    vmcs_write(GUEST_CR4, needs->hw.cr4 | v->caps->cr4_fixed0);
+}
+
+static void apply_efer(struct vcpu *v, const struct paging_regs *guest, const struct mmu_needs *needs)
+{
+    v->efer_owned = needs->efer_owned;
+    v->owned_efer = guest->efer;
+    msr_efer_direct(v, !needs->efer_owned);
+    vmcs_write(GUEST_IA32_EFER, needs->hw.efer);
+    vmcs_write(ENTRY_CONTROLS, v->entry_controls | (needs->hw.efer & EFER_LMA ? ENTRY_IA32E_GUEST : 0));
+}
+
+static void apply_controls(struct vcpu *v, const struct mmu_needs *needs)
+{
+    u32 nmi_window = v->proc_controls & PROC_NMI_WINDOW_EXITING;
+    v->proc_controls = vmx_controls_fit(v->caps->proc, v->base_proc | needs->proc) | nmi_window;
+    v->cr3_owned = needs->proc & PROC_CR3_LOAD_EXITING;
+    vmcs_write(PROCESSOR_BASED_CONTROLS, v->proc_controls);
+    vmcs_write(SECONDARY_CONTROLS, vmx_controls_fit(v->caps->proc2, v->base_proc2 | needs->proc2));
+    vmcs_write(EXCEPTION_BITMAP, needs->exceptions);
+    vmcs_write(PAGE_FAULT_ERROR_CODE_MASK, needs->pf_mask);
+    vmcs_write(PAGE_FAULT_ERROR_CODE_MATCH, needs->pf_match);
+}
+
+static void apply(struct vcpu *v, const struct paging_regs *guest, const struct mmu_needs *needs)
+{
+    apply_controls(v, needs);
+    apply_cr0(v, guest, needs);
+    apply_cr4(v, guest, needs);
+    apply_efer(v, guest, needs);
+    v->owned_cr3 = guest->cr3;
+    vmcs_write(GUEST_CR3, needs->hw.cr3);
+}
+
+// PAE paging keeps its four top entries in registers (SDM vol. 3, 4.4.1). False: one has a reserved bit set.
+static bool load_pdptes(struct vcpu *v, u64 cr3)
+{
+    u64 pdptes[4];
+    if (vm_ram_read(v->vm, cr3 & 0xffffffe0, pdptes, sizeof(pdptes)))
+        memset(pdptes, 0xff, sizeof(pdptes)); // nothing answers there
+    u64 reserved = PDPTE_RESERVED | ~physical_mask(v);
+    for (unsigned i = 0; i < 4; i++) {
+        if (pdptes[i] & PDPTE_PRESENT && pdptes[i] & reserved)
+            return false;
+    }
+    vmcs_write(GUEST_PDPTE0, pdptes[0]);
+    vmcs_write(GUEST_PDPTE1, pdptes[1]);
+    vmcs_write(GUEST_PDPTE2, pdptes[2]);
+    vmcs_write(GUEST_PDPTE3, pdptes[3]);
+    return true;
+}
+
+void paging_start(struct vcpu *v, const struct paging_regs *regs)
+{
+    struct mmu_needs needs;
+    mmu_needs(v, regs, &needs);
+    apply(v, regs, &needs);
+}
+
+// False: #GP, with nothing changed.
+static bool paging_set(struct vcpu *v, const struct paging_regs *before, const struct paging_regs *after)
+{
+    struct mmu_needs needs;
+    mmu_needs(v, after, &needs);
+    if (needs.load_pdptes && !load_pdptes(v, after->cr3))
+        return false;
+    apply(v, after, &needs);
+    mmu_paging_written(v, before, after);
+    return true;
+}
+
+static bool cs_is_64bit(void)
+{
+    return vmcs_read(GUEST_CS_ACCESS_RIGHTS) & CS_L;
+}
+
+// What CR0.PG does to long mode. False: #GP.
+static bool switch_paging(struct paging_regs *regs, u64 changed)
+{
+    if (!(changed & CR0_PG))
+        return true;
+    if (!(regs->cr0 & CR0_PG)) {
+        if (regs->efer & EFER_LMA && (cs_is_64bit() || regs->cr4 & CR4_PCIDE))
+            return false;
+        regs->efer &= ~EFER_LMA;
+        return true;
+    }
+    if (!(regs->efer & EFER_LME))
+        return true;
+    if (!(regs->cr4 & CR4_PAE) || cs_is_64bit())
+        return false;
+    regs->efer |= EFER_LMA;
+    return true;
+}
+
+static bool cr0_legal(u64 value)
+{
+    return !(value >> 32) && (!(value & CR0_PG) || value & CR0_PE) && (!(value & CR0_NW) || value & CR0_CD);
+}
+
+static enum verdict write_cr0_exit(struct vcpu *v, u64 value)
+{
+    struct paging_regs before = vcpu_paging(v), after = before;
+    if (!cr0_legal(value))
+        return event_gp(v);
+    after.cr0 = (value & CR0_DEFINED) | CR0_ET;
+    if (!(after.cr0 & CR0_PE) && !unrestricted(v))
+        return vm_stop_unsupported(v, "the guest enters real mode, which this processor cannot virtualise: it has no "
+                                      "\"unrestricted guest\" control");
+    if (!switch_paging(&after, before.cr0 ^ after.cr0) || !paging_set(v, &before, &after))
+        return event_gp(v);
+    return VERDICT_SKIP;
+}
+
+static enum verdict write_cr3_exit(struct vcpu *v, u64 value)
+{
+    struct paging_regs before = vcpu_paging(v), after = before;
+    u64 allowed = physical_mask(v) | (before.cr4 & CR4_PCIDE ? CR3_NO_FLUSH : 0);
+    if (before.efer & EFER_LMA && value & ~allowed)
+        return event_gp(v);
+    after.cr3 = value & ~CR3_NO_FLUSH;
+    return paging_set(v, &before, &after) ? VERDICT_SKIP : event_gp(v);
+}
+
+static bool cr4_legal(const struct vcpu *v, const struct paging_regs *before, u64 value)
+{
+    if (value & ~v->cr4_allowed)
+        return false;
+    if (before->efer & EFER_LMA && !(value & CR4_PAE))
+        return false;
+    bool turns_pcid_on = value & ~before->cr4 & CR4_PCIDE;
+    return !turns_pcid_on || (before->efer & EFER_LMA && !(before->cr3 & 0xfff));
+}
+
+static enum verdict write_cr4_exit(struct vcpu *v, u64 value)
+{
+    struct paging_regs before = vcpu_paging(v), after = before;
+    after.cr4 = value;
+    if (!cr4_legal(v, &before, value) || !paging_set(v, &before, &after))
+        return event_gp(v);
+    return VERDICT_SKIP;
+}
+
+bool paging_write_efer(struct vcpu *v, u64 value)
+{
+    struct paging_regs before = vcpu_paging(v), after = before;
+    u64 allowed = EFER_SCE | EFER_LME | EFER_LMA | (v->vm->cpuid.has[CPUID_NX] ? EFER_NXE : 0);
+    if (value & ~allowed || (before.cr0 & CR0_PG && (value ^ before.efer) & EFER_LME))
+        return false;
+    after.efer = (value & ~EFER_LMA) | (before.efer & EFER_LMA);
+    return paging_set(v, &before, &after);
+}
+
+// The exit qualification of control-register accesses (SDM vol. 3, table 28-3).
+enum { CR_MOV_TO, CR_MOV_FROM, CR_CLTS, CR_LMSW };
+
+static enum verdict mov_to_cr(struct vcpu *v, unsigned cr, u64 value)
+{
+    switch (cr) {
+    case 0:
+        return write_cr0_exit(v, value);
+    case 3:
+        return write_cr3_exit(v, value);
+    case 4:
+        return write_cr4_exit(v, value);
+    default:
+        return vm_stop_unsupported(v, "unexpected access to CR%u", cr);
+    }
+}
+
+static u64 read_gpr(struct vcpu *v, unsigned gpr)
+{
+    u64 value = gpr == GPR_RSP ? vmcs_read(GUEST_RSP) : *vcpu_reg(v, gpr);
+    return vcpu_code_bits(v) == 64 ? value : (u32)value;
+}
+
+static void write_gpr(struct vcpu *v, unsigned gpr, u64 value)
+{
+    if (vcpu_code_bits(v) != 64)
+        value = (u32)value;
+    if (gpr == GPR_RSP)
+        vmcs_write(GUEST_RSP, value);
+    else
+        *vcpu_reg(v, gpr) = value;
+}
+
+enum verdict exit_cr_access(struct vcpu *v)
+{
+    u64 qualification = vmcs_read(EXIT_QUALIFICATION);
+    unsigned cr = qualification & 15, gpr = qualification >> 8 & 15;
+    u64 cr0;
+    switch (qualification >> 4 & 3) {
+    case CR_MOV_TO:
+        return mov_to_cr(v, cr, read_gpr(v, gpr));
+    case CR_MOV_FROM: // of CR3: the other registers are read through their shadows
+        write_gpr(v, gpr, vcpu_paging(v).cr3);
+        return VERDICT_SKIP;
+    case CR_CLTS:
+        return write_cr0_exit(v, vcpu_paging(v).cr0 & ~CR0_TS);
+    default: // LMSW: sets PE, MP, EM and TS, but never clears PE
+        cr0 = vcpu_paging(v).cr0;
+        return write_cr0_exit(v, (cr0 & ~0xeull) | (qualification >> 16 & 15));
+    }
+}

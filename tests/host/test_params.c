@@ -1,0 +1,174 @@
+// Parameters: defaults, each value of each parameter, and the sentences for what is wrong.
+
+// link: hv/params.c arch/frames.c
+#include "support.h"
+
+#include <stdio.h>
+
+#include "hv/guest_map.h"
+#include "hv/params.h"
+#include <hv/log.h>
+#include <hv/p2m.h>
+
+static char message[512];
+
+static struct params parsed(const char *line)
+{
+    struct params p;
+    memset(&p, 0xa5, sizeof(p));
+    strcpy(message, "(none)");
+    if (params_parse(&p, line, message, sizeof(message)))
+        fail_msg("`%s': %s", line, message);
+    return p;
+}
+
+static void refused(const char *line, const char *sentence)
+{
+    struct params p;
+    assert_int_equal(params_parse(&p, line, message, sizeof(message)), ERR_INVALID);
+    assert_string_equal(message, sentence);
+}
+
+static void defaults(void **state)
+{
+    (void)state;
+    struct params p = parsed("");
+    assert_int_equal(p.mmu, MMU_EPT);
+    assert_int_equal(p.vpid, true);
+    assert_int_equal(p.mem, 512 * MIB);
+    assert_int_equal(p.p2m_max, P2M_LEVEL_1G);
+    assert_int_equal(p.log, LOG_INFO);
+    assert_int_equal(p.console, 0x3f8);
+    assert_int_equal(p.on_exit, ON_EXIT_POWEROFF);
+}
+
+static void values(void **state)
+{
+    (void)state;
+    struct params p = parsed("  mmu=ept vpid=off\tmem=3G p2m.max=2m log=debug console=com2 on-exit=halt ");
+    assert_int_equal(p.vpid, false);
+    assert_int_equal(p.mem, 3 * GIB);
+    assert_int_equal(p.p2m_max, P2M_LEVEL_2M);
+    assert_int_equal(p.log, LOG_DEBUG);
+    assert_int_equal(p.console, 0x2f8);
+    assert_int_equal(p.on_exit, ON_EXIT_HALT);
+    assert_int_equal(parsed("p2m.max=4k").p2m_max, P2M_LEVEL_4K);
+    assert_int_equal(parsed("log=error").log, LOG_ERROR);
+    assert_int_equal(parsed("log=warn").log, LOG_WARN);
+    assert_int_equal(parsed("console=none").console, 0);
+    assert_int_equal(parsed("console=com3").console, 0x3e8);
+    assert_int_equal(parsed("console=com4").console, 0x2e8);
+    assert_int_equal(parsed("console=0xe000").console, 0xe000);
+    assert_int_equal(parsed("on-exit=reboot").on_exit, ON_EXIT_REBOOT);
+    assert_int_equal(parsed("mem=16M").mem, 16 * MIB);
+    assert_int_equal(parsed("mem=16388K").mem, 16388 * KIB);
+    assert_int_equal(parsed("mem=1024G").mem, 1024 * GIB);
+    assert_int_equal(parsed("mem=0x20000000").mem, 512 * MIB);
+}
+
+static void mistakes(void **state)
+{
+    (void)state;
+    static const char mem[] = "mem= cannot be `%s': it takes a number from 16M to 1024G in steps of 4K.";
+    static const char *const bad_mem[] = {"",      "15M", "16385K", "16777217",    "1025G",
+                                          "512MB", "-1",  "on",     "99999999999G"};
+    static const char names[] =
+        "There is no parameter `%s': the parameters are mmu= vpid= mem= p2m.max= log= console= "
+        "on-exit=.";
+    static const char *const bad_name[] = {"mmux=ept", "mm=ept", "quiet", "mmu", "=", "MMU=ept", "vpid:on"};
+    char line[256], sentence[256];
+    for (size_t i = 0; i < ARRAY_SIZE(bad_mem); i++) {
+        snprintf(line, sizeof(line), "vpid=on mem=%s", bad_mem[i]);
+        snprintf(sentence, sizeof(sentence), mem, bad_mem[i]);
+        refused(line, sentence);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(bad_name); i++) {
+        snprintf(sentence, sizeof(sentence), names, bad_name[i]);
+        refused(bad_name[i], sentence);
+    }
+    refused("mmu=shado", "mmu= cannot be `shado': it takes ept.");
+    refused("vpid=1", "vpid= cannot be `1': it takes on|off.");
+    refused("vpid=on1", "vpid= cannot be `on1': it takes on|off.");
+    refused("vpid=o", "vpid= cannot be `o': it takes on|off.");
+    refused("p2m.max=1G", "p2m.max= cannot be `1G': it takes 4k|2m|1g.");
+    refused("log=all", "log= cannot be `all': it takes error|warn|info|debug.");
+    refused("console=com5",
+            "console= cannot be `com5': it takes com1|com2|com3|com4|none or a number from 0x100 to 0xfff8.");
+    refused(
+        "console=0xfff9",
+        "console= cannot be `0xfff9': it takes com1|com2|com3|com4|none or a number from 0x100 to 0xfff8.");
+    refused("on-exit=off", "on-exit= cannot be `off': it takes poweroff|reboot|halt.");
+    refused("mem=1G mem=512M", "mem= is given more than once: leave one of them.");
+}
+
+// What came before the bad word is in effect, above all the console.
+static void words_before_a_mistake(void **state)
+{
+    (void)state;
+    struct params p;
+    assert_int_equal(params_parse(&p, "console=com2 mem=0", message, sizeof(message)), ERR_INVALID);
+    assert_int_equal(p.console, 0x2f8);
+    assert_int_equal(p.mem, 512 * MIB);
+}
+
+// A word that is cut must not pass for its beginning.
+static void long_words(void **state)
+{
+    (void)state;
+    char line[400] = "mem=";
+    struct params p;
+    memset(line + 4, '0', 300);
+    strcpy(line + 60, "16777216");
+    assert_int_equal(parsed(line).mem, 16 * MIB);
+    for (size_t length = 68; length < 200; length++) {
+        line[length] = ' ';
+        line[length - 1] = 'x';
+        assert_int_equal(params_parse(&p, line, message, sizeof(message)), ERR_INVALID);
+        line[length - 1] = '0';
+    }
+    char tiny[8];
+    assert_int_equal(params_parse(&p, "what=ever", tiny, sizeof(tiny)), ERR_INVALID);
+    assert_string_equal(tiny, "There i");
+}
+
+static void printing(void **state)
+{
+    (void)state;
+    static const char *const expected[PARAMS_COUNT] = {
+        "mmu=ept", "vpid=off", "mem=1537M", "p2m.max=1g", "log=warn", "console=0x2000", "on-exit=reboot",
+    };
+    struct params p = parsed("vpid=off mem=1537M log=warn console=0x2000 on-exit=reboot");
+    char line[200], text[200];
+    *line = 0;
+    for (unsigned i = 0; i < PARAMS_COUNT; i++) {
+        assert_int_equal(params_format(&p, i, text, sizeof(text)), strlen(expected[i]));
+        assert_string_equal(text, expected[i]);
+        strcat(strcat(line, " "), text);
+    }
+    struct params again = parsed(line); // what is printed can be typed
+    assert_memory_equal(&again, &p, sizeof(p));
+    params_format(&(struct params){.mem = 16388 * KIB}, PARAM_INDEX_mem, text, sizeof(text));
+    assert_string_equal(text, "mem=16388K");
+}
+
+static void help(void **state)
+{
+    (void)state;
+    char text[200];
+    params_help(PARAM_INDEX_mem, text, sizeof(text));
+    assert_string_equal(text,
+                        "mem=a number from 16M to 1024G in steps of 4K (default 512M): the guest's memory");
+    for (unsigned i = 0; i < PARAMS_COUNT; i++)
+        assert_in_range(params_help(i, text, sizeof(text)), 30, 160);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(defaults),   cmocka_unit_test(values),
+        cmocka_unit_test(mistakes),   cmocka_unit_test(words_before_a_mistake),
+        cmocka_unit_test(long_words), cmocka_unit_test(printing),
+        cmocka_unit_test(help),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
