@@ -22,27 +22,31 @@ enum uart_register { RBR_THR, IER, IIR_FCR, LCR, MCR, LSR, MSR, SCR };
 #define IIR_TIMEOUT 0x0c
 #define IIR_FIFOS   0xc0
 
-#define FCR_ENABLE      0x01
-#define FCR_RESET_RX    0x02
-#define FCR_TRIGGER     0xc0
-#define FCR_KEPT        (FCR_ENABLE | FCR_TRIGGER)
-#define LCR_8_BITS      0x03
-#define LCR_DLAB        0x80
-#define MCR_DTR         0x01
-#define MCR_RTS         0x02
-#define MCR_OUT1        0x04
-#define MCR_OUT2        0x08
-#define MCR_LOOP        0x10
-#define MCR_ALL         0x1f
-#define LSR_DR          0x01
-#define LSR_OE          0x02
-#define LSR_THRE_TEMT   0x60
+#define FCR_ENABLE   0x01
+#define FCR_RESET_RX 0x02
+#define FCR_TRIGGER  0xc0
+#define FCR_KEPT     (FCR_ENABLE | FCR_TRIGGER)
+
+#define LCR_8_BITS     0x03
+#define LCR_DLAB       0x80
+#define DIVISOR_115200 1
+
+#define MCR_DTR  0x01
+#define MCR_RTS  0x02
+#define MCR_OUT1 0x04
+#define MCR_OUT2 0x08
+#define MCR_LOOP 0x10
+#define MCR_ALL  0x1f
+
+#define LSR_DR        0x01
+#define LSR_OE        0x02
+#define LSR_THRE_TEMT 0x60
+
 #define MSR_DELTAS      0x0f
 #define MSR_CTS         0x10
 #define MSR_DSR         0x20
 #define MSR_RI          0x40
 #define MSR_DCD         0x80
-#define DIVISOR_115200  1
 #define MSR_DELTA_SHIFT 4 // each delta lies four bits below its line
 
 static unsigned fifo_size(const struct uart *u)
