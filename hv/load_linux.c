@@ -82,8 +82,8 @@ static int place_kernel(struct linux_plan *plan, const struct linux_source *sour
         return refuse(message, size, "The kernel's setup header is damaged: copy the bzImage again.");
     if (!guest_map_is_ram(map, plan->kernel_gpa, p->init_size)) {
         fmt(message, size,
-            "The kernel needs guest memory up to %lluM, and the guest has %lluM below 4G: raise mem=.",
-            mib_up(plan->kernel_gpa + p->init_size), mib_up(map->low_end));
+            "The kernel needs guest memory up to %lluM, and the guest has %lluM below 3G: raise mem=.",
+            mib_up(plan->kernel_gpa + p->init_size), (unsigned long long)(map->low_end / MIB));
         return ERR_INVALID;
     }
     return 0;

@@ -96,7 +96,7 @@ static void put_valid(struct text *text, unsigned index)
     }
     if (param->kind == PARAM_WORDS)
         return;
-    put(text, "%s", *separator ? " or a number from " : "");
+    put(text, "%sa number from ", *separator ? " or " : "");
     put_number(text, param->kind, param->lowest);
     put(text, " to ");
     put_number(text, param->kind, param->highest);

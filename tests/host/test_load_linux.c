@@ -260,7 +260,7 @@ static void tight_fits(void **state)
     guest_map_make(&map, 36 * MIB);
     assert_int_equal(linux_plan(&plan, &source, &map, message, sizeof(message)), 0);
     refused_with(&source, 36 * MIB - 4096,
-                 "The kernel needs guest memory up to 36M, and the guest has 35M below 4G: raise mem=.");
+                 "The kernel needs guest memory up to 36M, and the guest has 35M below 3G: raise mem=.");
 }
 
 static void other_setup_sizes(void **state)
