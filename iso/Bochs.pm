@@ -1,0 +1,136 @@
+# Drives one Bochs: writes its configuration, starts it under its built-in debugger, asks the debugger for the tick
+# and the screen, and reads from its log how a run ended. Knows nothing of the serial line's content (emulate does).
+# Qemu.pm offers the same methods.
+package Bochs;
+use strict;
+use warnings;
+use IO::Handle;
+use IPC::Open2;
+use Time::HiRes 'sleep';
+
+# Instructions per emulated second. Fewer make each wait of firmware and GRUB shorter to emulate, but a kernel with 250
+# timer ticks a second then has fewer instructions between ticks.
+our $IPS = 50_000_000;
+
+# CPU=skylake_x is enough: the one model whose name contains the word, or the model itself.
+sub model_find {
+    my ($word) = @_;
+    my @models = qx(bochs-bin --help cpu 2>&1) =~ /^([a-z]\w+)$/mg;
+    my @found = grep { $_ eq $word } @models;
+    @found = grep { index($_, $word) >= 0 } @models unless @found;
+    @found == 1 or die "emulate: processor model '$word' is not one of: @models\n";
+    return $found[0];
+}
+
+sub new {
+    my ($class, $opt) = @_;
+    my $self = bless { dir => $opt->{dir}, text => '', model => model_find($opt->{cpu} // 'corei7_skylake_x') }, $class;
+    $self->config_write($opt);
+    return $self;
+}
+
+sub describe { return "Bochs, processor $_[0]{model}" }
+
+sub config_write {
+    my ($self, $opt) = @_;
+    my $ips = $opt->{ips} // $IPS;
+    $opt->{firmware} eq 'bios' or die "emulate: Bochs has a BIOS only; UEFI needs --emu qemu\n";
+    open my $rc, '>', "$self->{dir}/bochsrc" or die "emulate: $self->{dir}/bochsrc: $!\n";
+    print $rc <<"END", map { "$_\n" } @{ $opt->{bochs_line} // [] };
+memory: guest=$opt->{mem}, host=$opt->{mem}
+romimage: file=/usr/share/bochs/BIOS-bochs-latest
+vgaromimage: file=/usr/share/vgabios/vgabios.bin
+display_library: rfb, options="timeout=0"
+cpu: model=$self->{model}, ips=$ips, reset_on_triple_fault=0
+clock: sync=none
+panic: action=fatal
+error: action=report
+info: action=report
+debug: action=ignore
+log: $self->{dir}/bochs.log
+boot: cdrom
+ata0-master: type=cdrom, path=$opt->{iso}, status=inserted
+com1: enabled=1, mode=socket-client, dev=127.0.0.1:$opt->{serial_port}
+floppya: type=none
+mouse: enabled=0
+speaker: enabled=0
+vga: extension=vbe, update_freq=1
+END
+    close $rc or die "emulate: $self->{dir}/bochsrc: $!\n";
+}
+
+sub start {
+    my ($self) = @_;
+    my @command = ('bochs-bin', '-q', '-f', "$self->{dir}/bochsrc");
+    # A group of its own: Ctrl-C typed at the terminal is no business of Bochs.
+    $self->{pid} = open2($self->{out}, $self->{in}, 'setsid', 'sh', '-c', 'exec "$@" 2>&1', 'sh', @command);
+    $self->{in}->autoflush(1);
+    print { $self->{in} } "c\n";
+    return $self->{pid};
+}
+
+sub handles { return $_[0]{out} }
+
+# What Bochs prints belongs to the debugger's dialogue. False at its end.
+sub handle_read {
+    my ($self) = @_;
+    return sysread $self->{out}, $self->{text}, 65536, length $self->{text};
+}
+
+# Stops the machine, gives the debugger a command, and returns its answer; the machine goes on if told.
+sub ask {
+    my ($self, $command, $go_on, $end) = @_;
+    local $SIG{PIPE} = 'IGNORE';
+    $self->{text} = '';
+    kill INT => $self->{pid};
+    print { $self->{in} } "$command\n" . ($go_on ? "c\n" : '');
+    my $until = time + 20;
+    while ($self->{text} !~ $end && time < $until) {
+        my $ready = '';
+        vec($ready, fileno $self->{out}, 1) = 1;
+        select($ready, undef, undef, 1) > 0 or next;
+        $self->handle_read or last;
+    }
+    return $self->{text};
+}
+
+sub ticks_now {
+    my ($self) = @_;
+    my ($ticks) = $self->ask('ptime', 1, qr/ptime: \d+/) =~ /ptime: (\d+)/;
+    return $ticks;
+}
+
+# The 80x25 text screen, from the words at 0xB8000.
+sub screen_text {
+    my ($self) = @_;
+    my $answer = $self->ask("xp /4000bx 0xb8000\nptime", 1, qr/ptime: \d+/);
+    my @bytes;
+    for (split /\n/, $answer) {
+        s/^(<bochs:\d+> )?0x[0-9a-f]+ <bogus\+\s*\d+>:// or next;
+        push @bytes, map { hex } split;
+    }
+    return join '', map { $_ % 2 ? '' : chr $bytes[$_] } 0 .. $#bytes;
+}
+
+sub stop {
+    my ($self) = @_;
+    local $SIG{PIPE} = 'IGNORE';
+    kill INT => $self->{pid};
+    print { $self->{in} } "q\n";
+}
+
+# Bochs always exits with 1; its log says why, each line with the tick before it.
+sub result {
+    my ($self) = @_;
+    open my $log, '<', "$self->{dir}/bochs.log" or return ('crash', undef, 'no log of Bochs');
+    my ($ticks, $end, $panic) = (undef, 'crash', 'Bochs ended without a reason in its log');
+    while (<$log>) {
+        /^(\d{11,})/ and $ticks = $1 + 0;
+        /shutdown requested/ and ($end, $panic) = ('shutdown', undef);
+        /soft power off/ and ($end, $panic) = ('poweroff', undef);
+        $end eq 'crash' && /^\d+p.*>>PANIC<< *(.*)/ and $panic = $1;
+    }
+    return ($end, $ticks, $panic);
+}
+
+1;
