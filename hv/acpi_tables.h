@@ -14,7 +14,9 @@
 #define ACPI_SLEEP_STATUS_WAK_STS \
     0x80 // written as one to clear it; reads zero in a machine that never sleeps
 
-// Reset: the guest writes this value to this port (ACPI 6.3, 4.8.3.6).
+// Reset: the guest writes this value to this port (ACPI 6.3, 4.8.3.6). Linux 6.1 does so only with
+// `reboot=acpi`: in hardware-reduced mode it prefers EFI's reset, and where there is no EFI it goes to real
+// mode and jumps to F000:FFF0.
 #define ACPI_RESET_PORT  0xcf9
 #define ACPI_RESET_VALUE 6
 
