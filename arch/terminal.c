@@ -191,7 +191,9 @@ static void take_printable(struct terminal *t, u8 byte)
 
 static void take_byte(struct terminal *t, u8 byte)
 {
-    if (byte < 0x20 && (t->state != STRING || byte == 0x1b)) {
+    if (byte < 0x20) {
+        if (t->state == STRING)
+            t->state = TEXT; // BEL; and noise that looked like a string ends with its line at the latest
         take_control(t, byte);
         return;
     }
@@ -211,8 +213,7 @@ static void take_byte(struct terminal *t, u8 byte)
             t->state = TEXT;
         break;
     case STRING:
-        if (byte == '\a')
-            t->state = TEXT;
+        break;
     }
 }
 
