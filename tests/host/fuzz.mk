@@ -29,7 +29,7 @@ $(FUZZERS:%=%.short): %.short: %
 	@mkdir -p build/host/artifacts
 	@echo "  FUZZ    $*"
 	@$* -seed=1 -len_control=0 -runs=$(FUZZ_RUNS) -max_total_time=5 $(call fuzz_max,$*) -artifact_prefix=build/host/artifacts/ \
-	    > $*.log 2>&1 || { tail -n 60 $*.log; exit 1; }
+	    > $*.log 2>&1 || { tail -n 150 $*.log; exit 1; }
 	@tail -n 1 $*.log
 
 $(FUZZERS:%=%.long): %.long: %

@@ -115,17 +115,14 @@ static void words_before_a_mistake(void **state)
 static void long_words(void **state)
 {
     (void)state;
-    char line[400] = "mem=";
+    char line[400];
     struct params p;
-    memset(line + 4, '0', 300);
-    strcpy(line + 60, "16777216");
-    assert_int_equal(parsed(line).mem, 16 * MIB);
-    for (size_t length = 68; length < 200; length++) {
-        line[length] = ' ';
-        line[length - 1] = 'x';
+    for (int length = 12; length < 300; length++) { // of a word that is valid, but for the x at its end
+        snprintf(line, sizeof(line), "mem=%0*dx", length - 4, 16777216);
         assert_int_equal(params_parse(&p, line, message, sizeof(message)), ERR_INVALID);
-        line[length - 1] = '0';
     }
+    snprintf(line, sizeof(line), "mem=%0*d", 75, 16777216); // the longest that is looked at
+    assert_int_equal(parsed(line).mem, 16 * MIB);
     char tiny[8];
     assert_int_equal(params_parse(&p, "what=ever", tiny, sizeof(tiny)), ERR_INVALID);
     assert_string_equal(tiny, "There i");
