@@ -46,8 +46,8 @@ struct boot_framebuffer {
     u8 type;                             // enum boot_framebuffer_type
     struct boot_colour red, green, blue; // of BOOT_FRAMEBUFFER_RGB
 };
-// The monitor's symbol table as the boot loader left it in memory: addresses as linked. Its names are offsets into
-// the strings; whoever reads them checks both bounds.
+// The monitor's symbol table as the boot loader left it in memory: addresses as linked. Its names are offsets
+// into the strings; whoever reads them checks both bounds.
 struct boot_symbols {
     u64 symbols_hpa, symbols_bytes; // 0 bytes: there is none
     u64 strings_hpa, strings_bytes;
