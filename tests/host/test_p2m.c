@@ -362,7 +362,7 @@ static struct op random_op(void)
     struct op op = {.kind = random_below(5) < 2 ? MAP : 1 + random_below(2)};
     op.first = random_gfn();
     op.count = random_count(op.first);
-    if (random_below(p2m.max_level == P2M_LEVEL_1G ? 16 : 150) == 0) {
+    if (random_below(p2m.max_level == P2M_LEVEL_4K ? 150 : 16) == 0) {
         op.first = align_down(op.first, REGION);
         op.count = REGION;
     }
@@ -512,13 +512,13 @@ static void random_run(unsigned max_level, unsigned steps)
 static void test_random_1g(void **unused)
 {
     (void)unused;
-    random_run(P2M_LEVEL_1G, 2400);
+    random_run(P2M_LEVEL_1G, 2000);
 }
 
 static void test_random_2m(void **unused)
 {
     (void)unused;
-    random_run(P2M_LEVEL_2M, 1500);
+    random_run(P2M_LEVEL_2M, 1200);
 }
 
 static void test_random_4k(void **unused)

@@ -34,7 +34,7 @@ enum p2m_type {
 #define P2M_GFN_BITS 36 // gpa has 48 bits
 
 // The memory type (SDM vol. 3, table 12-2: 0 UC ... 6 WB) that all of [first, first + count) has in the
-// machine, or P2M_MEMTYPE_MIXED: the p2m then maps with smaller pages.
+// machine, or P2M_MEMTYPE_MIXED (never for a single frame): the p2m then maps with smaller pages.
 #define P2M_MEMTYPE_MIXED 0xff
 typedef u8 p2m_memtype_fn(mfn_t first, u64 count);
 
@@ -81,3 +81,6 @@ struct p2m_leaf p2m_lookup(const struct p2m *p, gfn_t g);
 
 // After each of the three changes neighbouring entries that again form one large page are merged (also those
 // that surround the range), then `changed` is called once with the range, and only then are tables freed.
+// max_level limits leaves that translate; a hole or a device may be one entry at any level. `changed` may look
+// up, not change. On an error, and for an empty range, it is not called. Accessed and dirty flags that hardware
+// sets follow a page when it is split, merged or protected; what p2m_map writes starts with both clear.
