@@ -81,6 +81,7 @@ struct p2m_leaf p2m_lookup(const struct p2m *p, gfn_t g);
 
 // After each of the three changes neighbouring entries that again form one large page are merged (also those
 // that surround the range), then `changed` is called once with the range, and only then are tables freed.
-// max_level limits leaves that translate; a hole or a device may be one entry at any level. `changed` may look
-// up, not change. On an error, and for an empty range, it is not called. Accessed and dirty flags that hardware
-// sets follow a page when it is split, merged or protected; what p2m_map writes starts with both clear.
+// max_level limits leaves that translate; a hole or a device may be one entry at any level. `changed` may
+// look up, not change. On an error, and for an empty range, it is not called. Accessed and dirty flags that
+// hardware sets follow a page when it is split, merged or protected; what p2m_map writes starts with both
+// clear.
