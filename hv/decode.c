@@ -395,8 +395,9 @@ static __attribute__((noinline)) int decode_any(struct insn *insn, const u8 *byt
     count = count < INSN_MAX_LENGTH ? count : INSN_MAX_LENGTH;
     struct cursor c = {.at = bytes, .end = bytes + count, .count = (u8)count, .bits = (u8)bits};
     struct row row;
-    int result =
-        take_opcode(&c, &row) ? row.kind == UNKNOWN ? DECODE_UNKNOWN : take_operands(&c, insn, row) : RAN_OUT;
+    int result = RAN_OUT;
+    if (take_opcode(&c, &row))
+        result = row.kind == UNKNOWN ? DECODE_UNKNOWN : take_operands(&c, insn, row);
     if (result != RAN_OUT)
         return result;
     return count == INSN_MAX_LENGTH ? DECODE_GP : DECODE_TRUNCATED;

@@ -1,7 +1,7 @@
 // The decoder of instructions that touch memory: what a guest does to a device register, or to a page-table
 // page that is write-protected. It knows the integer instructions that compilers and kernels use for that,
 // and no others; it knows them exactly (SDM vol. 2). It reads only the bytes it is given, has no state, and
-// takes about 70 instructions for a MOV. What the instruction does is in emulate.h.
+// takes about 100 instructions for a MOV. What the instruction does is in emulate.h.
 #pragma once
 
 #include <arch/types.h>

@@ -323,7 +323,7 @@ u64 emulate_gva(const struct insn *insn, const struct emulation *e)
     return linear(insn, e, m->segment, offset);
 }
 
-// The next instruction: RIP wraps at 4 GiB outside 64-bit mode (and IP, at 64 KiB, only with a 16-bit CS).
+// RIP after the instruction, as wide as the code segment: EIP in 32-bit code, IP in 16-bit code.
 static void rip_advance(const struct insn *insn, struct emulation *e)
 {
     e->rip = (e->rip + insn->length) & size_mask(insn->bits / 8);
