@@ -4,14 +4,17 @@
 
 %include "layout.inc"                   ; IMAGE_VIRTUAL, DIRECT_MAP: from asm_offsets.c
 
-%define HERE(symbol) (symbol - image_start) ; offset of a symbol in the image
+; All of this is one section, the first of the image: so the offset of a symbol is known to the assembler, and the
+; 32-bit code can reach it wherever GRUB put the image.
+%define HERE(symbol) (symbol - boot_start)
 %define PRESENT_WRITE 3
 %define LARGE         0x80
 
-extern image_start, image_end, monitor_main
+extern monitor_main
 
 ; ---- Multiboot2 header (Multiboot2 specification 1.6, section 3.1) ----
-section .multiboot2 align=8
+section .boot progbits alloc exec write align=4096
+boot_start:
 header:
     dd 0xe85250d6, 0, header_end - header
     dd -(0xe85250d6 + (header_end - header))
@@ -26,7 +29,6 @@ header:
     dd 8
 header_end:
 
-section .text
 bits 32
 global boot_entry
 boot_entry:
@@ -37,7 +39,7 @@ boot_entry:
 .here:
     pop ebp
     sub ebp, HERE(.here)                ; ebp = machine address of image_start
-    lea esp, [ebp + HERE(stack_top)]
+    lea esp, [ebp + HERE(boot_stack_top)]
     cmp eax, 0x36d76289
     mov esi, HERE(text_not_multiboot2)
     jne refuse
@@ -113,7 +115,7 @@ build_page_tables:
     loop .directory
     ; the image, in 2M pages
     lea edi, [ebp + HERE(image_directory)]
-    lea eax, [ebp + LARGE | PRESENT_WRITE]
+    lea eax, [ebp + (LARGE | PRESENT_WRITE)]
     mov ecx, (IMAGE_MAXIMUM >> 21)
 .image:
     mov [edi], eax
@@ -165,11 +167,10 @@ entry64:
     hlt
     jmp .stop
 
-section .rodata
 text_not_multiboot2: db "Penumbra: not started by a Multiboot2 boot loader. Use GRUB's command multiboot2.", 13, 10, 0
 text_no_long_mode: db "Penumbra: this processor has no 64-bit mode (long mode), which the monitor needs. Use a 64-bit processor with VT-x.", 13, 10, 0
 
-section .data align=16
+align 16
 global gdt, gdt_pointer
 gdt:
     dq 0
@@ -181,14 +182,17 @@ gdt_pointer:
     dw gdt_end - gdt - 1
     dq 0
 
-section .bss align=4096
-alignb 4096
+    times 16 dq 0
+boot_stack_top:
+
+align 4096
 global boot_pml4
-boot_pml4:       resb 4096
-low_pdpt:        resb 4096
-low_directories: resb 4 * 4096
-image_pdpt:      resb 4096
-image_directory: resb 4096
-global stack_bottom
-stack_bottom:    resb 32768
+boot_pml4:       times 512 dq 0
+low_pdpt:        times 512 dq 0
+low_directories: times 4 * 512 dq 0
+image_pdpt:      times 512 dq 0
+image_directory: times 512 dq 0
+
+section .bss align=16
+stack:           resb 32768
 stack_top:

@@ -77,8 +77,12 @@ int console_read(void)
     return serial_read(&console.serial);
 }
 
-int console_enable_interrupt(void)
+void console_interrupt(bool on)
 {
-    serial_enable_interrupt(&console.serial);
+    serial_interrupt(&console.serial, on);
+}
+
+int console_irq(void)
+{
     return serial_irq(&console.serial);
 }

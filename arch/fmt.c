@@ -95,6 +95,10 @@ static struct spec read_spec(const char **format, va_list *args)
             break;
     }
     spec.width = read_count(format, args);
+    if (spec.width < 0) { // of `*`: the flag `-` and the width
+        spec.left = true;
+        spec.width = -spec.width;
+    }
     if (**format == '.') {
         (*format)++;
         spec.precision = read_count(format, args);

@@ -64,12 +64,12 @@ int serial_read(struct serial *s)
     return inb(s->port + DATA);
 }
 
-void serial_enable_interrupt(struct serial *s)
+void serial_interrupt(struct serial *s, bool on)
 {
     if (!s->port)
         return;
     outb(s->port + MCR, MCR_DTR_RTS | MCR_OUT2);
-    outb(s->port + IER, IER_RECEIVE);
+    outb(s->port + IER, on ? IER_RECEIVE : 0);
 }
 
 int serial_irq(const struct serial *s)

@@ -16,9 +16,8 @@ void serial_write(struct serial *s, u8 byte);
 // The next received byte, or -1.
 int serial_read(struct serial *s);
 
-// Lets the UART raise its interrupt line while received bytes are waiting. The line falls when serial_read
-// has returned -1: with an edge-triggered interrupt always read so far.
-void serial_enable_interrupt(struct serial *s);
+// Whether the UART raises its interrupt line while received bytes are waiting.
+void serial_interrupt(struct serial *s, bool on);
 
 // The ISA interrupt of a legacy port (COM1 to COM4), or -1 for another port or none.
 int serial_irq(const struct serial *s);

@@ -11,7 +11,7 @@ trap_%1:
     push 0                              ; the processor pushes an error code only for the vectors above
 %endif
     push %1
-    jmp common
+    jmp trap_common
 %endmacro
 
 section .text
@@ -22,7 +22,7 @@ bits 64
 %assign vector vector + 1
 %endrep
 
-common:
+trap_common:
     push r15
     push r14
     push r13

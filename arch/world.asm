@@ -42,16 +42,16 @@ world_switch:
     push r15
     push rdi
     cmp rsp, [rdi + WORLD_HOST_RSP]
-    jne .move_stack
+    jne world_move_stack
 world_check:
     cmp qword [rel world_nmis], 0
     jne world_nmi
     cmp qword [rdi + WORLD_LAUNCHED], 0
     load_guest                          ; MOV leaves the flags alone
-    je .launch
+    je world_launch
     vmresume
     jmp world_failed
-.launch:
+world_launch:
     vmlaunch
 world_entered:                          ; only a failed entry comes by here
 world_failed:
@@ -59,7 +59,7 @@ world_failed:
     mov eax, 1
     jmp world_return
 
-.move_stack:
+world_move_stack:
     mov [rdi + WORLD_HOST_RSP], rsp
     mov rax, HOST_RSP_FIELD
     vmwrite rax, rsp

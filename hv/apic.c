@@ -8,14 +8,14 @@
 #include "msr.h"
 #include "vm.h"
 
-#define APIC_GPA            GUEST_LAPIC_GPA
-#define APIC_BASE_ADDRESS   0x000ffffffffff000ull
-#define APIC_BASE_MODE      (APIC_BASE_ENABLE | APIC_BASE_X2APIC)
-#define X2APIC_MSR(offset)  (IA32_X2APIC_FIRST + ((offset) >> 4))
-#define ICR_SELF            (1u << 18)
-#define LVT_MASKED          0x10000u
-#define SVR_RESET           0xffu
-#define CPUID_1_ECX_X2APIC  BIT(21)
+#define APIC_GPA           GUEST_LAPIC_GPA
+#define APIC_BASE_ADDRESS  0x000ffffffffff000ull
+#define APIC_BASE_MODE     (APIC_BASE_ENABLE | APIC_BASE_X2APIC)
+#define X2APIC_MSR(offset) (IA32_X2APIC_FIRST + ((offset) >> 4))
+#define ICR_SELF           (1u << 18)
+#define LVT_MASKED         0x10000u
+#define SVR_RESET          0xffu
+#define CPUID_1_ECX_X2APIC BIT(21)
 
 enum {
     REG_ID = 0x20,
@@ -97,7 +97,8 @@ const char *apic_init(struct apic *apic)
     if (!(base & APIC_BASE_ENABLE))
         return "The processor's local APIC is disabled: enable it in the firmware set-up.";
     if ((base & APIC_BASE_ADDRESS) != APIC_GPA)
-        return "The processor's local APIC is not at 0xfee00000, where the monitor expects it: load the firmware's "
+        return "The processor's local APIC is not at 0xfee00000, where the monitor expects it: load the "
+               "firmware's "
                "defaults.";
     apic->hardware_x2apic = base & APIC_BASE_X2APIC;
     if (apic->hardware_x2apic)

@@ -1,29 +1,32 @@
-// The local APIC belongs to the guest: it reaches the registers of the real one without exits, as the APIC page or as
-// x2APIC MSRs. The monitor keeps two things: IA32_APIC_BASE, and sending itself the vectors of device interrupts.
+// The local APIC belongs to the guest: it reaches the registers of the real one without exits, as the APIC
+// page or as x2APIC MSRs. The monitor keeps two things: IA32_APIC_BASE, and sending itself the vectors of
+// device interrupts.
 //
-// The hardware's mode only ever rises, from xAPIC to x2APIC: a local APIC that was disabled does not come back on every
-// processor (Bochs 2.7 ignores it). While the guest's mode is below the hardware's, it is made up for: disabled, the
-// registers are reset and nothing answers at the page; xAPIC over x2APIC, the page is a device model.
+// The hardware's mode only ever rises, from xAPIC to x2APIC: a local APIC that was disabled does not come
+// back on every processor (Bochs 2.7 ignores it). While the guest's mode is below the hardware's, it is made
+// up for: disabled, the registers are reset and nothing answers at the page; xAPIC over x2APIC, the page is a
+// device model.
 #pragma once
 
 #include <arch/types.h>
 #include <hv/vcpu.h>
 
 struct apic {
-    u64 base;            // IA32_APIC_BASE as the guest sees it
+    u64 base; // IA32_APIC_BASE as the guest sees it
     bool hardware_x2apic;
     u32 id;
     u32 icr_high, ldr, dfr; // xAPIC over x2APIC: what has no x2APIC register
 };
 
-// Takes the machine's local APIC over, in xAPIC mode where it lets itself be put there, with its registers at their
-// reset values. NULL, or one sentence with the remedy.
+// Takes the machine's local APIC over, in xAPIC mode where it lets itself be put there, with its registers at
+// their reset values. NULL, or one sentence with the remedy.
 const char *apic_init(struct apic *apic);
 
 // Maps the APIC page as the guest's mode wants it. ERR_NOMEM.
 int apic_map(struct vcpu *v) must_check;
 
-// Raises a device interrupt: the vector becomes pending in the real local APIC and is delivered without an exit.
+// Raises a device interrupt: the vector becomes pending in the real local APIC and is delivered without an
+// exit.
 void apic_raise(struct vcpu *v, u8 vector);
 
 // Puts all registers to what they are after reset: nothing pending but what is in IRR, everything masked.

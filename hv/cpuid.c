@@ -44,7 +44,8 @@ static struct cpuid_regs *row_add(struct cpuid_policy *p, u32 leaf, u32 subleaf,
 }
 
 // Keeps of a register only the features that have a row and are not hidden.
-static u32 features_of(struct cpuid_policy *p, const struct cpuid_facts *facts, u32 leaf, unsigned reg, u32 host)
+static u32 features_of(struct cpuid_policy *p, const struct cpuid_facts *facts, u32 leaf, unsigned reg,
+                       u32 host)
 {
     u32 shown = 0;
     for (unsigned i = 0; i < CPUID_FEATURES; i++) {
@@ -201,7 +202,8 @@ void cpuid_make(struct cpuid_policy *policy, const struct cpuid_facts *facts)
     for (unsigned i = policy->count; i-- > 0;)
         policy->basic[policy->rows[i].leaf] = (u8)i;
     static const char signature[12] = "PenumbraVMM";
-    struct cpuid_regs *hypervisor = row_add(policy, LEAF_HYPERVISOR, 0, (struct cpuid_regs){{LEAF_HYPERVISOR}});
+    struct cpuid_regs *hypervisor =
+        row_add(policy, LEAF_HYPERVISOR, 0, (struct cpuid_regs){{LEAF_HYPERVISOR}});
     memcpy(&hypervisor->r[EBX], signature, sizeof(signature));
     extended_leaves(policy, facts);
 }
@@ -234,12 +236,15 @@ static const struct {
     u64 bit;
     enum cpuid_feature feature;
 } cr4_bits[] = {
-    {CR4_VME, CPUID_VME},           {CR4_PVI, CPUID_VME},       {CR4_TSD, CPUID_TSC},
-    {CR4_DE, CPUID_DE},             {CR4_PSE, CPUID_PSE},       {CR4_PAE, CPUID_PAE},
-    {CR4_MCE, CPUID_MCE},           {CR4_PGE, CPUID_PGE},       {CR4_PCE, CPUID_FPU},
-    {CR4_OSFXSR, CPUID_FXSR},       {CR4_OSXMMEXCPT, CPUID_SSE}, {CR4_UMIP, CPUID_UMIP},
-    {CR4_FSGSBASE, CPUID_FSGSBASE}, {CR4_PCIDE, CPUID_PCID},    {CR4_OSXSAVE, CPUID_XSAVE},
-    {CR4_SMEP, CPUID_SMEP},         {CR4_SMAP, CPUID_SMAP},     {CR4_PKE, CPUID_PKU},
+    {CR4_VME, CPUID_VME},           {CR4_PVI, CPUID_VME},
+    {CR4_TSD, CPUID_TSC},           {CR4_DE, CPUID_DE},
+    {CR4_PSE, CPUID_PSE},           {CR4_PAE, CPUID_PAE},
+    {CR4_MCE, CPUID_MCE},           {CR4_PGE, CPUID_PGE},
+    {CR4_PCE, CPUID_FPU},           {CR4_OSFXSR, CPUID_FXSR},
+    {CR4_OSXMMEXCPT, CPUID_SSE},    {CR4_UMIP, CPUID_UMIP},
+    {CR4_FSGSBASE, CPUID_FSGSBASE}, {CR4_PCIDE, CPUID_PCID},
+    {CR4_OSXSAVE, CPUID_XSAVE},     {CR4_SMEP, CPUID_SMEP},
+    {CR4_SMAP, CPUID_SMAP},         {CR4_PKE, CPUID_PKU},
 };
 
 u64 cpuid_cr4_allowed(const struct cpuid_policy *policy)

@@ -1,5 +1,5 @@
-// What the guest sees of the processor: CPUID, computed once from the processor's own CPUID and the rows of cpuid.def.
-// Pure: the processor's CPUID comes by a callback.
+// What the guest sees of the processor: CPUID, computed once from the processor's own CPUID and the rows of
+// cpuid.def. Pure: the processor's CPUID comes by a callback.
 #pragma once
 
 #include <arch/types.h>
@@ -21,8 +21,8 @@ typedef struct cpuid_regs cpuid_host_fn(u32 leaf, u32 subleaf);
 struct cpuid_facts {
     cpuid_host_fn *host;
     u32 apic_id;
-    u64 tsc_hz, crystal_hz;     // measured: of the TSC, and of the local APIC timer undivided
-    bool hide[CPUID_FEATURES];  // features to hide even where the processor has them
+    u64 tsc_hz, crystal_hz;    // measured: of the TSC, and of the local APIC timer undivided
+    bool hide[CPUID_FEATURES]; // features to hide even where the processor has them
 };
 
 #define CPUID_ROWS 112
@@ -35,22 +35,22 @@ struct cpuid_row {
 struct cpuid_policy {
     struct cpuid_row rows[CPUID_ROWS]; // ascending by leaf, then subleaf
     unsigned count;
-    u8 basic[0x20];                    // index of the first row of basic leaf n
+    u8 basic[0x20]; // index of the first row of basic leaf n
     u32 max_basic, max_extended;
     bool has[CPUID_FEATURES];
-    u64 xcr0;                          // bits that XCR0 may have
+    u64 xcr0; // bits that XCR0 may have
 };
 
-// Fills the policy. The dynamic bits (OSXSAVE, OSPKE, APIC, and the size of the XSAVE area in use) are set as if the
-// guest had switched all of it off: the exit handler adds what the guest has on.
+// Fills the policy. The dynamic bits (OSXSAVE, OSPKE, APIC, and the size of the XSAVE area in use) are set as
+// if the guest had switched all of it off: the exit handler adds what the guest has on.
 void cpuid_make(struct cpuid_policy *policy, const struct cpuid_facts *facts);
 
-// The row that answers the leaf, with the SDM's rule that a leaf above the maximum reads as the highest basic leaf.
-// NULL: all zeros.
+// The row that answers the leaf, with the SDM's rule that a leaf above the maximum reads as the highest basic
+// leaf. NULL: all zeros.
 const struct cpuid_row *cpuid_find(const struct cpuid_policy *policy, u32 leaf, u32 subleaf);
 
-// CPUID 15H: TSC = crystal * numerator / denominator. Chosen so that crystal in kHz times numerator fits 32 bits,
-// since Linux multiplies so.
+// CPUID 15H: TSC = crystal * numerator / denominator. Chosen so that crystal in kHz times numerator fits 32
+// bits, since Linux multiplies so.
 struct cpuid_ratio {
     u32 denominator, numerator, crystal_hz;
 };

@@ -14,7 +14,7 @@ struct msr_row {
 };
 
 static const struct msr_row rows[] = {
-#define MSR(first, last, name, feature, read, write)                                                         \
+#define MSR(first, last, name, feature, read, write) \
     {first, last, #name, CPUID_##feature, MSR_##read, MSR_##write},
 #include "msrs.def"
 #undef MSR

@@ -1,5 +1,7 @@
-// See paging.h. Checks follow SDM vol. 3, 2.5 (control registers), 4.1.2 (paging-mode enabling) and vol. 2, MOV CR.
+// See paging.h. Checks follow SDM vol. 3, 2.5 (control registers), 4.1.2 (paging-mode enabling) and vol. 2,
+// MOV CR.
 #include <arch/cpu.h>
+#include <arch/lib.h>
 
 #include "event.h"
 #include "msr.h"
@@ -7,10 +9,11 @@
 #include "vm.h"
 
 #define CR0_FIXED_EXEMPT (CR0_PE | CR0_PG) // free under "unrestricted guest"
-#define CR0_DEFINED      (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
-#define CS_L             BIT(13)
-#define PDPTE_RESERVED   0x1e6ull // bits 8:5 and 2:1
-#define PDPTE_PRESENT    1ull
+#define CR0_DEFINED \
+    (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
+#define CS_L           BIT(13)
+#define PDPTE_RESERVED 0x1e6ull // bits 8:5 and 2:1
+#define PDPTE_PRESENT  1ull
 
 static bool unrestricted(const struct vcpu *v)
 {
@@ -155,8 +158,9 @@ static enum verdict write_cr0_exit(struct vcpu *v, u64 value)
         return event_gp(v);
     after.cr0 = (value & CR0_DEFINED) | CR0_ET;
     if (!(after.cr0 & CR0_PE) && !unrestricted(v))
-        return vm_stop_unsupported(v, "the guest enters real mode, which this processor cannot virtualise: it has no "
-                                      "\"unrestricted guest\" control");
+        return vm_stop_unsupported(
+            v, "the guest enters real mode, which this processor cannot virtualise: it has no "
+               "\"unrestricted guest\" control");
     if (!switch_paging(&after, before.cr0 ^ after.cr0) || !paging_set(v, &before, &after))
         return event_gp(v);
     return VERDICT_SKIP;

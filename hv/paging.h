@@ -1,5 +1,5 @@
-// The guest's paging state: CR0, CR3, CR4 and EFER. Checks what the guest writes where it exits, and is the one place
-// that writes to the VMCS what differs between the modes (hv/mmu.h, struct mmu_needs).
+// The guest's paging state: CR0, CR3, CR4 and EFER. Checks what the guest writes where it exits, and is the
+// one place that writes to the VMCS what differs between the modes (hv/mmu.h, struct mmu_needs).
 #pragma once
 
 #include "exit.h"

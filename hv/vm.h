@@ -26,23 +26,23 @@ struct vm {
     u64 tsc_hz;
     u64 mtrr_def_type; // IA32_MTRR_DEF_TYPE as the guest wrote it; without effect
     u64 msr_bitmap_hpa;
-    char end[192];     // why the guest ended
-    u64 status;        // what it wrote to port 0xF4
+    char end[192]; // why the guest ended
+    u64 status;    // what it wrote to port 0xF4
     bool status_given;
-    bool failed;       // it ended by a mistake, its own or ours
+    bool failed; // it ended by a mistake, its own or ours
 };
 
-// Ends the guest: what is said becomes vm->end. vm_stop_unsupported is for what the monitor cannot do: it adds RIP and
-// the bytes of the instruction.
+// Ends the guest: what is said becomes vm->end. vm_stop_unsupported is for what the monitor cannot do: it
+// adds RIP and the bytes of the instruction.
 enum verdict vm_stop(struct vcpu *v, const char *format, ...) printf_like(2);
 enum verdict vm_stop_unsupported(struct vcpu *v, const char *format, ...) printf_like(2);
 
-// Allocates the guest's memory and maps it, the local APIC page and the device holes. One sentence with the remedy on
-// failure, NULL on success.
+// Allocates the guest's memory and maps it, the local APIC page and the device holes. One sentence with the
+// remedy on failure, NULL on success.
 const char *vm_memory_make(struct vm *vm);
 
-// Copies bytes of guest RAM. Only what is P2M_RAM or P2M_RAM_RO is read, only what is P2M_RAM written: ERR_ABSENT
-// otherwise, at the first byte that is not.
+// Copies bytes of guest RAM. Only what is P2M_RAM or P2M_RAM_RO is read, only what is P2M_RAM written:
+// ERR_ABSENT otherwise, at the first byte that is not.
 int vm_ram_read(const struct vm *vm, u64 gpa, void *to, u64 bytes) must_check;
 int vm_ram_write(struct vm *vm, u64 gpa, const void *from, u64 bytes) must_check;
 

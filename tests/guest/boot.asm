@@ -117,7 +117,6 @@ gdt:
     dq 0x0000090000000067, 0          ; 78 TSS, not present
     dq 0x00CF9B000000FFFF             ; 88 code32, ring 0, the 32-bit tests
     dq 0x00EF9B000000FFFF             ; 90 code with L and D both set: never legal
-    dq 0                              ; 98 TSS32, filled by paging32.c
 gdt_register:
     dw gdt_register - gdt - 1
     dq gdt

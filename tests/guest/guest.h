@@ -125,7 +125,6 @@ enum selector {
     LDT_SELECTOR = 0x68,
     TSS_ABSENT = 0x78,
     CODE_LD = 0x90,
-    TSS32_SELECTOR = 0x98,
 };
 
 // Counts the interrupts of a vector, writing EOI for each; irq_log keeps the order in which they came.

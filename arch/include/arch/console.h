@@ -26,7 +26,9 @@ void console_guest_write(u8 byte);
 // The next byte from the serial port, or -1 if there is none.
 int console_read(void);
 
-// Makes the UART raise its interrupt when input arrives, and returns that ISA interrupt (to be routed by
-// arch/host_ioapic.h), or -1 if there is no UART or it is not COM1 to COM4. The interrupt comes as an edge:
-// call console_read until it returns -1, or there will be no further one.
-int console_enable_interrupt(void);
+// Whether the UART raises its interrupt while input waits. Its line is an edge to whoever receives it: switch it off,
+// call console_read until it returns -1, and switch it on, and no input is missed and none announced twice.
+void console_interrupt(bool on);
+
+// The ISA interrupt of the UART (to be routed by arch/host_ioapic.h), or -1 if there is no UART or it is not COM1 to COM4.
+int console_irq(void);

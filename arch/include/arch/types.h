@@ -10,7 +10,7 @@
 typedef uint8_t u8;
 typedef uint16_t u16;
 typedef uint32_t u32;
-typedef uint64_t u64;
+typedef uint64_t u64; // an unsigned long: %lu and %lx are its formats
 typedef int64_t s64;
 
 // gfn: guest-physical address / 4096. mfn: host-physical (machine) address / 4096.
@@ -22,7 +22,7 @@ typedef struct {
 } mfn_t;
 
 #define PAGE_SHIFT 12
-#define PAGE_SIZE  4096ull
+#define PAGE_SIZE  4096ul
 #define PAGE_MASK  (~(PAGE_SIZE - 1))
 
 static inline gfn_t gfn(u64 n)
@@ -50,11 +50,11 @@ static inline u64 mfn_hpa(mfn_t m)
     return m.n << PAGE_SHIFT;
 }
 
-#define BIT(n)        (1ull << (n))
+#define BIT(n)        (1ul << (n))
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define KIB           1024ull
-#define MIB           (1024ull * KIB)
-#define GIB           (1024ull * MIB)
+#define KIB           1024ul
+#define MIB           (1024ul * KIB)
+#define GIB           (1024ul * MIB)
 
 #define must_check     __attribute__((warn_unused_result))
 #define printf_like(f) __attribute__((format(printf, f, (f) + 1)))

@@ -6,7 +6,7 @@
 #include <arch/types.h>
 
 enum vmcs_field {
-#define FIELD(name, encoding) name = encoding,
+#define FIELD(name, encoding) name = (encoding),
 #include <arch/vmcs.def>
 #undef FIELD
 };
@@ -16,16 +16,16 @@ enum vmcs_field {
 #define PIN_VIRTUAL_NMIS     BIT(5)
 #define PIN_PREEMPTION_TIMER BIT(6)
 // Primary processor-based controls (table 25-6).
-#define PROC_INVLPG_EXITING      BIT(9)
-#define PROC_MWAIT_EXITING       BIT(10)
-#define PROC_RDPMC_EXITING       BIT(11)
-#define PROC_CR3_LOAD_EXITING    BIT(15)
-#define PROC_CR3_STORE_EXITING   BIT(16)
-#define PROC_NMI_WINDOW_EXITING  BIT(22)
-#define PROC_UNCONDITIONAL_IO    BIT(24)
-#define PROC_MSR_BITMAPS         BIT(28)
-#define PROC_MONITOR_EXITING     BIT(29)
-#define PROC_SECONDARY_CONTROLS  BIT(31)
+#define PROC_INVLPG_EXITING     BIT(9)
+#define PROC_MWAIT_EXITING      BIT(10)
+#define PROC_RDPMC_EXITING      BIT(11)
+#define PROC_CR3_LOAD_EXITING   BIT(15)
+#define PROC_CR3_STORE_EXITING  BIT(16)
+#define PROC_NMI_WINDOW_EXITING BIT(22)
+#define PROC_UNCONDITIONAL_IO   BIT(24)
+#define PROC_MSR_BITMAPS        BIT(28)
+#define PROC_MONITOR_EXITING    BIT(29)
+#define PROC_SECONDARY_CONTROLS BIT(31)
 // Secondary processor-based controls (table 25-7).
 #define PROC2_EPT                BIT(1)
 #define PROC2_RDTSCP             BIT(3)
@@ -74,11 +74,12 @@ struct vmx_caps {
     u64 cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
 };
 
-// What keeps this processor from VMX operation, as one sentence with the remedy; NULL: nothing, and `caps` is filled.
-// Sets and locks IA32_FEATURE_CONTROL where the firmware left it unlocked. Needs traps_init.
+// What keeps this processor from VMX operation, as one sentence with the remedy; NULL: nothing, and `caps` is
+// filled. Sets and locks IA32_FEATURE_CONTROL where the firmware left it unlocked. Needs traps_init.
 const char *vmx_missing(struct vmx_caps *caps);
 
-// Enters VMX operation with fixed CR0/CR4 bits set. ERR_NOMEM: no frame for the VMXON region; ERR_INVALID: VMXON failed.
+// Enters VMX operation with fixed CR0/CR4 bits set. ERR_NOMEM: no frame for the VMXON region; ERR_INVALID:
+// VMXON failed.
 int vmx_on(const struct vmx_caps *caps, struct frames *frames) must_check;
 
 // A new VMCS, cleared and made current. Its frame in `region`. Errors as vmx_on.

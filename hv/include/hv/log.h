@@ -1,4 +1,5 @@
-// The monitor's messages. Each is one line on every console, `[penumbra] text`; the parameter log= chooses how much.
+// The monitor's messages. Each is one line on every console, `[penumbra] text`; the parameter log= chooses
+// how much.
 #pragma once
 
 #include <arch/types.h>

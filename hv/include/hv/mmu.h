@@ -1,20 +1,21 @@
 // The seam between the monitor and what translates guest memory: EPT (ept/) or shadow paging (shadow/).
-// The back end is chosen once, by hv/main.c; everybody else calls the mmu_* functions below, whose comments are the
-// contract. A back end translates; it does not inject events, move RIP or know of devices.
+// The back end is chosen once, by hv/main.c; everybody else calls the mmu_* functions below, whose comments
+// are the contract. A back end translates; it does not inject events, move RIP or know of devices.
 #pragma once
 
 #include <hv/p2m.h>
 #include <hv/vcpu.h>
 
-// What this mode wants of the VMCS for the guest's present paging state. hv/paging.c alone writes these to the VMCS.
+// What this mode wants of the VMCS for the guest's present paging state. hv/paging.c alone writes these to
+// the VMCS.
 struct mmu_needs {
-    u32 proc, proc2;           // primary and secondary processor-based controls beyond the common ones
-    u64 cr0_owned, cr4_owned;  // bits that exit when the guest changes them, beyond the common ones
-    struct paging_regs hw;     // what GUEST_CR0, CR3, CR4 and IA32_EFER hold; hv adds the fixed bits
-    bool efer_owned;           // EFER is not the guest's own: its accesses exit
-    bool load_pdptes;          // PAE paging: the VMCS's PDPTE fields are loaded from guest memory at hw.cr3
-    u32 exceptions;            // exception bitmap
-    u32 pf_mask, pf_match;     // page-fault error-code mask and match
+    u32 proc, proc2;          // primary and secondary processor-based controls beyond the common ones
+    u64 cr0_owned, cr4_owned; // bits that exit when the guest changes them, beyond the common ones
+    struct paging_regs hw;    // what GUEST_CR0, CR3, CR4 and IA32_EFER hold; hv adds the fixed bits
+    bool efer_owned;          // EFER is not the guest's own: its accesses exit
+    bool load_pdptes;         // PAE paging: the VMCS's PDPTE fields are loaded from guest memory at hw.cr3
+    u32 exceptions;           // exception bitmap
+    u32 pf_mask, pf_match;    // page-fault error-code mask and match
 };
 
 // What a fault or violation turned out to be.
@@ -27,18 +28,18 @@ enum mmu_outcome {
 };
 
 struct mmu_fault {
-    u64 gpa;                // EPT: of the access. Shadow: not used
-    u64 gva;                // of the access, where the processor gives it
+    u64 gpa; // EPT: of the access. Shadow: not used
+    u64 gva; // of the access, where the processor gives it
     bool gva_valid;
     bool write, fetch;
-    bool present;           // the translation existed and denied the access
-    bool walk;              // the access was to a paging structure
-    u32 error_code;         // of the #PF: given under shadow, returned with MMU_GUEST_FAULT
+    bool present;   // the translation existed and denied the access
+    bool walk;      // the access was to a paging structure
+    u32 error_code; // of the #PF: given under shadow, returned with MMU_GUEST_FAULT
     const char *why;
 };
 
 struct mmu_stats {
-    u64 violations;    // EPT violations, or #PF exits
+    u64 violations; // EPT violations, or #PF exits
     u64 invept, invvpid;
 };
 
@@ -86,8 +87,9 @@ static inline enum mmu_outcome mmu_fault(struct vcpu *v, struct mmu_fault *fault
     return mmu->fault(v, fault);
 }
 
-// After each write of CR0, CR3, CR4 or EFER that exited, also of an equal value; the VMCS holds the new state. The
-// back end drops the translations that the architecture says the write drops (SDM vol. 3, 4.10.4.1).
+// After each write of CR0, CR3, CR4 or EFER that exited, also of an equal value; the VMCS holds the new
+// state. The back end drops the translations that the architecture says the write drops (SDM vol.
+// 3, 4.10.4.1).
 static inline void mmu_paging_written(struct vcpu *v, const struct paging_regs *before,
                                       const struct paging_regs *after)
 {

@@ -26,14 +26,14 @@ struct vcpu {
     struct vm *vm;
     const struct vmx_caps *caps;
 
-    u64 exit_reason;       // basic reason of the exit being handled
-    bool delivering;       // it interrupted the delivery of an event, which is queued again
+    u64 exit_reason;        // basic reason of the exit being handled
+    bool delivering;        // it interrupted the delivery of an event, which is queued again
     u64 cr0_mask, cr4_mask; // as in the VMCS: bits that the guest does not own
     u64 cr4_allowed;        // bits that the guest may set
     u64 owned_cr3;          // the guest's CR3 while CR3 accesses exit
     u64 owned_efer;         // the guest's EFER while it is not in the VMCS
     bool cr3_owned, efer_owned;
-    bool nmi_pending;       // an NMI of the guest's waits until it is not blocked
+    bool nmi_pending;          // an NMI of the guest's waits until it is not blocked
     u32 base_proc, base_proc2; // processor-based controls that every mode wants
     u32 entry_controls;        // entry controls but "IA-32e mode guest"
     u32 proc_controls;         // primary processor-based controls as written last

@@ -1,0 +1,80 @@
+# Penumbra. `make help` lists the targets; README.md tells the rest.
+BUILD   ?= build
+CC      := gcc
+MONITOR := $(BUILD)/penumbra.elf
+
+.DEFAULT_GOAL := iso
+.DELETE_ON_ERROR:
+
+# Each folder is compiled with only the headers that it may use, so that a forbidden include does not build.
+INCLUDES_arch   := -Iarch/include
+INCLUDES_hv     := -Iarch/include -Ihv/include -I$(BUILD)/hv
+INCLUDES_ept    := -Iarch/include -Ihv/include -Iept/include
+INCLUDES_main   := $(INCLUDES_hv) -Iept/include
+
+MONITOR_FLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -ffreestanding \
+                 -mcmodel=kernel -fno-pic -mno-red-zone -mgeneral-regs-only -fno-stack-protector \
+                 -fcf-protection=none -fno-omit-frame-pointer -fno-asynchronous-unwind-tables \
+                 -fno-tree-loop-distribute-patterns -fno-strict-aliasing -MMD
+
+ARCH_C := $(filter-out arch/asm_offsets.c,$(wildcard arch/*.c))
+HV_C   := $(filter-out hv/main.c,$(wildcard hv/*.c))
+EPT_C  := $(wildcard ept/*.c)
+OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(ARCH_C) $(HV_C) $(EPT_C) hv/main.c) \
+           $(patsubst %.asm,$(BUILD)/%.asm.o,$(wildcard arch/*.asm)) $(BUILD)/arch/font_psf.o
+
+$(MONITOR): $(OBJECTS) arch/monitor.ld
+	@echo "  LD      $@"
+	@ld -m elf_x86_64 -static -nostdlib --no-warn-rwx-segments -z noexecstack -z max-page-size=4096 -T arch/monitor.ld -o $@ $(OBJECTS)
+	@grub-file --is-x86-multiboot2 $@
+
+define FOLDER_RULE
+$(BUILD)/$(1)/%.o: $(1)/%.c Makefile
+	@mkdir -p $$(@D)
+	@echo "  CC      $$@"
+	@$(CC) $(MONITOR_FLAGS) $$(INCLUDES_$(1)) -c -o $$@ $$<
+endef
+$(foreach folder,arch hv ept,$(eval $(call FOLDER_RULE,$(folder))))
+
+# The one file that names the back ends.
+$(BUILD)/hv/main.o: INCLUDES_hv := $(INCLUDES_main)
+$(BUILD)/hv/loader.o: $(BUILD)/hv/dsdt.h
+
+$(BUILD)/arch/%.asm.o: arch/%.asm $(BUILD)/arch/layout.inc
+	@mkdir -p $(@D)
+	@echo "  NASM    $@"
+	@nasm -f elf64 -w+error -i $(BUILD)/arch/ -o $@ $<
+
+# Offsets of C structures for NASM, out of the compiler's assembly.
+$(BUILD)/arch/layout.inc: arch/asm_offsets.c Makefile
+	@mkdir -p $(@D)
+	@$(CC) $(MONITOR_FLAGS) $(INCLUDES_arch) -MT $@ -MF $(BUILD)/arch/layout.d -S -o $(BUILD)/arch/layout.s $<
+	@sed -n 's/^#define# /%define /p' $(BUILD)/arch/layout.s > $@
+
+$(BUILD)/hv/dsdt.h: hv/dsdt.asl
+	@mkdir -p $(@D)
+	@echo "  IASL    $@"
+	@iasl -tc -p $(BUILD)/hv/dsdt $< > $(BUILD)/hv/dsdt.log || { cat $(BUILD)/hv/dsdt.log; exit 1; }
+	@sed 's/^unsigned char/static const unsigned char/' $(BUILD)/hv/dsdt.hex > $@
+
+# The screen's font: Debian's package console-setup-linux.
+CONSOLE_FONT := /usr/share/consolefonts/Lat15-Terminus16.psf.gz
+$(BUILD)/arch/font_psf.o: $(CONSOLE_FONT)
+	@mkdir -p $(@D)
+	@zcat $< > $(BUILD)/arch/font.psf
+	@cd $(@D) && objcopy -I binary -O elf64-x86-64 -B i386:x86-64 \
+	    --rename-section .data=.rodata,alloc,load,readonly,data,contents \
+	    --redefine-sym _binary_font_psf_start=font_psf --redefine-sym _binary_font_psf_end=font_psf_end \
+	    --strip-symbol=_binary_font_psf_size font.psf font_psf.o
+
+include guest-images/images.mk
+include iso/iso.mk
+include tests/host/host.mk
+include tests/host/fuzz.mk
+include tests/guest/guest.mk
+
+-include $(wildcard $(BUILD)/arch/*.d $(BUILD)/hv/*.d $(BUILD)/ept/*.d)
+
+.PHONY: clean help
+clean:
+	rm -rf $(BUILD)

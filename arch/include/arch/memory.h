@@ -1,0 +1,14 @@
+// The machine's memory at boot: what the firmware gives, without what is already in use, to the frame
+// allocator.
+#pragma once
+
+#include <arch/frames.h>
+#include <arch/mtrr.h>
+#include <arch/multiboot2.h>
+
+// Gives all RAM to `frames` but the image, the boot information at info_hpa, the modules and the symbol
+// table, and completes the direct map. ERR_NOMEM: no room below 4 GiB for the allocator's own table.
+int memory_init(struct frames *frames, const struct boot_info *boot, u64 info_hpa, u64 image_hpa) must_check;
+
+// The machine's MTRRs as they are now.
+void memory_mtrrs(struct mtrrs *mtrrs);

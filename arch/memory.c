@@ -1,0 +1,135 @@
+// See arch/memory.h.
+#include <arch/cpu.h>
+#include <arch/io.h>
+#include <arch/layout.h>
+#include <arch/memory.h>
+#include <arch/paging.h>
+#include <arch/phys.h>
+
+#define RAM_LIMIT (16 * 1024 * GIB) // what the direct map's half of the address space is used for at most
+#define KEPT_MAX  (BOOT_MODULES + 6)
+
+// What must not be handed out: free-list links would be written into it.
+struct kept {
+    unsigned count;
+    struct {
+        u64 start, end;
+    } range[KEPT_MAX];
+};
+
+static void keep(struct kept *kept, u64 start, u64 bytes)
+{
+    kept->range[kept->count].start = align_down(start, PAGE_SIZE);
+    kept->range[kept->count].end = align_up(start + bytes, PAGE_SIZE);
+    kept->count++;
+}
+
+static void keep_boot(struct kept *kept, const struct boot_info *boot, u64 info_hpa, u64 image_hpa)
+{
+    keep(kept, image_hpa, (u64)(image_end - image_start));
+    keep(kept, info_hpa, boot->bytes);
+    keep(kept, boot->symbols.symbols_hpa, boot->symbols.symbols_bytes);
+    keep(kept, boot->symbols.strings_hpa, boot->symbols.strings_bytes);
+    for (unsigned i = 0; i < boot->module_count; i++)
+        keep(kept, boot->modules[i].start, boot->modules[i].end - boot->modules[i].start);
+}
+
+// The part of [start, end) before the first kept range, into *piece_end; returns where to go on.
+static u64 next_piece(const struct kept *kept, u64 start, u64 end, u64 *piece_end)
+{
+    u64 first = end, go_on = end;
+    for (unsigned i = 0; i < kept->count; i++) {
+        u64 from = kept->range[i].start, to = kept->range[i].end;
+        if (to <= start || from >= first || from == to)
+            continue;
+        first = from > start ? from : start;
+        go_on = to;
+    }
+    *piece_end = first;
+    return go_on;
+}
+
+static void add_range(struct frames *frames, const struct kept *kept, u64 start, u64 end)
+{
+    while (start < end) {
+        u64 piece_end;
+        u64 next = next_piece(kept, start, end, &piece_end);
+        frames_add(frames, start, piece_end);
+        start = next;
+    }
+}
+
+// Adds the RAM in [low, high).
+static void add_ram(struct frames *frames, const struct kept *kept, const struct boot_info *boot, u64 low,
+                    u64 high)
+{
+    for (unsigned i = 0; i < boot->range_count; i++) {
+        const struct boot_range *range = &boot->ranges[i];
+        u64 start = range->start > low ? range->start : low;
+        u64 end = range->end < high ? range->end : high;
+        if (range->type == BOOT_MEMORY_RAM && start < end)
+            add_range(frames, kept, start, end);
+    }
+}
+
+static u64 ram_end(const struct boot_info *boot)
+{
+    u64 end = 0;
+    for (unsigned i = 0; i < boot->range_count; i++) {
+        if (boot->ranges[i].type == BOOT_MEMORY_RAM && boot->ranges[i].end > end)
+            end = boot->ranges[i].end;
+    }
+    return end < RAM_LIMIT ? end : RAM_LIMIT;
+}
+
+// The highest place below 4 GiB for `bytes` that is RAM and not kept; 0: none.
+static u64 find_room(const struct boot_info *boot, const struct kept *kept, u64 bytes)
+{
+    u64 best = 0;
+    for (unsigned i = 0; i < boot->range_count; i++) {
+        u64 start = align_up(boot->ranges[i].start, PAGE_SIZE), piece_end;
+        u64 end = boot->ranges[i].end < 4 * GIB ? boot->ranges[i].end : 4 * GIB;
+        for (u64 next; boot->ranges[i].type == BOOT_MEMORY_RAM && start < end; start = next) {
+            next = next_piece(kept, start, end, &piece_end);
+            u64 place = align_down(piece_end, PAGE_SIZE) - bytes;
+            if (piece_end - start >= bytes + PAGE_SIZE && place > best)
+                best = place;
+        }
+    }
+    return best;
+}
+
+int memory_init(struct frames *frames, const struct boot_info *boot, u64 info_hpa, u64 image_hpa)
+{
+    struct kept kept = {0};
+    keep_boot(&kept, boot, info_hpa, image_hpa);
+    u64 limit = ram_end(boot) / PAGE_SIZE;
+    u64 state = find_room(boot, &kept, limit);
+    if (!state)
+        return ERR_NOMEM;
+    keep(&kept, state, limit);
+    frames_init(frames, phys_ptr(state), limit);
+    add_ram(frames, &kept, boot, 0, 4 * GIB);
+    u64 map_end = limit * PAGE_SIZE;
+    u64 screen_end = boot->framebuffer.hpa + (u64)boot->framebuffer.pitch * boot->framebuffer.height;
+    int error = paging_init(frames, map_end > screen_end ? map_end : screen_end);
+    if (error)
+        return error;
+    add_ram(frames, &kept, boot, 4 * GIB, RAM_LIMIT);
+    return 0;
+}
+
+void memory_mtrrs(struct mtrrs *mtrrs)
+{
+    static const u16 fixed[MTRR_FIXED_COUNT] = {0x250, 0x258, 0x259, 0x268, 0x269, 0x26a,
+                                                0x26b, 0x26c, 0x26d, 0x26e, 0x26f};
+    mtrrs->cap = rdmsr(IA32_MTRRCAP);
+    mtrrs->def_type = rdmsr(IA32_MTRR_DEF_TYPE);
+    for (unsigned i = 0; mtrrs->cap & MTRRCAP_FIX && i < MTRR_FIXED_COUNT; i++)
+        mtrrs->fixed[i] = rdmsr(fixed[i]);
+    for (unsigned i = 0; i < MTRRCAP_VCNT(mtrrs->cap) && i < MTRR_VARIABLE_MAX; i++) {
+        mtrrs->variable[i].base = rdmsr(0x200 + 2 * i);
+        mtrrs->variable[i].mask = rdmsr(0x201 + 2 * i);
+    }
+    mtrrs->maxphyaddr = cpuid(0x80000000, 0).eax >= 0x80000008 ? cpuid(0x80000008, 0).eax & 0xff : 36;
+}

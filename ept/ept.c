@@ -1,0 +1,157 @@
+// The EPT back end. The p2m is the EPT: there is nothing to fill and nothing to keep in step, only
+// translations that the processor cached to be dropped when the p2m changes. The guest's paging is its own:
+// no exit for CR0.PG, CR3, CR4 or INVLPG, but for a guest without paging on a processor without "unrestricted
+// guest" (identity.c).
+#include <arch/cpu.h>
+#include <arch/phys.h>
+#include <ept/ept.h>
+#include <hv/log.h>
+
+#include "identity.h"
+
+#define EPTP_WRITE_BACK     6ull
+#define EPTP_WALK_4         (3ull << 3)
+#define EPTP_ACCESSED_DIRTY BIT(6)
+#define GUEST_VPID          1
+
+static struct {
+    struct p2m *p2m;
+    u64 eptp;
+    bool vpid;
+    bool context_invept, context_invvpid;
+    struct mmu_stats stats;
+} ept;
+
+#define EPT_CAPS_NEEDED (EPT_CAP_WALK_4 | EPT_CAP_WRITE_BACK | EPT_CAP_INVEPT)
+
+static const char *ept_missing(const struct vmx_caps *caps, bool vpid)
+{
+    if (!(caps->proc2.may & PROC2_EPT))
+        return "mmu=ept: this processor has no Extended Page Tables: use a processor that has them.";
+    if ((caps->ept_vpid & EPT_CAPS_NEEDED) != EPT_CAPS_NEEDED ||
+        !(caps->ept_vpid & (EPT_CAP_INVEPT_CONTEXT | EPT_CAP_INVEPT_ALL)))
+        return "mmu=ept: this processor's EPT has no 4-level walk, write-back tables or INVEPT: use a "
+               "processor that "
+               "has them.";
+    if (vpid && (!(caps->proc2.may & PROC2_VPID) || !(caps->ept_vpid & VPID_CAP_INVVPID) ||
+                 !(caps->ept_vpid & (VPID_CAP_INVVPID_CONTEXT | VPID_CAP_INVVPID_ALL))))
+        return "vpid=on: this processor has no VPID or INVVPID: boot with vpid=off.";
+    return NULL;
+}
+
+static void invept(void)
+{
+    ept.stats.invept++;
+    vmx_invept(ept.context_invept ? INVEPT_CONTEXT : INVEPT_ALL, ept.eptp);
+}
+
+static void invvpid(void)
+{
+    ept.stats.invvpid++;
+    vmx_invvpid(ept.context_invvpid ? INVVPID_CONTEXT : INVVPID_ALL, GUEST_VPID, 0);
+}
+
+static int ept_init(struct vcpu *v, struct p2m *p2m, bool vpid)
+{
+    u64 caps = v->caps->ept_vpid;
+    ept.p2m = p2m;
+    ept.vpid = vpid;
+    ept.context_invept = caps & EPT_CAP_INVEPT_CONTEXT;
+    ept.context_invvpid = caps & VPID_CAP_INVVPID_CONTEXT;
+    ept.eptp = mfn_hpa(p2m->root) | EPTP_WALK_4 | EPTP_WRITE_BACK;
+    if (caps & EPT_CAP_ACCESSED_DIRTY)
+        ept.eptp |= EPTP_ACCESSED_DIRTY;
+    invept(); // of whoever used these frames before
+    if (vpid)
+        invvpid();
+    if (!(v->caps->proc2.may & PROC2_UNRESTRICTED_GUEST))
+        return identity_init(p2m);
+    return 0;
+}
+
+static void ept_needs(const struct vcpu *v, const struct paging_regs *guest, struct mmu_needs *needs)
+{
+    bool pae_paging = guest->cr0 & CR0_PG && guest->cr4 & CR4_PAE && !(guest->efer & EFER_LMA);
+    *needs = (struct mmu_needs){
+        .proc2 = PROC2_EPT | (ept.vpid ? PROC2_VPID : 0),
+        .hw = *guest,
+        .load_pdptes = pae_paging,
+    };
+    if (v->caps->proc2.may & PROC2_UNRESTRICTED_GUEST)
+        needs->proc2 |= PROC2_UNRESTRICTED_GUEST;
+    else
+        identity_needs(guest, needs);
+}
+
+static void ept_load(struct vcpu *v)
+{
+    (void)v;
+    vmcs_write(EPT_POINTER, ept.eptp);
+    if (ept.vpid)
+        vmcs_write(VPID, GUEST_VPID);
+}
+
+// A guest page table in a hole or in read-only memory. With accessed and dirty bits in the EPT the processor
+// treats its walk as a write (SDM vol. 3, 29.3.3.2), so it never gets further: without them it reads what is
+// there.
+static enum mmu_outcome walk_fault(struct vcpu *v, struct mmu_fault *fault, enum p2m_type type)
+{
+    if (type == P2M_RAM_RO && ept.eptp & EPTP_ACCESSED_DIRTY) {
+        log_warn("guest page tables in read-only memory: EPT accessed and dirty bits are off from now on");
+        ept.eptp &= ~EPTP_ACCESSED_DIRTY;
+        ept_load(v);
+        invept();
+        return MMU_FIXED;
+    }
+    fault->why = "the guest's page tables lie where there is no writable memory";
+    return MMU_UNSUPPORTED;
+}
+
+static enum mmu_outcome ept_fault(struct vcpu *v, struct mmu_fault *fault)
+{
+    ept.stats.violations++;
+    enum p2m_type type = p2m_lookup(ept.p2m, gpa_gfn(fault->gpa)).type;
+    if (type == P2M_RAM || (type == P2M_RAM_RO && !fault->write))
+        return MMU_FIXED; // the p2m has changed since
+    if (fault->walk)
+        return walk_fault(v, fault, type);
+    return type == P2M_HOLE ? MMU_HOLE : MMU_DEVICE;
+}
+
+// The bits of each register whose change drops translations (SDM vol. 3, 4.10.4.1).
+#define CR0_FLUSHES  (CR0_PG | CR0_WP)
+#define CR4_FLUSHES  (CR4_PGE | CR4_PAE | CR4_PSE | CR4_SMEP | CR4_SMAP | CR4_PCIDE | CR4_PKE)
+#define EFER_FLUSHES (EFER_NXE | EFER_LMA)
+
+static void ept_paging_written(struct vcpu *v, const struct paging_regs *before,
+                               const struct paging_regs *after)
+{
+    (void)v;
+    bool flushes = (before->cr0 ^ after->cr0) & CR0_FLUSHES || (before->cr4 ^ after->cr4) & CR4_FLUSHES ||
+                   (before->efer ^ after->efer) & EFER_FLUSHES || before->cr3 != after->cr3;
+    if (ept.vpid && flushes) // without VPID each entry flushes
+        invvpid();
+}
+
+static void ept_p2m_changed(struct vcpu *v, gfn_t first, u64 count)
+{
+    (void)v, (void)first, (void)count; // INVEPT knows no ranges
+    invept();
+}
+
+static const struct mmu_stats *ept_stats(void)
+{
+    return &ept.stats;
+}
+
+const struct mmu_ops ept_ops = {
+    .name = "ept",
+    .missing = ept_missing,
+    .init = ept_init,
+    .needs = ept_needs,
+    .load = ept_load,
+    .fault = ept_fault,
+    .paging_written = ept_paging_written,
+    .p2m_changed = ept_p2m_changed,
+    .stats = ept_stats,
+};

@@ -1,0 +1,11 @@
+// A guest without paging on a processor without "unrestricted guest": VMX keeps CR0.PG on, so the guest runs
+// on a page table of ours that maps each address to itself.
+#pragma once
+
+#include <hv/mmu.h>
+
+// Puts the table into the guest's physical space, at an address that no guest memory has. Errors as p2m_map.
+int identity_init(struct p2m *p2m) must_check;
+
+// Changes what the VMCS is to hold so that CR0.PG stays on.
+void identity_needs(const struct paging_regs *guest, struct mmu_needs *needs);

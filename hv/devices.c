@@ -1,0 +1,148 @@
+// See devices.h.
+#include <arch/console.h>
+
+#include "acpi_tables.h"
+#include "devices.h"
+#include "event.h"
+#include "vm.h"
+
+#define UART_PORT      0x3f8
+#define UART_PIN       4
+#define EXIT_PORT      0xf4 // where test kernels write their status
+#define KEYBOARD_PORT  0x64
+#define KEYBOARD_RESET 0xfe
+
+static void uart_transmit(void *context, u8 byte)
+{
+    (void)context;
+    console_guest_write(byte);
+}
+
+static void uart_line_changed(void *context, bool level)
+{
+    struct vcpu *v = context;
+    ioapic_set_line(&v->vm->ioapic, UART_PIN, level);
+}
+
+static void ioapic_deliver(void *context, u8 vector, enum ioapic_delivery mode, u8 destination)
+{
+    struct vcpu *v = context;
+    (void)destination; // there is one processor: every destination that is answered is it
+    if (mode == IOAPIC_NMI)
+        event_nmi(v);
+    else
+        apic_raise(v, vector);
+}
+
+void devices_init(struct vcpu *v)
+{
+    ioapic_init(&v->vm->ioapic, ioapic_deliver, v);
+    uart_init(&v->vm->uart, uart_transmit, uart_line_changed, v);
+}
+
+static u32 uart_port_read(struct vcpu *v, u16 port)
+{
+    u32 value = uart_read(&v->vm->uart, port - UART_PORT);
+    ioapic_resample(&v->vm->ioapic, UART_PIN);
+    return value;
+}
+
+static enum verdict uart_port_write(struct vcpu *v, u16 port, u32 value)
+{
+    uart_write(&v->vm->uart, port - UART_PORT, (u8)value);
+    ioapic_resample(&v->vm->ioapic, UART_PIN);
+    return VERDICT_SKIP;
+}
+
+static enum verdict exit_port_write(struct vcpu *v, u16 port, u32 value)
+{
+    (void)port;
+    v->vm->status = value;
+    v->vm->status_given = true;
+    return vm_stop(v, "guest ended with status %u", value);
+}
+
+static enum verdict reset_write(struct vcpu *v, u16 port, u32 value)
+{
+    bool reset =
+        port == KEYBOARD_PORT ? value == KEYBOARD_RESET : (value & ACPI_RESET_VALUE) == ACPI_RESET_VALUE;
+    return reset ? vm_stop(v, "guest reset") : VERDICT_SKIP;
+}
+
+static enum verdict sleep_write(struct vcpu *v, u16 port, u32 value)
+{
+    (void)port;
+    if (value & ACPI_SLP_EN && ACPI_SLP_TYP(value) == ACPI_S5_SLP_TYP)
+        return vm_stop(v, "guest powered off");
+    return VERDICT_SKIP;
+}
+
+static u32 zero_read(struct vcpu *v, u16 port)
+{
+    (void)v, (void)port;
+    return 0;
+}
+
+// Byte-wide ports; a wider access is taken apart, as the bus does.
+static const struct port_row {
+    u16 first, last;
+    u32 (*read)(struct vcpu *v, u16 port);
+    enum verdict (*write)(struct vcpu *v, u16 port, u32 value);
+} ports[] = {
+    {UART_PORT, UART_PORT + 7, uart_port_read, uart_port_write},
+    {EXIT_PORT, EXIT_PORT, NULL, exit_port_write},
+    {ACPI_SLEEP_CONTROL_PORT, ACPI_SLEEP_CONTROL_PORT, zero_read, sleep_write},
+    {ACPI_SLEEP_STATUS_PORT, ACPI_SLEEP_STATUS_PORT, zero_read, NULL},
+    {ACPI_RESET_PORT, ACPI_RESET_PORT, NULL, reset_write},
+    {KEYBOARD_PORT, KEYBOARD_PORT, NULL, reset_write},
+};
+
+static const struct port_row *port_find(u16 port)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(ports); i++) {
+        if (port >= ports[i].first && port <= ports[i].last)
+            return &ports[i];
+    }
+    return NULL;
+}
+
+u32 devices_port_read(struct vcpu *v, u16 port, unsigned bytes)
+{
+    u32 value = 0;
+    for (unsigned i = 0; i < bytes; i++) {
+        const struct port_row *row = port_find((u16)(port + i));
+        u32 byte = row && row->read ? row->read(v, (u16)(port + i)) : 0xff;
+        value |= (byte & 0xff) << 8 * i;
+    }
+    return value;
+}
+
+enum verdict devices_port_write(struct vcpu *v, u16 port, unsigned bytes, u32 value)
+{
+    const struct port_row *row = port_find(port);
+    if (row && row->write == exit_port_write) // a status may be wider than a byte
+        return row->write(v, port, value);
+    for (unsigned i = 0; i < bytes; i++) {
+        row = port_find((u16)(port + i));
+        if (row && row->write && row->write(v, (u16)(port + i), value >> 8 * i & 0xff) == VERDICT_STOP)
+            return VERDICT_STOP;
+    }
+    return VERDICT_SKIP;
+}
+
+u64 devices_page_read(struct vcpu *v, u64 gpa, unsigned bytes)
+{
+    u32 offset = gpa & (PAGE_SIZE - 1);
+    if ((gpa & PAGE_MASK) == IOAPIC_GPA)
+        return ioapic_read(&v->vm->ioapic, offset, bytes);
+    return bytes == 4 && offset % 16 == 0 ? apic_page_read(v, offset) : 0;
+}
+
+void devices_page_write(struct vcpu *v, u64 gpa, unsigned bytes, u64 value)
+{
+    u32 offset = gpa & (PAGE_SIZE - 1);
+    if ((gpa & PAGE_MASK) == IOAPIC_GPA)
+        ioapic_write(&v->vm->ioapic, offset, bytes, (u32)value);
+    else if (bytes == 4 && offset % 16 == 0)
+        apic_page_write(v, offset, (u32)value);
+}

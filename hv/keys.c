@@ -1,0 +1,72 @@
+// See keys.h.
+#include <arch/console.h>
+#include <hv/log.h>
+
+#include "keys.h"
+#include "summary.h"
+#include "vm.h"
+
+#define ESCAPE 0x01 // Ctrl-A
+
+static enum verdict key_help(struct vcpu *v)
+{
+    (void)v;
+    log_error(
+        "Ctrl-A h: this help; s: statistics; x: stop the guest; Ctrl-A Ctrl-A: send Ctrl-A to the guest");
+    return VERDICT_RESUME;
+}
+
+static enum verdict key_statistics(struct vcpu *v)
+{
+    summary_table(v->vm);
+    return VERDICT_RESUME;
+}
+
+static enum verdict key_stop(struct vcpu *v)
+{
+    return vm_stop(v, "stopped from the console");
+}
+
+static enum verdict key_escape(struct vcpu *v)
+{
+    uart_receive(&v->vm->uart, ESCAPE);
+    return VERDICT_RESUME;
+}
+
+static const struct {
+    u8 key;
+    enum verdict (*act)(struct vcpu *);
+} commands[] = {
+    {'h', key_help},
+    {'s', key_statistics},
+    {'x', key_stop},
+    {ESCAPE, key_escape},
+};
+
+static enum verdict command(struct vcpu *v, u8 key)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+        if (commands[i].key == key)
+            return commands[i].act(v);
+    }
+    return key_help(v);
+}
+
+enum verdict keys_read(struct vcpu *v, bool *any)
+{
+    static bool escaped;
+    int byte;
+    while ((byte = console_read()) >= 0) {
+        *any = true;
+        if (escaped) {
+            escaped = false;
+            if (command(v, (u8)byte) == VERDICT_STOP)
+                return VERDICT_STOP;
+        } else if (byte == ESCAPE) {
+            escaped = true;
+        } else {
+            uart_receive(&v->vm->uart, (u8)byte);
+        }
+    }
+    return VERDICT_RESUME;
+}

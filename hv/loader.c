@@ -1,0 +1,124 @@
+// See loader.h. A module's string begins with a word that says what it is: `linux <command line>`, `initrd`,
+// or `multiboot <command line>`, whose following modules go to the guest.
+#include <arch/cpu.h>
+#include <arch/lib.h>
+#include <arch/phys.h>
+#include <arch/panic.h>
+#include <hv/log.h>
+
+#include "acpi_tables.h"
+#include "dsdt.h"
+#include "load_linux.h"
+#include "load_multiboot.h"
+#include "loader.h"
+
+static char problem[256];
+
+// The rest of `text` after the word and spaces; NULL if it does not begin with the word.
+static const char *after_word(const char *text, const char *word)
+{
+    size_t length = strlen(word);
+    if (strncmp(text, word, length) || (text[length] && text[length] != ' '))
+        return NULL;
+    text += length;
+    while (*text == ' ')
+        text++;
+    return text;
+}
+
+static const struct boot_module *find_module(const struct boot_info *boot, const char *word,
+                                             const char **rest)
+{
+    for (unsigned i = 0; i < boot->module_count; i++) {
+        *rest = after_word(boot->modules[i].string, word);
+        if (*rest)
+            return &boot->modules[i];
+    }
+    return NULL;
+}
+
+static u64 module_bytes(const struct boot_module *m)
+{
+    return m->end - m->start;
+}
+
+static const char *acpi_write(struct vm *vm)
+{
+    static u8 tables[4096];
+    struct acpi_guest guest = {vm->apic.id, dsdt_aml_code, sizeof(dsdt_aml_code)};
+    int bytes = acpi_tables_build(tables, sizeof(tables), GUEST_ACPI_GPA, &guest);
+    assert_that(bytes > 0);
+    return vm_ram_write(vm, GUEST_ACPI_GPA, tables, (u64)bytes)
+               ? "The guest's memory is too small for its ACPI tables."
+               : NULL;
+}
+
+static const char *load_linux(struct vm *vm, const struct boot_info *boot, const struct boot_module *kernel,
+                              const char *command_line, struct guest_start *start)
+{
+    static struct linux_plan plan;
+    const char *unused;
+    const struct boot_module *initrd = find_module(boot, "initrd", &unused);
+    struct linux_source source = {
+        .kernel = phys_ptr(kernel->start),
+        .kernel_bytes = module_bytes(kernel),
+        .initrd = initrd ? phys_ptr(initrd->start) : NULL,
+        .initrd_bytes = initrd ? module_bytes(initrd) : 0,
+        .command_line = command_line,
+        .rsdp_gpa = GUEST_ACPI_GPA,
+    };
+    if (linux_plan(&plan, &source, &vm->map, problem, sizeof(problem)))
+        return problem;
+    struct guest_ram ram = vm_loader_ram(vm);
+    struct linux_entry entry = linux_write(&plan, &source, &ram);
+    *start = (struct guest_start){
+        .paging = {CR0_PE | CR0_ET | CR0_NE | CR0_PG, entry.cr3, CR4_PAE, EFER_LME | EFER_LMA},
+        .rip = entry.rip,
+        .gdt_base = entry.gdt_base,
+        .gdt_limit = entry.gdt_limit,
+        .code_selector = LINUX_CODE_SELECTOR,
+        .data_selector = LINUX_DATA_SELECTOR,
+    };
+    start->gprs.r[GPR_RSI] = entry.rsi;
+    return acpi_write(vm);
+}
+
+static const char *load_multiboot(struct vm *vm, const struct boot_info *boot,
+                                  const struct boot_module *kernel, const char *command_line,
+                                  struct guest_start *start)
+{
+    static struct multiboot_plan plan;
+    struct multiboot_module modules[MULTIBOOT_MODULES];
+    struct multiboot_source source = {phys_ptr(kernel->start), module_bytes(kernel), command_line, 0,
+                                      modules};
+    for (const struct boot_module *m = kernel + 1; m < boot->modules + boot->module_count; m++)
+        modules[source.module_count++] =
+            (struct multiboot_module){phys_ptr(m->start), module_bytes(m), m->string};
+    if (multiboot_plan(&plan, &source, &vm->map, problem, sizeof(problem)))
+        return problem;
+    struct guest_ram ram = vm_loader_ram(vm);
+    struct multiboot_entry entry = multiboot_write(&plan, &source, &vm->map, &ram);
+    *start = (struct guest_start){
+        .paging = {CR0_PE | CR0_ET, 0, 0, 0},
+        .rip = entry.eip,
+        .code_selector = 0x10, // as GRUB has them
+        .data_selector = 0x18,
+    };
+    start->gprs.r[GPR_RAX] = entry.eax;
+    start->gprs.r[GPR_RBX] = entry.ebx;
+    return acpi_write(vm);
+}
+
+const char *loader_load(struct vm *vm, const struct boot_info *boot, struct guest_start *start)
+{
+    const char *command_line;
+    const struct boot_module *kernel = find_module(boot, "linux", &command_line);
+    if (kernel)
+        return load_linux(vm, boot, kernel, command_line, start);
+    kernel = find_module(boot, "multiboot", &command_line);
+    if (kernel)
+        return load_multiboot(vm, boot, kernel, command_line, start);
+    return "There is no guest kernel: give one to GRUB as `module2 FILE linux COMMAND-LINE` or `module2 FILE "
+           "multiboot "
+           "COMMAND-LINE`.";
+}

@@ -1,0 +1,213 @@
+// The monitor from its first instruction in C to its last: a table of contents.
+#include <arch/acpi.h>
+#include <arch/console.h>
+#include <arch/host_ioapic.h>
+#include <arch/io.h>
+#include <arch/lib.h>
+#include <arch/memory.h>
+#include <arch/phys.h>
+#include <arch/power.h>
+#include <arch/symbols.h>
+#include <arch/timer.h>
+#include <arch/traps.h>
+#include <ept/ept.h>
+#include <hv/log.h>
+
+#include "devices.h"
+#include "loader.h"
+#include "msr_table.h"
+#include "summary.h"
+#include "vm.h"
+
+#define INFO_LIMIT (1 * MIB) // more boot information than any boot loader has
+
+const struct mmu_ops *mmu;
+
+static struct boot_info boot;
+static struct params params;
+static struct frames frames;
+static struct acpi acpi;
+static struct vmx_caps caps;
+static struct vm vm;
+
+// What this machine lacks, and what to do: on every console, readable until somebody switches off.
+static _Noreturn void refuse(const char *sentence)
+{
+    log_error("Penumbra cannot run here. %s", sentence);
+    machine_halt();
+}
+
+static void start_console(void)
+{
+    struct boot_framebuffer *f = &boot.framebuffer;
+    if (f->present && f->type == BOOT_FRAMEBUFFER_TEXT)
+        console_screen_vga();
+    if (!f->present || f->type != BOOT_FRAMEBUFFER_RGB)
+        return;
+    if (console_screen_framebuffer(f))
+        log_warn("the screen has a format that the monitor does not know; the serial console has everything");
+}
+
+static void read_boot_info(u64 info_hpa)
+{
+    console_init(0x3f8);
+    int error = multiboot2_parse(&boot, phys_ptr(info_hpa), INFO_LIMIT);
+    if (error) {
+        console_screen_vga();
+        refuse(boot.problem);
+    }
+    symbols_set(phys_ptr(boot.symbols.symbols_hpa), boot.symbols.symbols_bytes,
+                phys_ptr(boot.symbols.strings_hpa), boot.symbols.strings_bytes);
+}
+
+static void read_parameters(void)
+{
+    char message[512];
+    int error = params_parse(&params, boot.command_line, message, sizeof(message));
+    if (params.console != 0x3f8)
+        console_init((u16)params.console);
+    log_set_level((enum log_level)params.log);
+    if (error)
+        refuse(message);
+    log_info("Penumbra, a monitor for comparing memory virtualisation on Intel VT-x");
+    char line[256];
+    size_t length = 0;
+    for (unsigned i = 0; i < PARAMS_COUNT; i++) {
+        length += (size_t)fmt(line + length, sizeof(line) - length, " ");
+        length += (size_t)params_format(&params, i, line + length, sizeof(line) - length);
+    }
+    log_info("parameters:%s", line);
+}
+
+static void start_machine(u64 info_hpa, u64 image_hpa)
+{
+    if (memory_init(&frames, &boot, info_hpa, image_hpa))
+        refuse("There is too little memory below 4 GiB for the monitor's own tables: give the machine more "
+               "memory.");
+    log_info("memory: %lu MiB free, monitor at 0x%lx", frames.count[FRAME_FREE] * PAGE_SIZE / MIB, image_hpa);
+    if (acpi_parse(&acpi, boot.rsdp, boot.rsdp_bytes, frames.limit * PAGE_SIZE))
+        log_warn("the firmware's ACPI tables are broken: no power-off, and console input may not work");
+    host_ioapic_mask_all(&acpi);
+}
+
+static void start_vmx(void)
+{
+    static const struct mmu_ops *const modes[] = {[MMU_EPT] = &ept_ops};
+    const char *why = vmx_missing(&caps);
+    if (!why)
+        why = vmcs_missing(&caps);
+    mmu = modes[params.mmu];
+    if (!why)
+        why = mmu_missing(&caps, params.vpid);
+    if (why)
+        refuse(why);
+    if (vmx_on(&caps, &frames))
+        refuse("VMXON failed although the processor shows VT-x: another monitor may be running below.");
+}
+
+static void measure_timers(struct timer_rates *rates)
+{
+    if (timer_measure(&acpi, rates) || !rates->tsc_hz || !rates->apic_hz)
+        refuse("The rate of the time stamp counter could not be measured against the ACPI timer or the PIT: "
+               "enable one "
+               "of them in the firmware set-up.");
+    log_info("time stamp counter: %lu kHz, local APIC timer: %lu kHz", rates->tsc_hz / 1000,
+             rates->apic_hz / 1000);
+}
+
+static struct cpuid_regs host_cpuid(u32 leaf, u32 subleaf)
+{
+    struct cpuid r = cpuid(leaf, subleaf);
+    return (struct cpuid_regs){{r.eax, r.ebx, r.ecx, r.edx}};
+}
+
+// Features that need a VMX control which the processor may not have.
+static void make_cpuid(void)
+{
+    static const struct {
+        u32 control;
+        enum cpuid_feature feature;
+    } needs[] = {{PROC2_RDTSCP, CPUID_RDTSCP}, {PROC2_INVPCID, CPUID_INVPCID}, {PROC2_XSAVES, CPUID_XSAVES}};
+    struct timer_rates rates;
+    measure_timers(&rates);
+    struct cpuid_facts facts = {host_cpuid, vm.apic.id, rates.tsc_hz, rates.apic_hz, {false}};
+    for (size_t i = 0; i < ARRAY_SIZE(needs); i++)
+        facts.hide[needs[i].feature] = !(caps.proc2.may & needs[i].control);
+    facts.hide[CPUID_RDPID] = facts.hide[CPUID_RDTSCP];
+    vm.tsc_hz = rates.tsc_hz;
+    cpuid_make(&vm.cpuid, &facts);
+}
+
+static void make_vm(void)
+{
+    vm.vcpu.vm = &vm;
+    vm.vcpu.caps = &caps;
+    vm.frames = &frames;
+    vm.params = &params;
+    const char *why = apic_init(&vm.apic);
+    if (why)
+        refuse(why);
+    make_cpuid();
+    why = vm_memory_make(&vm);
+    if (why)
+        refuse(why);
+    mfn_t bitmap, vmcs;
+    if (frames_alloc(&frames, ORDER_4K, FRAME_MONITOR, &bitmap) || vmx_vmcs_new(&caps, &frames, &vmcs))
+        refuse("No memory is left for the monitor: give the guest less with mem=.");
+    vm.msr_bitmap_hpa = mfn_hpa(bitmap);
+    msr_bitmap_make(&vm.cpuid, mfn_ptr(bitmap));
+}
+
+static void start_guest(void)
+{
+    struct guest_start start;
+    const char *why = loader_load(&vm, &boot, &start);
+    if (why)
+        refuse(why);
+    devices_init(&vm.vcpu);
+    vmcs_setup(&vm.vcpu);
+    if (mmu_init(&vm.vcpu, &vm.p2m, params.vpid))
+        refuse("No memory is left for the monitor: give the guest less with mem=.");
+    vmcs_start_guest(&vm.vcpu, &start);
+}
+
+// Input comes as an NMI where the console's interrupt can be routed so.
+static void start_input(void)
+{
+    int irq = console_irq();
+    if (irq < 0 || host_ioapic_route_nmi(&acpi, (u8)irq, vm.apic.id)) {
+        log_warn("console input does not work: there is no serial port with an interrupt that can be routed");
+        return;
+    }
+    console_interrupt(true);
+    log_info("Ctrl-A h on the console shows the monitor's keys");
+}
+
+static _Noreturn void finish(void)
+{
+    log_error("%s", vm.end);
+    summary_table(&vm);
+    summary_json(&vm);
+    if (params.on_exit == ON_EXIT_POWEROFF)
+        machine_poweroff(&acpi);
+    if (params.on_exit == ON_EXIT_REBOOT)
+        machine_reboot(&acpi);
+    machine_halt();
+}
+
+_Noreturn void monitor_main(u64 info_hpa, u64 image_hpa);
+_Noreturn void monitor_main(u64 info_hpa, u64 image_hpa)
+{
+    traps_init();
+    read_boot_info(info_hpa);
+    start_console();
+    read_parameters();
+    start_machine(info_hpa, image_hpa);
+    start_vmx();
+    make_vm();
+    start_guest();
+    start_input();
+    log_info("guest starts under %s with VPID %s", mmu->name, params.vpid ? "on" : "off");
+    vcpu_run(&vm.vcpu);
+    finish();
+}

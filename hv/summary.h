@@ -1,0 +1,7 @@
+// What the guest cost: counters as a table for people, and as one line of JSON for programs.
+#pragma once
+
+#include "vm.h"
+
+void summary_table(const struct vm *vm);
+void summary_json(const struct vm *vm);

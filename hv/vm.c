@@ -1,0 +1,171 @@
+// The guest's memory, and how a guest ends. See vm.h.
+#include <arch/lib.h>
+#include <arch/phys.h>
+#include <arch/memory.h>
+#include <arch/panic.h>
+#include <hv/log.h>
+
+#include "guest_access.h"
+#include "vm.h"
+
+static void say_end(struct vm *vm, const char *format, va_list args)
+{
+    fmtv(vm->end, sizeof(vm->end), format, args);
+}
+
+enum verdict vm_stop(struct vcpu *v, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    say_end(v->vm, format, args);
+    va_end(args);
+    return VERDICT_STOP;
+}
+
+static void log_instruction(struct vcpu *v)
+{
+    u8 bytes[15];
+    char text[64] = "?";
+    struct guest_access a;
+    guest_access_init(&a, v);
+    u64 rip = vmcs_read(GUEST_RIP);
+    unsigned count = guest_fetch(&a, rip, bytes, sizeof(bytes));
+    for (unsigned i = 0; i < count; i++)
+        fmt(text + 3 * i, sizeof(text) - 3 * i, "%02x ", bytes[i]);
+    log_error("at RIP 0x%lx: %s", rip, text);
+}
+
+enum verdict vm_stop_unsupported(struct vcpu *v, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    say_end(v->vm, format, args);
+    va_end(args);
+    v->vm->failed = true;
+    log_instruction(v);
+    return VERDICT_STOP;
+}
+
+static struct mtrrs host_mtrrs;
+
+static u8 host_memtype(mfn_t first, u64 count)
+{
+    return mtrr_memtype(&host_mtrrs, first, count);
+}
+
+// The largest block that the alignment of gpa, what is left, the allocator and p2m.max allow.
+static int block_alloc(struct vm *vm, u64 gpa, u64 left, unsigned *order, mfn_t *block)
+{
+    static const struct {
+        unsigned level, order;
+    } sizes[] = {{P2M_LEVEL_1G, ORDER_1G}, {P2M_LEVEL_2M, ORDER_2M}, {P2M_LEVEL_4K, ORDER_4K}};
+    for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+        u64 bytes = PAGE_SIZE << sizes[i].order;
+        *order = sizes[i].order;
+        if (sizes[i].level <= vm->params->p2m_max && gpa % bytes == 0 && left >= bytes &&
+            !frames_alloc(vm->frames, sizes[i].order, FRAME_GUEST, block))
+            return 0;
+    }
+    return ERR_NOMEM;
+}
+
+static int ram_make(struct vm *vm, u64 start, u64 end)
+{
+    for (u64 gpa = start; gpa < end;) {
+        unsigned order;
+        mfn_t block;
+        int error = block_alloc(vm, gpa, end - gpa, &order, &block);
+        if (error)
+            return error;
+        memset(mfn_ptr(block), 0, PAGE_SIZE << order);
+        error = p2m_map(&vm->p2m, gpa_gfn(gpa), block, 1ull << order, P2M_RAM);
+        if (error)
+            return error;
+        gpa += PAGE_SIZE << order;
+    }
+    return 0;
+}
+
+static void p2m_changed(void *context, gfn_t first, u64 count)
+{
+    mmu_p2m_changed(context, first, count);
+}
+
+const char *vm_memory_make(struct vm *vm)
+{
+    static const char no_memory[] =
+        "The machine has too little memory for mem=: give the guest less, or the machine "
+        "more.";
+    memory_mtrrs(&host_mtrrs);
+    guest_map_make(&vm->map, vm->params->mem);
+    if (vm->params->mem / PAGE_SIZE > vm->frames->count[FRAME_FREE] ||
+        p2m_init(&vm->p2m, vm->frames, (unsigned)vm->params->p2m_max, host_memtype) ||
+        ram_make(vm, 0, vm->map.low_end) || ram_make(vm, GUEST_HIGH_RAM, vm->map.high_end) ||
+        p2m_clear(&vm->p2m, gpa_gfn(IOAPIC_GPA), 1, P2M_DEVICE) || apic_map(&vm->vcpu))
+        return no_memory;
+    vm->p2m.changed = p2m_changed;
+    vm->p2m.context = &vm->vcpu;
+    return NULL;
+}
+
+typedef void piece_fn(void *machine, u8 *buffer, u64 bytes);
+
+// Applies `piece` to each part of [gpa, gpa + bytes) that is contiguous in machine memory.
+static int for_pieces(const struct vm *vm, u64 gpa, u8 *buffer, u64 bytes, bool write, piece_fn *piece)
+{
+    while (bytes) {
+        struct p2m_leaf leaf = p2m_lookup(&vm->p2m, gpa_gfn(gpa));
+        u64 offset = gpa & (PAGE_SIZE - 1), part = PAGE_SIZE - offset;
+        if (part > bytes)
+            part = bytes;
+        if (leaf.type != P2M_RAM && (write || leaf.type != P2M_RAM_RO))
+            return ERR_ABSENT;
+        piece(phys_ptr(mfn_hpa(leaf.mfn) + offset), buffer, part);
+        gpa += part;
+        bytes -= part;
+        if (buffer)
+            buffer += part;
+    }
+    return 0;
+}
+
+static void piece_read(void *machine, u8 *buffer, u64 bytes)
+{
+    memcpy(buffer, machine, bytes);
+}
+
+static void piece_write(void *machine, u8 *buffer, u64 bytes)
+{
+    memcpy(machine, buffer, bytes);
+}
+
+static void piece_clear(void *machine, u8 *buffer, u64 bytes)
+{
+    (void)buffer;
+    memset(machine, 0, bytes);
+}
+
+int vm_ram_read(const struct vm *vm, u64 gpa, void *to, u64 bytes)
+{
+    return for_pieces(vm, gpa, to, bytes, false, piece_read);
+}
+
+int vm_ram_write(struct vm *vm, u64 gpa, const void *from, u64 bytes)
+{
+    return for_pieces(vm, gpa, (u8 *)(uintptr_t)from, bytes, true, piece_write);
+}
+
+static void loader_copy(void *vm, u64 gpa, const void *from, u64 bytes)
+{
+    assert_that(vm_ram_write(vm, gpa, from, bytes) == 0);
+}
+
+static void loader_clear(void *vm, u64 gpa, u64 bytes)
+{
+    assert_that(for_pieces(vm, gpa, NULL, bytes, true, piece_clear) == 0);
+}
+
+struct guest_ram vm_loader_ram(struct vm *vm)
+{
+    return (struct guest_ram){loader_copy, loader_clear, vm};
+}

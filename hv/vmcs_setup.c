@@ -1,0 +1,151 @@
+// See vmcs_setup.h. SDM vol. 3, chapters 25 (VMCS) and 27 (VM entries: what the checks want).
+#include <arch/cpu.h>
+#include <arch/io.h>
+#include <arch/layout.h>
+#include <arch/traps.h>
+
+#include "paging.h"
+#include "vm.h"
+#include "vmcs_setup.h"
+
+extern const u8 world_exit[];
+
+// The controls that every mode wants. `needed`: without it the monitor does not work; else it is used where
+// it exists.
+#define PIN_NEEDED (PIN_NMI_EXITING | PIN_VIRTUAL_NMIS)
+#define PROC_NEEDED                                                                       \
+    (PROC_UNCONDITIONAL_IO | PROC_MSR_BITMAPS | PROC_RDPMC_EXITING | PROC_MWAIT_EXITING | \
+     PROC_MONITOR_EXITING)
+#define PROC2_WANTED (PROC2_RDTSCP | PROC2_INVPCID | PROC2_XSAVES | PROC2_ENCLS_EXITING)
+#define EXIT_NEEDED  (EXIT_HOST_64BIT | EXIT_SAVE_DEBUG_CONTROLS)
+#define EXIT_STATE   (EXIT_SAVE_PAT | EXIT_LOAD_PAT | EXIT_SAVE_EFER | EXIT_LOAD_EFER)
+#define ENTRY_STATE  (ENTRY_LOAD_PAT | ENTRY_LOAD_EFER)
+
+const char *vmcs_missing(const struct vmx_caps *caps)
+{
+    if ((caps->pin.may & PIN_NEEDED) != PIN_NEEDED)
+        return "This processor's VT-x has no virtual NMIs: use a processor that has them.";
+    if ((caps->proc.may & PROC_NEEDED) != PROC_NEEDED)
+        return "This processor's VT-x has no MSR bitmaps or I/O exiting: use a processor that has them.";
+    if ((caps->exit.may & EXIT_STATE) != EXIT_STATE || (caps->entry.may & ENTRY_STATE) != ENTRY_STATE)
+        return "This processor's VT-x does not switch IA32_EFER and IA32_PAT: use a processor that does.";
+    return NULL;
+}
+
+static void setup_controls(struct vcpu *v)
+{
+    const struct vmx_caps *caps = v->caps;
+    v->base_proc = PROC_NEEDED | PROC_SECONDARY_CONTROLS;
+    v->base_proc2 = PROC2_WANTED;
+    v->entry_controls = vmx_controls_fit(caps->entry, ENTRY_LOAD_DEBUG_CONTROLS | ENTRY_STATE);
+    v->cr4_allowed = cpuid_cr4_allowed(&v->vm->cpuid);
+    vmcs_write(PIN_BASED_CONTROLS, vmx_controls_fit(caps->pin, PIN_NEEDED));
+    vmcs_write(EXIT_CONTROLS, vmx_controls_fit(caps->exit, EXIT_NEEDED | EXIT_STATE));
+    vmcs_write(MSR_BITMAP, v->vm->msr_bitmap_hpa);
+    vmcs_write(CR3_TARGET_COUNT, 0);
+    vmcs_write(EXIT_MSR_STORE_COUNT, 0);
+    vmcs_write(EXIT_MSR_LOAD_COUNT, 0);
+    vmcs_write(ENTRY_MSR_LOAD_COUNT, 0);
+    vmcs_write(ENTRY_INTERRUPTION_INFO, 0);
+    vmcs_write(TSC_OFFSET, 0);
+    if (caps->proc2.may & PROC2_XSAVES)
+        vmcs_write(XSS_EXITING_BITMAP, 0);
+    if (caps->proc2.may & PROC2_ENCLS_EXITING)
+        vmcs_write(ENCLS_EXITING_BITMAP, ~0ull); // SGX is not offered
+}
+
+static void setup_host(void)
+{
+    static const enum vmcs_field selectors[] = {HOST_ES_SELECTOR, HOST_SS_SELECTOR, HOST_DS_SELECTOR};
+    static const enum vmcs_field zeros[] = {HOST_FS_SELECTOR, HOST_GS_SELECTOR, HOST_FS_BASE,
+                                            HOST_GS_BASE,     HOST_SYSENTER_CS, HOST_SYSENTER_ESP,
+                                            HOST_SYSENTER_EIP};
+    for (size_t i = 0; i < ARRAY_SIZE(selectors); i++)
+        vmcs_write(selectors[i], SELECTOR_DATA);
+    for (size_t i = 0; i < ARRAY_SIZE(zeros); i++)
+        vmcs_write(zeros[i], 0);
+    vmcs_write(HOST_CS_SELECTOR, SELECTOR_CODE);
+    vmcs_write(HOST_TR_SELECTOR, SELECTOR_TSS);
+    vmcs_write(HOST_CR0, read_cr0());
+    vmcs_write(HOST_CR3, read_cr3());
+    vmcs_write(HOST_CR4, read_cr4());
+    vmcs_write(HOST_IA32_EFER, rdmsr(IA32_EFER));
+    vmcs_write(HOST_IA32_PAT, rdmsr(IA32_PAT));
+    vmcs_write(HOST_TR_BASE, traps_tss_base());
+    vmcs_write(HOST_GDTR_BASE, traps_gdt_base());
+    vmcs_write(HOST_IDTR_BASE, traps_idt_base());
+    vmcs_write(HOST_RIP, (u64)world_exit);
+}
+
+void vmcs_setup(struct vcpu *v)
+{
+    setup_controls(v);
+    setup_host();
+}
+
+// The fields of the segment registers, in the order of their encoding, then LDTR and TR: all four kinds step
+// by 2.
+#define SEGMENT_SELECTOR(n) (GUEST_ES_SELECTOR + 2 * (n))
+#define SEGMENT_LIMIT(n)    (GUEST_ES_LIMIT + 2 * (n))
+#define SEGMENT_RIGHTS(n)   (GUEST_ES_ACCESS_RIGHTS + 2 * (n))
+#define SEGMENT_BASE(n)     (GUEST_ES_BASE + 2 * (n))
+enum {
+    SEGMENT_ES,
+    SEGMENT_CS,
+    SEGMENT_SS,
+    SEGMENT_DS,
+    SEGMENT_FS,
+    SEGMENT_GS,
+    SEGMENT_LDTR,
+    SEGMENT_TR,
+    SEGMENTS
+};
+
+#define RIGHTS_CODE64   0xa09b
+#define RIGHTS_CODE32   0xc09b
+#define RIGHTS_DATA     0xc093
+#define RIGHTS_UNUSABLE 0x10000
+#define RIGHTS_TSS      0x8b
+
+static void start_segment(unsigned segment, u16 selector, u32 limit, u32 rights)
+{
+    vmcs_write(SEGMENT_SELECTOR(segment), selector);
+    vmcs_write(SEGMENT_BASE(segment), 0);
+    vmcs_write(SEGMENT_LIMIT(segment), limit);
+    vmcs_write(SEGMENT_RIGHTS(segment), rights);
+}
+
+static void start_segments(const struct guest_start *start)
+{
+    bool long_mode = start->paging.efer & EFER_LMA;
+    for (unsigned segment = SEGMENT_ES; segment <= SEGMENT_GS; segment++)
+        start_segment(segment, start->data_selector, 0xffffffff, RIGHTS_DATA);
+    start_segment(SEGMENT_CS, start->code_selector, 0xffffffff, long_mode ? RIGHTS_CODE64 : RIGHTS_CODE32);
+    start_segment(SEGMENT_LDTR, 0, 0, RIGHTS_UNUSABLE);
+    start_segment(SEGMENT_TR, 0, 0x67, RIGHTS_TSS);
+    vmcs_write(GUEST_GDTR_BASE, start->gdt_base);
+    vmcs_write(GUEST_GDTR_LIMIT, start->gdt_limit);
+    vmcs_write(GUEST_IDTR_BASE, 0);
+    vmcs_write(GUEST_IDTR_LIMIT, 0);
+}
+
+#define PAT_RESET 0x0007040600070406ull
+#define DR7_RESET 0x400ull
+
+void vmcs_start_guest(struct vcpu *v, const struct guest_start *start)
+{
+    static const enum vmcs_field zeros[] = {
+        GUEST_IA32_DEBUGCTL, GUEST_INTERRUPTIBILITY, GUEST_ACTIVITY_STATE, GUEST_PENDING_DEBUG_EXCEPTIONS,
+        GUEST_SYSENTER_CS,   GUEST_SYSENTER_ESP,     GUEST_SYSENTER_EIP,   GUEST_RSP};
+    for (size_t i = 0; i < ARRAY_SIZE(zeros); i++)
+        vmcs_write(zeros[i], 0);
+    vmcs_write(VMCS_LINK_POINTER, ~0ull);
+    vmcs_write(GUEST_IA32_PAT, PAT_RESET);
+    vmcs_write(GUEST_DR7, DR7_RESET);
+    vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED);
+    vmcs_write(GUEST_RIP, start->rip);
+    start_segments(start);
+    v->world.regs = start->gprs;
+    paging_start(v, &start->paging);
+    mmu_load(v);
+}

@@ -1,0 +1,24 @@
+// The parts of the VMCS that do not depend on how memory is virtualised: controls, host state, the guest's
+// first state.
+#pragma once
+
+#include <hv/vcpu.h>
+
+// How a guest starts. Selectors are flat; 64-bit code needs paging.efer with LMA.
+struct guest_start {
+    struct paging_regs paging;
+    struct gprs gprs;
+    u64 rip;
+    u64 gdt_base;
+    u16 gdt_limit;
+    u16 code_selector, data_selector;
+};
+
+// What the processor lacks for any mode, as one sentence, or NULL.
+const char *vmcs_missing(const struct vmx_caps *caps);
+
+// Fills controls and host state of the current VMCS. After cpuid_make and the MSR bitmap.
+void vmcs_setup(struct vcpu *v);
+
+// Fills the guest state. After mmu_init.
+void vmcs_start_guest(struct vcpu *v, const struct guest_start *start);
