@@ -1,5 +1,5 @@
-// Registers of the local APIC in xAPIC mode. Leaving and entering modes is x2apic.c and (monitor only) apicbase.c;
-// interrupts are interrupts.c.
+// Registers of the local APIC in xAPIC mode. Leaving and entering modes is x2apic.c and (monitor only)
+// apicbase.c; interrupts are interrupts.c.
 #include "cpu.h"
 #include "lapic.h"
 
@@ -37,7 +37,8 @@ static void test_round_trips(void)
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
         lapic_write(rows[i].offset, rows[i].write);
         if (lapic_read(rows[i].offset) != rows[i].read)
-            fail("register %x: expected %x, got %x", rows[i].offset, rows[i].read, lapic_read(rows[i].offset));
+            fail("register %x: expected %x, got %x", rows[i].offset, rows[i].read,
+                 lapic_read(rows[i].offset));
     }
     lapic_reset();
 }
@@ -78,10 +79,8 @@ static void test_msrs_closed(void)
 }
 
 static const struct test tests[] = {
-    {"identity", test_identity},
-    {"round_trips", test_round_trips},
-    {"read_only", test_read_only},
-    {"software_disable", test_software_disable},
+    {"identity", test_identity},       {"round_trips", test_round_trips},
+    {"read_only", test_read_only},     {"software_disable", test_software_disable},
     {"msrs_closed", test_msrs_closed},
 };
 GROUP(group_apic, "apic", tests, true);

@@ -1,6 +1,6 @@
-// Disabling the local APIC by IA32_APIC_BASE and coming back, through every legal change of mode, twice. Not run by
-// default: bare Bochs cannot enable the local APIC again. On hardware, and under the monitor, it must pass.
-// Neighbours: x2apic.c (must not have run before), apic.c.
+// Disabling the local APIC by IA32_APIC_BASE and coming back, through every legal change of mode, twice. Not
+// run by default: bare Bochs cannot enable the local APIC again. On hardware, and under the monitor, it must
+// pass. Neighbours: x2apic.c (must not have run before), apic.c.
 #include "cpu.h"
 #include "lapic.h"
 
@@ -25,8 +25,8 @@ static void test_disable(void)
 {
     for (unsigned i = 0; i < 2; i++) {
         set_base(0);
-        expect_trap("EXTD from disabled", msr_try_write(IA32_APIC_BASE, LAPIC_GPA | APIC_BASE_BSP | APIC_BASE_EXTD), GP,
-                    0);
+        expect_trap("EXTD from disabled",
+                    msr_try_write(IA32_APIC_BASE, LAPIC_GPA | APIC_BASE_BSP | APIC_BASE_EXTD), GP, 0);
         set_base(APIC_BASE_ENABLE);
         expect_works("after enabling");
     }
@@ -39,10 +39,13 @@ static void test_modes(void)
     for (unsigned i = 0; i < 2; i++) {
         set_base(APIC_BASE_ENABLE | APIC_BASE_EXTD);
         expect_works("x2APIC");
-        expect_trap("to xAPIC", msr_try_write(IA32_APIC_BASE, LAPIC_GPA | APIC_BASE_BSP | APIC_BASE_ENABLE), GP, 0);
+        expect_trap("to xAPIC", msr_try_write(IA32_APIC_BASE, LAPIC_GPA | APIC_BASE_BSP | APIC_BASE_ENABLE),
+                    GP, 0);
         set_base(0);
-        expect_trap("from disabled to x2APIC",
-                    msr_try_write(IA32_APIC_BASE, LAPIC_GPA | APIC_BASE_BSP | APIC_BASE_ENABLE | APIC_BASE_EXTD), GP, 0);
+        expect_trap(
+            "from disabled to x2APIC",
+            msr_try_write(IA32_APIC_BASE, LAPIC_GPA | APIC_BASE_BSP | APIC_BASE_ENABLE | APIC_BASE_EXTD), GP,
+            0);
         set_base(APIC_BASE_ENABLE);
         expect_works("xAPIC");
     }

@@ -1,5 +1,5 @@
-// Single processor instructions as inline functions. None of them catches a trap: for that, see TRAP in guest.h;
-// the try_* functions below are TRAP around the most frequent ones.
+// Single processor instructions as inline functions. None of them catches a trap: for that, see TRAP in
+// guest.h; the try_* functions below are TRAP around the most frequent ones.
 #pragma once
 
 #include "guest.h"
@@ -68,20 +68,20 @@ enum msr {
 // A lowest address that is not canonical with 4-level paging.
 #define NON_CANONICAL BIT(47)
 
-#define CPU_REGISTER(name)                                                                                   \
-    static inline u64 name##_read(void)                                                                      \
-    {                                                                                                        \
-        u64 value;                                                                                           \
-        asm volatile("mov %%" #name ", %0" : "=r"(value)::"memory");                                         \
-        return value;                                                                                        \
-    }                                                                                                        \
-    static inline void name##_write(u64 value)                                                               \
-    {                                                                                                        \
-        asm volatile("mov %0, %%" #name ::"r"(value) : "memory");                                            \
-    }                                                                                                        \
-    static inline struct trap name##_try(u64 value)                                                          \
-    {                                                                                                        \
-        return TRAP("mov %0, %%" #name, ::"r"(value) : "memory");                                            \
+#define CPU_REGISTER(name)                                           \
+    static inline u64 name##_read(void)                              \
+    {                                                                \
+        u64 value;                                                   \
+        asm volatile("mov %%" #name ", %0" : "=r"(value)::"memory"); \
+        return value;                                                \
+    }                                                                \
+    static inline void name##_write(u64 value)                       \
+    {                                                                \
+        asm volatile("mov %0, %%" #name ::"r"(value) : "memory");    \
+    }                                                                \
+    static inline struct trap name##_try(u64 value)                  \
+    {                                                                \
+        return TRAP("mov %0, %%" #name, ::"r"(value) : "memory");    \
     }
 CPU_REGISTER(cr0)
 CPU_REGISTER(cr2)
@@ -95,16 +95,16 @@ CPU_REGISTER(dr3)
 CPU_REGISTER(dr6)
 CPU_REGISTER(dr7)
 
-#define CPU_PORT(suffix, type)                                                                               \
-    static inline type in##suffix(u16 port)                                                                  \
-    {                                                                                                        \
-        type value;                                                                                          \
-        asm volatile("in %w1, %0" : "=a"(value) : "Nd"(port) : "memory");                                    \
-        return value;                                                                                        \
-    }                                                                                                        \
-    static inline void out##suffix(u16 port, type value)                                                     \
-    {                                                                                                        \
-        asm volatile("out %0, %w1" ::"a"(value), "Nd"(port) : "memory");                                     \
+#define CPU_PORT(suffix, type)                                            \
+    static inline type in##suffix(u16 port)                               \
+    {                                                                     \
+        type value;                                                       \
+        asm volatile("in %w1, %0" : "=a"(value) : "Nd"(port) : "memory"); \
+        return value;                                                     \
+    }                                                                     \
+    static inline void out##suffix(u16 port, type value)                  \
+    {                                                                     \
+        asm volatile("out %0, %w1" ::"a"(value), "Nd"(port) : "memory");  \
     }
 CPU_PORT(b, u8)
 CPU_PORT(w, u16)

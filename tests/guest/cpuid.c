@@ -1,6 +1,7 @@
-// CPUID's shape, the leaves that change with processor state, and that an instruction works if and only if CPUID
-// offers it (for those instructions that a monitor can switch off). Hypervisor leaves and raw feature bits are left
-// out: the monitor may answer them otherwise than the machine. Neighbours: cr.c (CR4 bits against CPUID).
+// CPUID's shape, the leaves that change with processor state, and that an instruction works if and only if
+// CPUID offers it (for those instructions that a monitor can switch off). Hypervisor leaves and raw feature
+// bits are left out: the monitor may answer them otherwise than the machine. Neighbours: cr.c (CR4 bits
+// against CPUID).
 #include "cpu.h"
 
 static void test_leaf0(void)
@@ -34,8 +35,8 @@ static void test_sizes(void)
 static void test_must_have(void)
 {
     struct cpuid c = cpuid_read(1, 0);
-    u32 edx = 1 << 0 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 9 | 1 << 13 | 1 << 15 | 1 << 16 | 1 << 24 |
-              1 << 25 | 1 << 26; // FPU PSE TSC MSR PAE CX8 APIC PGE CMOV PAT FXSR SSE SSE2
+    u32 edx = 1 << 0 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 9 | 1 << 13 | 1 << 15 | 1 << 16 |
+              1 << 24 | 1 << 25 | 1 << 26; // FPU PSE TSC MSR PAE CX8 APIC PGE CMOV PAT FXSR SSE SSE2
     expect("leaf 1 EDX", c.edx & edx, edx);
     expect("initial APIC ID", c.ebx >> 24, *(volatile u32 *)0xFEE00020 >> 24);
     u32 extended = cpuid_read(0x80000001, 0).edx;
@@ -125,7 +126,7 @@ static void test_xsave_size(void)
 }
 
 // Runs `code` and expects it to work if `offered`, else #UD.
-#define EXPECT_IFF(offered, what, code, ...)                                                                 \
+#define EXPECT_IFF(offered, what, code, ...) \
     expect_trap(what, TRAP(code, __VA_ARGS__), (offered) ? NO_TRAP : UD, 0)
 
 static void test_rdtscp_rdpid(void)
@@ -188,15 +189,17 @@ static void test_monitor(void)
     EXPECT_IFF(offered, "MONITOR", "monitor", ::"a"(frame_a), "c"(0), "d"(0) : "memory");
 }
 
-// SDM 2A: a basic leaf above the maximum gives the data of the highest basic leaf; Bochs gives zeros, so only that it
-// gives no trap and leaves the other registers alone is checked.
+// SDM 2A: a basic leaf above the maximum gives the data of the highest basic leaf; Bochs gives zeros, so only
+// that it gives no trap and leaves the other registers alone is checked.
 static void test_odd_leaves(void)
 {
     static const u32 leaves[] = {0x1234, 0x3FFFFFFF, 0x80000100, 0xC0000000, 0xFFFFFFFF};
     for (unsigned i = 0; i < ARRAY_SIZE(leaves); i++) {
         u64 rsi = 0x1111, r15 = 0;
         struct trap t = TRAP("mov $0x5555, %%r15d; cpuid; mov %%r15, %0",
-                             : "=r"(r15), "+S"(rsi) : "a"(leaves[i]), "c"(0) : "rbx", "rdx", "r15", "memory");
+                             : "=r"(r15), "+S"(rsi)
+                             : "a"(leaves[i]), "c"(0)
+                             : "rbx", "rdx", "r15", "memory");
         expect_trap("CPUID", t, NO_TRAP, 0);
         expect("RSI", rsi, 0x1111);
         expect("R15", r15, 0x5555);
@@ -204,18 +207,12 @@ static void test_odd_leaves(void)
 }
 
 static const struct test tests[] = {
-    {"leaf0", test_leaf0},
-    {"upper_halves", test_upper_halves},
-    {"sizes", test_sizes},
-    {"must_have", test_must_have},
-    {"osxsave", test_osxsave},
-    {"xsetbv", test_xsetbv},
-    {"xsave_size", test_xsave_size},
-    {"rdtscp_rdpid", test_rdtscp_rdpid},
-    {"fsgsbase", test_fsgsbase},
-    {"invpcid", test_invpcid},
-    {"xsaves", test_xsaves},
-    {"monitor", test_monitor},
+    {"leaf0", test_leaf0},           {"upper_halves", test_upper_halves},
+    {"sizes", test_sizes},           {"must_have", test_must_have},
+    {"osxsave", test_osxsave},       {"xsetbv", test_xsetbv},
+    {"xsave_size", test_xsave_size}, {"rdtscp_rdpid", test_rdtscp_rdpid},
+    {"fsgsbase", test_fsgsbase},     {"invpcid", test_invpcid},
+    {"xsaves", test_xsaves},         {"monitor", test_monitor},
     {"odd_leaves", test_odd_leaves},
 };
 GROUP(group_cpuid, "cpuid", tests, true);

@@ -1,6 +1,6 @@
-// Control registers: what reads back, what is refused, CLTS, LMSW, SMSW, CR8, and that CR3, CR0.WP, SMEP, SMAP and
-// PCID do what they say. CR4.VMXE is left out: the monitor hides VMX, bare it may be set. Neighbours: efer_msr.c,
-// exceptions.c (page faults), paging32.c (paging modes other than 4-level).
+// Control registers: what reads back, what is refused, CLTS, LMSW, SMSW, CR8, and that CR3, CR0.WP, SMEP,
+// SMAP and PCID do what they say. CR4.VMXE is left out: the monitor hides VMX, bare it may be set.
+// Neighbours: efer_msr.c, exceptions.c (page faults), paging32.c (paging modes other than 4-level).
 #include "cpu.h"
 
 static void test_cr0_bits(void)
@@ -44,8 +44,9 @@ static void test_cr0_illegal(void)
         const char *what;
         u64 set, clear;
     } rows[] = {
-        {"PG without PE", 0, CR0_PE}, {"NW without CD", CR0_NW, CR0_CD}, {"bit 32", BIT(32), 0},
-        {"bit 63", BIT(63), 0},       {"PG off in 64-bit", 0, CR0_PG},   {"PE and PG off", 0, CR0_PG | CR0_PE},
+        {"PG without PE", 0, CR0_PE},    {"NW without CD", CR0_NW, CR0_CD},
+        {"bit 32", BIT(32), 0},          {"bit 63", BIT(63), 0},
+        {"PG off in 64-bit", 0, CR0_PG}, {"PE and PG off", 0, CR0_PG | CR0_PE},
     };
     u64 start = cr0_read();
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -168,13 +169,13 @@ static const struct {
     const char *name;
     u32 bit, leaf, column, feature_bit;
 } cr4_features[] = {
-    {"VME", 0, 1, 3, 1},       {"PVI", 1, 1, 3, 1},       {"TSD", 2, 1, 3, 4},    {"DE", 3, 1, 3, 2},
-    {"PSE", 4, 1, 3, 3},       {"MCE", 6, 1, 3, 7},       {"PGE", 7, 1, 3, 13},   {"UMIP", 11, 7, 2, 2},
-    {"LA57", 12, 7, 2, 16},    {"FSGSBASE", 16, 7, 1, 0}, {"PCIDE", 17, 1, 2, 17}, {"OSXSAVE", 18, 1, 2, 26},
-    {"SMEP", 20, 7, 1, 7},     {"SMAP", 21, 7, 1, 20},    {"PKE", 22, 7, 2, 3},
+    {"VME", 0, 1, 3, 1},    {"PVI", 1, 1, 3, 1},       {"TSD", 2, 1, 3, 4},     {"DE", 3, 1, 3, 2},
+    {"PSE", 4, 1, 3, 3},    {"MCE", 6, 1, 3, 7},       {"PGE", 7, 1, 3, 13},    {"UMIP", 11, 7, 2, 2},
+    {"LA57", 12, 7, 2, 16}, {"FSGSBASE", 16, 7, 1, 0}, {"PCIDE", 17, 1, 2, 17}, {"OSXSAVE", 18, 1, 2, 26},
+    {"SMEP", 20, 7, 1, 7},  {"SMAP", 21, 7, 1, 20},    {"PKE", 22, 7, 2, 3},
 };
 
-// A bit of CR4 can be set if CPUID has its feature, else it gives #GP(0). LA57 cannot change in 64-bit mode at all.
+// A bit of CR4 can be set if CPUID has its feature, else #GP(0). LA57 cannot change in 64-bit mode.
 static void test_cr4_bits(void)
 {
     u64 start = cr4_read();
@@ -224,25 +225,25 @@ static void test_absent_registers(void)
 static void test_every_operand(void)
 {
     u64 cr0 = cr0_read(), cr4 = cr4_read(), seen = 0;
-#define OPERAND(reg, creg, value)                                                                            \
-    asm volatile("mov %%" #creg ", %%" #reg "; mov %%" #reg ", %0" : "=m"(seen)::"memory", #reg);            \
-    expect(#creg " in " #reg, seen, value);                                                                  \
-    asm volatile("mov %0, %%" #reg "; mov %%" #reg ", %%" #creg ::"m"(seen) : "memory", #reg);               \
+#define OPERAND(reg, creg, value)                                                                 \
+    asm volatile("mov %%" #creg ", %%" #reg "; mov %%" #reg ", %0" : "=m"(seen)::"memory", #reg); \
+    expect(#creg " in " #reg, seen, value);                                                       \
+    asm volatile("mov %0, %%" #reg "; mov %%" #reg ", %%" #creg ::"m"(seen) : "memory", #reg);    \
     expect(#creg " from " #reg, creg##_read(), value)
-#define OPERANDS(creg, value)                                                                                \
-    OPERAND(rax, creg, value);                                                                               \
-    OPERAND(rcx, creg, value);                                                                               \
-    OPERAND(rdx, creg, value);                                                                               \
-    OPERAND(rbx, creg, value);                                                                               \
-    OPERAND(rsi, creg, value);                                                                               \
-    OPERAND(rdi, creg, value);                                                                               \
-    OPERAND(r8, creg, value);                                                                                \
-    OPERAND(r9, creg, value);                                                                                \
-    OPERAND(r10, creg, value);                                                                               \
-    OPERAND(r11, creg, value);                                                                               \
-    OPERAND(r12, creg, value);                                                                               \
-    OPERAND(r13, creg, value);                                                                               \
-    OPERAND(r14, creg, value);                                                                               \
+#define OPERANDS(creg, value)  \
+    OPERAND(rax, creg, value); \
+    OPERAND(rcx, creg, value); \
+    OPERAND(rdx, creg, value); \
+    OPERAND(rbx, creg, value); \
+    OPERAND(rsi, creg, value); \
+    OPERAND(rdi, creg, value); \
+    OPERAND(r8, creg, value);  \
+    OPERAND(r9, creg, value);  \
+    OPERAND(r10, creg, value); \
+    OPERAND(r11, creg, value); \
+    OPERAND(r12, creg, value); \
+    OPERAND(r13, creg, value); \
+    OPERAND(r14, creg, value); \
     OPERAND(r15, creg, value)
     OPERANDS(cr0, cr0);
     OPERANDS(cr3, (u64)boot_pml4);

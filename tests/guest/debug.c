@@ -1,6 +1,6 @@
-// Debug registers, single steps, breakpoints. The steps go over instructions that the monitor emulates: #DB must
-// come after each of them, with DR6.BS, as bare. I/O breakpoints and data breakpoints on device memory are left out:
-// a monitor that emulates the access does not see them. Neighbour: exceptions.c.
+// Debug registers, single steps, breakpoints. The steps go over instructions that the monitor emulates: #DB
+// must come after each of them, with DR6.BS, as bare. I/O breakpoints and data breakpoints on device memory
+// are left out: a monitor that emulates the access does not see them. Neighbour: exceptions.c.
 #include "cpu.h"
 #include "lapic.h"
 
@@ -78,7 +78,7 @@ static void note_step(struct regs *regs)
         regs->rflags &= ~RFLAGS_TF;
 }
 
-// Steps through labels[0] .. labels[count - 1]: RIP after each instruction must be the next label, none left out.
+// Steps through labels[0] .. labels[count - 1]: RIP after each instruction must be the next label.
 static void expect_steps(const char *what, const u64 *labels, unsigned count, void (*code)(void))
 {
     step_count = step_wrong = 0;
@@ -95,16 +95,16 @@ static void expect_steps(const char *what, const u64 *labels, unsigned count, vo
     expect("steps without DR6.BS", step_wrong, 0);
 }
 
-// debug_code.asm: each piece sets TF by POPF, runs its instructions, and lists the address after each of them.
-#define STEP_PIECES(X)                                                                                       \
+// debug_code.asm: a piece sets TF by POPF, runs its instructions, and lists the address after each.
+#define STEP_PIECES(X) \
     X(cpuid) X(msr) X(ports) X(mmio) X(hole) X(control) X(string) X(invalidate) X(cli_sti) X(mov_ss) X(plain)
-#define X(name)                                                                                              \
-    void step_##name(void);                                                                                  \
-    extern const u64 step_##name##_labels[];                                                                 \
-    extern const u64 step_##name##_count;                                                                    \
-    static void test_step_##name(void)                                                                       \
-    {                                                                                                        \
-        expect_steps(#name, step_##name##_labels, (unsigned)step_##name##_count, step_##name);               \
+#define X(name)                                                                                \
+    void step_##name(void);                                                                    \
+    extern const u64 step_##name##_labels[];                                                   \
+    extern const u64 step_##name##_count;                                                      \
+    static void test_step_##name(void)                                                         \
+    {                                                                                          \
+        expect_steps(#name, step_##name##_labels, (unsigned)step_##name##_count, step_##name); \
     }
 STEP_PIECES(X)
 #undef X
@@ -112,7 +112,8 @@ STEP_PIECES(X)
 // TF over a faulting instruction: the fault comes alone, and its frame has TF set.
 static void test_step_fault(void)
 {
-    struct trap t = TRAP("pushfq; orl $0x100, (%%rsp); mov $0x1234, %%ecx; popfq; rdmsr", ::: "memory", "cc", "rcx");
+    struct trap t = TRAP("pushfq; orl $0x100, (%%rsp); mov $0x1234, %%ecx; popfq; rdmsr", ::
+                             : "memory", "cc", "rcx");
     expect_trap("RDMSR", t, GP, 0);
     expect("TF in the frame", t.rflags & RFLAGS_TF, RFLAGS_TF);
 }
@@ -167,7 +168,9 @@ static void test_data_breakpoint(void)
     dr2_write((u64)word);
     dr7_write(DR7_FIXED | BIT(5) | 0xDull << 24); // DR2, write, 4 bytes
     struct trap t = TRAP("mov (%1), %%eax; lea 91f(%%rip), %0; movl $1, (%1); 91: nop",
-                         : "=&r"(here) : "r"(word) : "memory", "rax");
+                         : "=&r"(here)
+                         : "r"(word)
+                         : "memory", "rax");
     expect_trap("write", t, DB, 0);
     expect("RIP", t.rip, here);
     expect("DR6", dr6_read() & 0xF, 4);

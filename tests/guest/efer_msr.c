@@ -1,6 +1,7 @@
-// EFER and the other MSRs a guest may touch: what reads back, what gives #GP(0). Values of the machine are not printed.
-// Feature control, VMX and microcode MSRs are left out: the monitor may answer them otherwise than the machine.
-// Bare runs in Bochs need `ignore_bad_msrs=0`. Neighbours: apic.c (IA32_APIC_BASE), user.c (SYSCALL at work).
+// EFER and the other MSRs a guest may touch: what reads back, what gives #GP(0). Values of the machine are
+// not printed. Feature control, VMX and microcode MSRs are left out: the monitor may answer them otherwise
+// than the machine. Bare runs in Bochs need `ignore_bad_msrs=0`. Neighbours: apic.c (IA32_APIC_BASE), user.c
+// (SYSCALL at work).
 #include "cpu.h"
 #include "lapic.h"
 
@@ -45,8 +46,9 @@ static void test_nxe(void)
 
 static void test_unknown(void)
 {
-    static const u32 unknown[] = {0x5, 0x2F, 0x7FF, 0x1234, 0x5678, 0x1FFF, 0x2000, 0x12345678, 0x7FFFFFFF,
-                                  0xBFFFFFFF, 0xC0000200, 0xC0001FFF, 0xC0002000, 0xC0010234, 0xDEADBEEF, 0xFFFFFFFF};
+    static const u32 unknown[] = {0x5,        0x2F,       0x7FF,      0x1234,     0x5678,     0x1FFF,
+                                  0x2000,     0x12345678, 0x7FFFFFFF, 0xBFFFFFFF, 0xC0000200, 0xC0001FFF,
+                                  0xC0002000, 0xC0010234, 0xDEADBEEF, 0xFFFFFFFF};
     for (unsigned i = 0; i < ARRAY_SIZE(unknown); i++) {
         struct trap t = msr_try_read(unknown[i]);
         if (t.vector != GP || t.error)
@@ -128,7 +130,8 @@ static void test_segment_bases(void)
 
 static void test_pat(void)
 {
-    static const u64 legal[] = {0x0007040600070406, 0x0606060606060606, 0x0001040506070001, 0x0407050600070106};
+    static const u64 legal[] = {0x0007040600070406, 0x0606060606060606, 0x0001040506070001,
+                                0x0407050600070106};
     static const u8 illegal[] = {2, 3, 8, 0x16, 0x80, 0xFF};
     u64 start = msr_read(IA32_PAT);
     for (unsigned i = 0; i < ARRAY_SIZE(legal); i++) {

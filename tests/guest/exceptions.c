@@ -1,5 +1,6 @@
-// Every exception a program can cause in ring 0 of 64-bit and compatibility mode: vector, error code, CR2, RIP, and
-// the double fault. Ring 3 is user.c, single steps and breakpoints are debug.c, 32-bit paging is paging32.c.
+// Every exception a program can cause in ring 0 of 64-bit and compatibility mode: vector, error code, CR2,
+// RIP, and the double fault. Ring 3 is user.c, single steps and breakpoints are debug.c, 32-bit paging is
+// paging32.c.
 #include "cpu.h"
 
 void compat_into(void);
@@ -10,17 +11,19 @@ static void test_faults(void)
     static const char divide[] = "divide";
     struct trap t = TRAP("xor %%eax, %%eax; 91: div %%eax", ::: "rax", "rdx", "cc");
     expect_trap(divide, t, DE, 0);
-    t = TRAP("mov $1, %%ecx; mov $0x80000000, %%eax; mov %%eax, %%edx; idiv %%ecx", ::: "rax", "rcx", "rdx", "cc");
+    t = TRAP("mov $1, %%ecx; mov $0x80000000, %%eax; mov %%eax, %%edx; idiv %%ecx", ::
+                 : "rax", "rcx", "rdx", "cc");
     expect_trap("divide overflow", t, DE, 0);
     expect_trap("UD2", TRAP("ud2", ::: "memory"), UD, 0);
     expect_trap("LOCK NOP", TRAP(".byte 0xF0, 0x90", ::: "memory"), UD, 0);
     expect_trap("INTO in 64-bit", TRAP(".byte 0xCE", ::: "memory"), UD, 0);
     expect_trap("INT3", TRAP("int3", ::: "memory"), BP, 0);
     expect_trap("INT1", TRAP(".byte 0xF1", ::: "memory"), DB, 0);
-    expect_trap("too long",
-                TRAP(".byte 0x2E,0x2E,0x2E,0x2E,0x2E,0x2E,0x2E,0x2E,0x2E,0x2E,0x2E,0x2E,0x2E,0x2E,0x2E,0x90",
-                     ::: "memory"),
-                GP, 0);
+    expect_trap(
+        "too long",
+        TRAP(".byte 0x2E,0x2E,0x2E,0x2E,0x2E,0x2E,0x2E,0x2E,0x2E,0x2E,0x2E,0x2E,0x2E,0x2E,0x2E,0x90", ::
+                 : "memory"),
+        GP, 0);
 }
 
 // RIP of a fault is its instruction, of a trap the next one.
@@ -41,7 +44,8 @@ static void test_rip(void)
 // INTO and BOUND exist in compatibility mode only; compat.asm has the code.
 static void test_compat(void)
 {
-    struct trap t = TRAP("pushq %1; pushq %0; lretq", ::"r"(compat_into), "i"(CODE32) : "memory", "cc", "rax");
+    struct trap t = TRAP("pushq %1; pushq %0; lretq", ::"r"(compat_into), "i"(CODE32)
+                         : "memory", "cc", "rax");
     expect_trap("INTO", t, OF, 0);
     expect("CS", t.cs, CODE32);
     t = TRAP("pushq %1; pushq %0; lretq", ::"r"(compat_bound), "i"(CODE32) : "memory", "cc", "rax", "rbx");
@@ -61,11 +65,16 @@ static void test_fpu(void)
     expect_trap("EM, x87", TRAP("fnop", ::: "memory"), NM, 0);
     expect_trap("EM, SSE", TRAP("movaps %%xmm0, %%xmm1", ::: "memory"), UD, 0);
     cr0_write(cr0_read() & ~(u64)CR0_EM);
-    expect_trap("x87 divide", TRAP("fninit; fldcw %0; fld1; fldz; fdivrp; fwait", ::"m"(unmasked) : "memory"), MF, 0);
+    expect_trap("x87 divide",
+                TRAP("fninit; fldcw %0; fld1; fldz; fdivrp; fwait", ::"m"(unmasked)
+                     : "memory"),
+                MF, 0);
     asm volatile("fninit");
-    struct trap t = TRAP("ldmxcsr %0; movss %1, %%xmm0; divss %%xmm0, %%xmm0; movss %1, %%xmm1; pcmpeqd %%xmm0, "
-                         "%%xmm0; psrld $30, %%xmm0; cvtdq2ps %%xmm0, %%xmm0; divss %%xmm1, %%xmm0",
-                         ::"m"(mxcsr), "m"(zero) : "memory");
+    struct trap t =
+        TRAP("ldmxcsr %0; movss %1, %%xmm0; divss %%xmm0, %%xmm0; movss %1, %%xmm1; pcmpeqd %%xmm0, "
+             "%%xmm0; psrld $30, %%xmm0; cvtdq2ps %%xmm0, %%xmm0; divss %%xmm1, %%xmm0",
+             ::"m"(mxcsr), "m"(zero)
+             : "memory");
     expect_trap("SSE divide", t, XM, 0);
     cr4_write(cr4_read() & ~(u64)CR4_OSXMMEXCPT);
     t = TRAP("movss %0, %%xmm1; divss %%xmm1, %%xmm0", ::"m"(zero) : "memory");
@@ -97,7 +106,10 @@ static void test_selectors(void)
     expect_trap("LLDT", TRAP("lldt %w0", ::"r"(LDT_SELECTOR) : "memory"), NO_TRAP, 0);
     asm volatile("lldt %w0" ::"r"(0));
     expect_trap("far to data", TRAP("pushq %0; pushq $0; lretq", ::"i"(DATA) : "memory"), GP, DATA);
-    expect_trap("far to absent", TRAP("pushq %0; pushq $0; lretq", ::"i"(CODE_ABSENT) : "memory"), NP, CODE_ABSENT);
+    expect_trap("far to absent",
+                TRAP("pushq %0; pushq $0; lretq", ::"i"(CODE_ABSENT)
+                     : "memory"),
+                NP, CODE_ABSENT);
     expect_trap("far to L and D", TRAP("pushq %0; pushq $0; lretq", ::"i"(CODE_LD) : "memory"), GP, CODE_LD);
     expect_trap("far to null", TRAP("pushq $0; pushq $0; lretq", ::: "memory"), GP, 0);
 }
@@ -238,9 +250,10 @@ static void test_gate_kinds(void)
 
 static void test_iret(void)
 {
-#define IRET_TO(cs, rip, ss)                                                                                 \
-    TRAP("pushq %2; pushq %%rsp; pushq $2; pushq %0; pushq %1; iretq", ::"r"((u64)(cs)), "r"((u64)(rip)),     \
-         "r"((u64)(ss)) : "memory")
+#define IRET_TO(cs, rip, ss)                                                                              \
+    TRAP("pushq %2; pushq %%rsp; pushq $2; pushq %0; pushq %1; iretq", ::"r"((u64)(cs)), "r"((u64)(rip)), \
+         "r"((u64)(ss))                                                                                   \
+         : "memory")
     expect_trap("absent code", IRET_TO(CODE_ABSENT, 0, DATA), NP, CODE_ABSENT);
     expect_trap("data as code", IRET_TO(DATA, 0, DATA), GP, DATA);
     expect_trap("null code", IRET_TO(0, 0, DATA), GP, 0);
@@ -252,7 +265,8 @@ static void test_iret(void)
     expect_trap("NT", t, GP, 0);
 }
 
-// #DF on its own stack: a #PF whose frame cannot be pushed, a contributory pair, and #PF after #PF through the IDT.
+// #DF on its own stack: a #PF whose frame cannot be pushed, a contributory pair, and #PF after #PF through
+// the IDT.
 static void test_double_fault(void)
 {
     u64 bad_stack = page_gva(5) + 0x800;

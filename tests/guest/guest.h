@@ -1,6 +1,6 @@
-// What every micro-guest test may use: checks, the trap catcher, interrupts, page tables, and the test tables.
-// A test runs with interrupts off, leaves the processor as it found it, and prints only what must be the same
-// bare and under the monitor. Processor instructions are in cpu.h, the local APIC in lapic.h.
+// What every micro-guest test may use: checks, the trap catcher, interrupts, page tables, and the test
+// tables. A test runs with interrupts off, leaves the processor as it found it, and prints only what must be
+// the same bare and under the monitor. Processor instructions are in cpu.h, the local APIC in lapic.h.
 #pragma once
 
 #include <arch/types.h>
@@ -11,15 +11,16 @@ struct test {
     const char *name;
     void (*run)(void);
 };
-// A group is a word of the command line and the prefix of its tests' names. It runs when it is named, or when no
-// group is named and `by_default` is set.
+// A group is a word of the command line and the prefix of its tests' names. It runs when it is named, or when
+// no group is named and `by_default` is set.
 struct group {
     const char *name;
     const struct test *tests;
     unsigned count;
     bool by_default;
 };
-#define GROUP(id, name, tests, by_default) const struct group id = {name, tests, ARRAY_SIZE(tests), by_default}
+#define GROUP(id, name, tests, by_default) \
+    const struct group id = {name, tests, ARRAY_SIZE(tests), by_default}
 
 // Prints to COM1. Transcript lines begin with "# ", so that the output is TAP and can be filtered by line.
 void print(const char *format, ...) printf_like(1);
@@ -61,14 +62,15 @@ enum vector {
 // Fails unless `t` is that vector with that error code (0 for vectors that have none).
 void expect_trap(const char *what, struct trap t, unsigned vector, u64 error);
 
-// TRAP(code, : outputs : inputs : clobbers) runs the assembler text and gives the struct trap that ended it. A trap
-// in it, from any ring or stack, continues after it with the registers it had then, IF=0 and the old RSP.
-#define TRAP(code, ...)                                                                                      \
-    ({                                                                                                       \
-        trap_begin();                                                                                        \
-        asm volatile("movq %%rsp, trap_guard+8\n\tmovq $90f, trap_guard\n\t" code                            \
-                     "\n90:\n\tmovq $0, trap_guard" __VA_ARGS__);                                            \
-        trap_end();                                                                                          \
+// TRAP(code, : outputs : inputs : clobbers) runs the assembler text and gives the struct trap that ended it.
+// A trap in it, from any ring or stack, continues after it with the registers it had then, IF=0 and the old
+// RSP.
+#define TRAP(code, ...)                                                           \
+    ({                                                                            \
+        trap_begin();                                                             \
+        asm volatile("movq %%rsp, trap_guard+8\n\tmovq $90f, trap_guard\n\t" code \
+                     "\n90:\n\tmovq $0, trap_guard" __VA_ARGS__);                 \
+        trap_end();                                                               \
     })
 struct trap_guard {
     u64 rip, rsp;
@@ -137,8 +139,8 @@ bool irq_wait(unsigned vector, unsigned count);
 // Opens interrupts for some hundred instructions; then IF=0.
 void irq_window(void);
 
-// Page n (0..511) of the test window, whose entry a test sets: *page_entry(n) = gpa | flags, then page_flush(n).
-// Ring 3 may use the window where the entry says so.
+// Page n (0..511) of the test window, whose entry a test sets: *page_entry(n) = gpa | flags, then
+// page_flush(n). Ring 3 may use the window where the entry says so.
 enum page_flag {
     PAGE_P = 1 << 0,
     PAGE_W = 1 << 1,
@@ -163,8 +165,8 @@ void pages_reset(void);
 // The low 256 MiB once more, for ring 3: code of the image at its address plus USER_ALIAS.
 #define USER_ALIAS 0xC0000000ull
 
-// Runs code at `entry` (a label of the image) in ring 3 with the given code segment; rdi, rsi as arguments. It ends
-// by any trap; `int $0x80` is the customary one. Clobbered registers do not matter.
+// Runs code at `entry` (a label of the image) in ring 3 with the given code segment; rdi, rsi as arguments.
+// It ends by any trap; `int $0x80` is the customary one. Clobbered registers do not matter.
 struct trap user_run(void (*entry)(void), u64 cs, u64 rdi, u64 rsi);
 
 // From the Multiboot information, copied at the start: info.c.

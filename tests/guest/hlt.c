@@ -1,5 +1,6 @@
-// HLT: STI; HLT sleeps until an interrupt, also one that is pending already, and the interrupt comes behind it.
-// A HLT that never wakes hangs the run; the time limit of whoever runs it shows that. Neighbours: interrupts.h, timer.c.
+// HLT: STI; HLT sleeps until an interrupt, also one that is pending already, and the interrupt comes behind
+// it. A HLT that never wakes hangs the run; the time limit of whoever runs it shows that. Neighbours:
+// interrupts.h, timer.c.
 #include "cpu.h"
 #include "lapic.h"
 #include "interrupts.h"

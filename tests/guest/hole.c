@@ -38,8 +38,8 @@ static void test_partial_registers(void)
     expect("SIL", rsi, 0x11223344556677FF);
 }
 
-#define EXTEND(code, want)                                                                                   \
-    asm volatile(code : "=r"(seen) : "r"(HOLE_GPA) : "memory");                                              \
+#define EXTEND(code, want)                                      \
+    asm volatile(code : "=r"(seen) : "r"(HOLE_GPA) : "memory"); \
     expect(code, seen, want)
 
 static void test_extensions(void)
@@ -83,7 +83,8 @@ static void test_alu(void)
 {
     bool flag = false;
     u64 value = 0;
-    asm volatile("orb $1, (%0); xorl $-1, (%0); andq $0, (%0); incl (%0); notq (%0)" ::"r"(HOLE_GPA) : "memory", "cc");
+    asm volatile("orb $1, (%0); xorl $-1, (%0); andq $0, (%0); incl (%0); notq (%0)" ::"r"(HOLE_GPA)
+                 : "memory", "cc");
     expect("after read-modify-write", HOLE(u64), ~0ull);
     asm volatile("cmpb $0xFF, (%1); sete %0" : "=r"(flag) : "r"(HOLE_GPA) : "memory", "cc");
     expect("CMP", flag, 1);
@@ -113,7 +114,9 @@ static void test_stack(void)
 {
     u64 value = 0;
     asm volatile("mov %%rsp, %%rbx; lea 64(%1), %%rsp; push $5; pop %0; mov %%rbx, %%rsp"
-                 : "=&r"(value) : "r"(HOLE_GPA) : "memory", "rbx");
+                 : "=&r"(value)
+                 : "r"(HOLE_GPA)
+                 : "memory", "rbx");
     expect("PUSH, POP", value, ~0ull);
     asm volatile("pushq (%1); popq %0" : "=r"(value) : "r"(HOLE_GPA) : "memory");
     expect("PUSH from memory", value, ~0ull);
@@ -149,10 +152,15 @@ static void test_walk(void)
 }
 
 static const struct test tests[] = {
-    {"moves", test_moves}, {"partial_registers", test_partial_registers},
-    {"extensions", test_extensions}, {"strings", test_strings},
-    {"alu", test_alu}, {"locked", test_locked},
-    {"stack", test_stack}, {"sse", test_sse},
-    {"fetch", test_fetch}, {"walk", test_walk},
+    {"moves", test_moves},
+    {"partial_registers", test_partial_registers},
+    {"extensions", test_extensions},
+    {"strings", test_strings},
+    {"alu", test_alu},
+    {"locked", test_locked},
+    {"stack", test_stack},
+    {"sse", test_sse},
+    {"fetch", test_fetch},
+    {"walk", test_walk},
 };
 GROUP(group_hole, "hole", tests, true);

@@ -1,6 +1,7 @@
-// The Multiboot information: copied at the start, before anything is overwritten, and its tests: magic, flags, memory
-// sizes, command line, memory map, modules, and where they lie. The run must end its command line with the word
-// `end` and give the module sequence.txt (guest.mk). Sizes are not printed: they differ by machine.
+// The Multiboot information: copied at the start, before anything is overwritten, and its tests: magic,
+// flags, memory sizes, command line, memory map, modules, and where they lie. The run must end its command
+// line with the word `end` and give the module sequence.txt (guest.mk). Sizes are not printed: they differ by
+// machine.
 #include "guest.h"
 
 #define INFO_MAGIC 0x2BADB002u
@@ -13,7 +14,8 @@ enum info_flag {
     INFO_MAP = 1 << 6,
 };
 struct multiboot_info {
-    u32 flags, mem_lower, mem_upper, boot_device, cmdline, mods_count, mods_addr, syms[4], mmap_length, mmap_addr;
+    u32 flags, mem_lower, mem_upper, boot_device, cmdline, mods_count, mods_addr, syms[4], mmap_length,
+        mmap_addr;
 };
 struct multiboot_module {
     u32 start, end, string, reserved;
@@ -167,8 +169,8 @@ static void test_places(void)
             fail("range %u: expected outside the image, got %lx..%lx", i, used->start, used->end);
     }
     if (info.address >= MIB || raw.mmap_addr >= MIB || raw.cmdline >= MIB || raw.mods_addr >= MIB)
-        fail("information: expected below 1M, got %x, map %x, line %x, modules %x", info.address, raw.mmap_addr,
-             raw.cmdline, raw.mods_addr);
+        fail("information: expected below 1M, got %x, map %x, line %x, modules %x", info.address,
+             raw.mmap_addr, raw.cmdline, raw.mods_addr);
 }
 
 static void test_in_ram(void)
@@ -183,7 +185,8 @@ static void test_in_ram(void)
 }
 
 static const struct test tests[] = {
-    {"header", test_header}, {"command_line", test_command_line}, {"map", test_map},
-    {"module", test_module}, {"places", test_places},             {"in_ram", test_in_ram},
+    {"header", test_header}, {"command_line", test_command_line},
+    {"map", test_map},       {"module", test_module},
+    {"places", test_places}, {"in_ram", test_in_ram},
 };
 GROUP(group_info, "info", tests, true);

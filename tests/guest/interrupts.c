@@ -1,6 +1,6 @@
-// Interrupts of the local APIC to itself: IPIs, priorities, EOI, NMI, interrupt shadows, interrupts over instructions
-// that exit. All work in xAPIC and in x2APIC mode. Neighbours: timer.c, hlt.c, ioapic.c (the other interrupt tests
-// of interrupts.h), apic.c (registers).
+// Interrupts of the local APIC to itself: IPIs, priorities, EOI, NMI, interrupt shadows, interrupts over
+// instructions that exit. All work in xAPIC and in x2APIC mode. Neighbours: timer.c, hlt.c, ioapic.c (the
+// other interrupt tests of interrupts.h), apic.c (registers).
 #include "cpu.h"
 #include "lapic.h"
 #include "interrupts.h"
@@ -189,17 +189,17 @@ static void note_rip(struct regs *regs)
 }
 
 // With an interrupt pending and IF=0, runs `enable` then `code`; the interrupt must come at label 91.
-#define EXPECT_INTERRUPT_AT(what, code)                                                                      \
-    do {                                                                                                     \
-        u64 want;                                                                                            \
-        shadow_rip = 0;                                                                                      \
-        trap_hook(0x58, note_rip);                                                                           \
-        send_self(0x58);                                                                                     \
-        asm volatile("lea 91f(%%rip), %%r15; mov %%r15, %0; " code "nop; nop; cli"                           \
-                     : "=&m"(want)                                                                           \
-                     : "D"(HOLE_GPA), "S"(0xFEC00000ull)                                                     \
-                     : "memory", "cc", "rax", "rbx", "rcx", "rdx", "r15");                                   \
-        expect(what, shadow_rip - want, 0);                                                                  \
+#define EXPECT_INTERRUPT_AT(what, code)                                            \
+    do {                                                                           \
+        u64 want;                                                                  \
+        shadow_rip = 0;                                                            \
+        trap_hook(0x58, note_rip);                                                 \
+        send_self(0x58);                                                           \
+        asm volatile("lea 91f(%%rip), %%r15; mov %%r15, %0; " code "nop; nop; cli" \
+                     : "=&m"(want)                                                 \
+                     : "D"(HOLE_GPA), "S"(0xFEC00000ull)                           \
+                     : "memory", "cc", "rax", "rbx", "rcx", "rdx", "r15");         \
+        expect(what, shadow_rip - want, 0);                                        \
     } while (0)
 
 // STI holds interrupts back for one instruction, also when that instruction exits.
@@ -221,7 +221,8 @@ void test_mov_ss_shadow(void)
 {
     EXPECT_INTERRUPT_AT("NOP", "mov %%ss, %%eax; sti; mov %%eax, %%ss; nop; 91:");
     EXPECT_INTERRUPT_AT("CPUID", "mov %%ss, %%r15d; xor %%eax, %%eax; sti; mov %%r15d, %%ss; cpuid; 91:");
-    EXPECT_INTERRUPT_AT("IN", "mov $0x3FF, %%edx; mov %%ss, %%eax; sti; mov %%eax, %%ss; inb %%dx, %%al; 91:");
+    EXPECT_INTERRUPT_AT("IN",
+                        "mov $0x3FF, %%edx; mov %%ss, %%eax; sti; mov %%eax, %%ss; inb %%dx, %%al; 91:");
     EXPECT_INTERRUPT_AT("MMIO", "mov %%ss, %%eax; sti; mov %%eax, %%ss; mov (%%rsi), %%eax; 91:");
 }
 
@@ -232,7 +233,8 @@ void test_popf_no_shadow(void)
     EXPECT_INTERRUPT_AT("IN", "mov $0x3FF, %%edx; pushfq; orl $0x200, (%%rsp); popfq; 91: inb %%dx, %%al;");
 }
 
-// A fast periodic timer over a loop of instructions that exit: no interrupt is lost for good, no result is disturbed.
+// A fast periodic timer over a loop of instructions that exit: no interrupt is lost for good, no result is
+// disturbed.
 void test_over_exits(void)
 {
     u32 first = cpuid_read(0, 0).ebx;

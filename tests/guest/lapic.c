@@ -1,5 +1,5 @@
-// Access to the local APIC in both of its modes; no tests. The mode is read from IA32_APIC_BASE each time, so that
-// a test may switch it. Neighbours: apic.c, interrupts.c, hlt.c.
+// Access to the local APIC in both of its modes; no tests. The mode is read from IA32_APIC_BASE each time, so
+// that a test may switch it. Neighbours: apic.c, interrupts.c, hlt.c.
 #include "cpu.h"
 #include "lapic.h"
 

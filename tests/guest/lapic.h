@@ -45,5 +45,6 @@ void lapic_command(u32 destination, u32 low);
 u32 lapic_id(void);
 bool lapic_is_x2apic(void);
 bool bit_of_vector(u32 first_register, unsigned vector);
-// Enables by the spurious vector register, with every LVT entry masked, the timer stopped, TPR 0; nothing in service.
+// Enables by the spurious vector register, with every LVT entry masked, the timer stopped, TPR 0; nothing in
+// service.
 void lapic_reset(void);

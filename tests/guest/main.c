@@ -1,6 +1,6 @@
 // The micro-guest from its first C line to its last: start the parts, run the tests, end the machine.
-// Under the monitor port 0xF4 ends the guest with the status; bare, Bochs ends at the word written to port 0x8900.
-// Neighbours: boot.asm calls this, runner.c runs the tests.
+// Under the monitor port 0xF4 ends the guest with the status; bare, Bochs ends at the word written to port
+// 0x8900. Neighbours: boot.asm calls this, runner.c runs the tests.
 #include "cpu.h"
 #include "lapic.h"
 

@@ -1,5 +1,5 @@
-// All RAM of the memory map: every page written with a word of its own, then verified, to the last page; and addresses
-// past it, where reads must give ones and writes must not reach any RAM. Sizes are not printed.
+// All RAM of the memory map: every page written with a word of its own, then verified, to the last page; and
+// addresses past it, where reads must give ones and writes must not reach any RAM. Sizes are not printed.
 // Neighbours: info.c (map, ranges in use), hole.c (kinds of access to nothing).
 #include "cpu.h"
 

@@ -1,6 +1,7 @@
-// Device memory: every instruction form that reads or writes a device register, on the IOAPIC (emulated) and on the
-// local APIC page (given to the guest). The IOAPIC is used by 32-bit accesses only, as its specification says.
-// Neighbours: hole.c (no device), apic.c (what the registers do), debug.c (steps over such accesses).
+// Device memory: every instruction form that reads or writes a device register, on the IOAPIC (emulated) and
+// on the local APIC page (given to the guest). The IOAPIC is used by 32-bit accesses only, as its
+// specification says. Neighbours: hole.c (no device), apic.c (what the registers do), debug.c (steps over
+// such accesses).
 #include "cpu.h"
 #include "lapic.h"
 
@@ -9,7 +10,8 @@
 #define IOAPIC_DATA  (*(volatile u32 *)(IOAPIC + 0x10))
 #define PIN          22 // a redirection entry nobody uses
 
-// Sets the index so that the data register is the high half of PIN's entry, whose top byte is read and written.
+// Sets the index so that the data register is the high half of PIN's entry, whose top byte is read and
+// written.
 static void select_pin(void)
 {
     IOAPIC_INDEX = 0x10 + 2 * PIN + 1;
@@ -36,14 +38,18 @@ static void test_ioapic_identity(void)
 }
 
 // One MOV store and load for each register that can hold the address or the data.
-#define FORM(reg, reg32)                                                                                     \
-    asm volatile("mov $0x2B000000, %%" #reg32 "; mov %%" #reg32 ", 16(%0)" ::"D"(IOAPIC) : "memory", #reg);   \
-    expect_data("store " #reg32, 0x2B000000);                                                                \
-    asm volatile("mov %1, %%" #reg "; movl $0x3C000000, 16(%%" #reg "); movl 16(%%" #reg "), %0"              \
-                 : "=r"(seen) : "i"(IOAPIC) : "memory", #reg);                                                \
-    expect("address " #reg, seen, 0x3C000000);                                                               \
-    asm volatile("mov $-1, %%" #reg "; mov 16(%1), %%" #reg32 "; mov %%" #reg ", %0"                          \
-                 : "=r"(wide) : "D"(IOAPIC) : "memory", #reg);                                                \
+#define FORM(reg, reg32)                                                                                    \
+    asm volatile("mov $0x2B000000, %%" #reg32 "; mov %%" #reg32 ", 16(%0)" ::"D"(IOAPIC) : "memory", #reg); \
+    expect_data("store " #reg32, 0x2B000000);                                                               \
+    asm volatile("mov %1, %%" #reg "; movl $0x3C000000, 16(%%" #reg "); movl 16(%%" #reg "), %0"            \
+                 : "=r"(seen)                                                                               \
+                 : "i"(IOAPIC)                                                                              \
+                 : "memory", #reg);                                                                         \
+    expect("address " #reg, seen, 0x3C000000);                                                              \
+    asm volatile("mov $-1, %%" #reg "; mov 16(%1), %%" #reg32 "; mov %%" #reg ", %0"                        \
+                 : "=r"(wide)                                                                               \
+                 : "D"(IOAPIC)                                                                              \
+                 : "memory", #reg);                                                                         \
     expect("load " #reg32, wide, 0x3C000000)
 
 static void test_ioapic_registers(void)
@@ -88,8 +94,9 @@ static void test_ioapic_addressing(void)
     expect("GS:base", seen, 0x05000000);
     msr_write(IA32_FS_BASE, 0);
     msr_write(IA32_GS_BASE, 0);
-    asm volatile("mov %%rsp, %%rbx; mov %0, %%rsp; movl $0x06000000, 16(%%rsp); mov %%rbx, %%rsp" ::"r"(IOAPIC)
-                 : "memory", "rbx");
+    asm volatile(
+        "mov %%rsp, %%rbx; mov %0, %%rsp; movl $0x06000000, 16(%%rsp); mov %%rbx, %%rsp" ::"r"(IOAPIC)
+        : "memory", "rbx");
     expect_data("RSP base", 0x06000000);
 }
 
@@ -130,8 +137,8 @@ static void test_ioapic_string(void)
 }
 
 // Read-modify-write and reads that only set flags.
-#define ALU(what, code, want)                                                                                \
-    asm volatile(code ::"r"(IOAPIC + 0x10), "r"(0x0F000000) : "memory", "cc");                               \
+#define ALU(what, code, want)                                                  \
+    asm volatile(code ::"r"(IOAPIC + 0x10), "r"(0x0F000000) : "memory", "cc"); \
     expect_data(what, want)
 
 static void test_ioapic_alu(void)
@@ -177,7 +184,10 @@ static void test_lapic_forms(void)
     u64 rdi = (u64)divide, rsi = rdi;
     asm volatile("stosl; lodsl" : "+D"(rdi), "+S"(rsi), "=a"(seen) : "a"(9) : "memory");
     expect("STOSL, LODSL", seen, 9);
-    asm volatile("pushq %%rbx; mov (%1), %%ebx; mov %%ebx, %0; popq %%rbx" : "=r"(seen) : "r"(divide) : "memory");
+    asm volatile("pushq %%rbx; mov (%1), %%ebx; mov %%ebx, %0; popq %%rbx"
+                 : "=r"(seen)
+                 : "r"(divide)
+                 : "memory");
     expect("MOV load", seen, 9);
 }
 

@@ -1,5 +1,5 @@
-// The window of 512 test pages (PML4 slot 1), the frames behind it, and running code in ring 3. No tests here.
-// Neighbours: boot.asm built the identity map, exceptions.c and cr.c are the main users.
+// The window of 512 test pages (PML4 slot 1), the frames behind it, and running code in ring 3. No tests
+// here. Neighbours: boot.asm built the identity map, exceptions.c and cr.c are the main users.
 #include "cpu.h"
 
 #define WINDOW BIT(39)
@@ -52,7 +52,7 @@ struct trap user_run(void (*entry)(void), u64 cs, u64 rdi, u64 rsi)
 {
     return TRAP("pushq %[ss]; pushq %[sp]; pushq $2; pushq %[cs]; pushq %[ip]; iretq",
                 : "+D"(rdi), "+S"(rsi)
-                : [ss] "i"(USER_DATA), [sp] "r"(USER_ALIAS + (u64)user_stack + sizeof(user_stack)), [cs] "r"(cs),
-                  [ip] "r"(USER_ALIAS + (u64)entry)
+                : [ss] "i"(USER_DATA), [sp] "r"(USER_ALIAS + (u64)user_stack + sizeof(user_stack)),
+                  [cs] "r"(cs), [ip] "r"(USER_ALIAS + (u64)entry)
                 : "memory", "cc", "rcx", "rdx", "rbx", "r8", "r9", "r10", "r11", "r12");
 }

@@ -1,5 +1,5 @@
-// 32-bit protected mode without paging, with two-level paging and with PAE paging: the tables, and what every row
-// that mode32.asm notes must be. 4-level paging is exceptions.c and cr.c.
+// 32-bit protected mode without paging, with two-level paging and with PAE paging: the tables, and what every
+// row that mode32.asm notes must be. 4-level paging is exceptions.c and cr.c.
 #include "cpu.h"
 
 #define WINDOW 0x40000000u
@@ -27,16 +27,31 @@ static u64 pd_pae_low[512] __attribute__((aligned(4096)));
 static u64 pd_pae_window[512] __attribute__((aligned(4096)));
 static u64 pd_pae_high[512] __attribute__((aligned(4096)));
 
-#define VALUE(v) {NO_TRAP, 0, 0, v}
-#define TRAPS(vector, error) {vector, error, 0, ANY}
-#define FAULTS(error, gva) {PF, error, gva, ANY}
-#define EXITS(paging)                                                                                        \
-    {"local APIC", VALUE(0x10)}, {"IOAPIC entries", VALUE(23)}, {"IOAPIC write", VALUE(0x47000000)},         \
-        {"hole", VALUE(0xFFFFFFFF)}, {"REP INSB", VALUE(0x6B6B6B)}, {"CPUID", VALUE(0x756E6547)},            \
-        {"EFER", VALUE(0)}, {"RDMSR", TRAPS(GP, 0)}, {"CR0.PG", VALUE(paging)}
-#define PAGES                                                                                                \
-    {"window", VALUE(0x2468)}, {"written", VALUE(0x1357)}, {"read-only", FAULTS(3, WINDOW + 0x1008)},        \
-        {"absent, read", FAULTS(0, WINDOW + 0x2010)}, {"absent, write", FAULTS(2, WINDOW + 0x2014)}
+#define VALUE(v)         \
+    {                    \
+        NO_TRAP, 0, 0, v \
+    }
+#define TRAPS(vector, error)  \
+    {                         \
+        vector, error, 0, ANY \
+    }
+#define FAULTS(error, gva)  \
+    {                       \
+        PF, error, gva, ANY \
+    }
+#define EXITS(paging)                                                                                \
+    {"local APIC", VALUE(0x10)}, {"IOAPIC entries", VALUE(23)}, {"IOAPIC write", VALUE(0x47000000)}, \
+        {"hole", VALUE(0xFFFFFFFF)}, {"REP INSB", VALUE(0x6B6B6B)}, {"CPUID", VALUE(0x756E6547)},    \
+        {"EFER", VALUE(0)}, {"RDMSR", TRAPS(GP, 0)},                                                 \
+    {                                                                                                \
+        "CR0.PG", VALUE(paging)                                                                      \
+    }
+#define PAGES                                                                                         \
+    {"window", VALUE(0x2468)}, {"written", VALUE(0x1357)}, {"read-only", FAULTS(3, WINDOW + 0x1008)}, \
+        {"absent, read", FAULTS(0, WINDOW + 0x2010)},                                                 \
+    {                                                                                                 \
+        "absent, write", FAULTS(2, WINDOW + 0x2014)                                                   \
+    }
 
 static const struct want unpaged_rows[] = {
     EXITS(0),
@@ -81,8 +96,9 @@ static void expect_rows(const struct want *want, unsigned count)
         const struct row *got = &mode32_rows[i], *row = &want[i].row;
         bool value = row->value == ANY && row->vector != NO_TRAP ? true : got->value == row->value;
         if (got->vector != row->vector || got->error != row->error || got->cr2 != row->cr2 || !value)
-            fail("%s: expected trap %u error %x cr2 %x value %x, got trap %u error %x cr2 %x value %x", want[i].what,
-                 row->vector, row->error, row->cr2, row->value, got->vector, got->error, got->cr2, got->value);
+            fail("%s: expected trap %u error %x cr2 %x value %x, got trap %u error %x cr2 %x value %x",
+                 want[i].what, row->vector, row->error, row->cr2, row->value, got->vector, got->error,
+                 got->cr2, got->value);
     }
 }
 

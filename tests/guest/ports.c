@@ -1,10 +1,10 @@
-// Port I/O: IN and OUT of every width and form, INS and OUTS with their prefixes, page faults in them, ports with
-// nothing behind. The UART's scratch register (3FFH) is the port that remembers. Neighbours: uart.c, user.c (I/O
-// permission), debug.c (steps).
+// Port I/O: IN and OUT of every width and form, INS and OUTS with their prefixes, page faults in them, ports
+// with nothing behind. The UART's scratch register (3FFH) is the port that remembers. Neighbours: uart.c,
+// user.c (I/O permission), debug.c (steps).
 #include "cpu.h"
 
-#define SCRATCH 0x3FF
-#define NOTHING 0x1230 // a port range where no machine of ours has anything
+#define SCRATCH  0x3FF
+#define NOTHING  0x1230 // a port range where no machine of ours has anything
 #define PIC_MASK 0x21
 
 static void test_bytes(void)

@@ -1,6 +1,7 @@
 // Which tests run, and how a result is printed: TAP lines `ok NAME` and `not ok NAME: first failure`.
-// A word of the command line names a group to run, `-word` one to leave out, `all` is the default ones; no group named
-// means `all`. The first word may be the path of the kernel; the last one must be `end` (info.c). Neighbour: main.c.
+// A word of the command line names a group to run, `-word` one to leave out, `all` is the default ones; no
+// group named means `all`. The first word may be the path of the kernel; the last one must be `end` (info.c).
+// Neighbour: main.c.
 #include "cpu.h"
 #include "lapic.h"
 
@@ -40,7 +41,8 @@ void expect(const char *what, u64 got, u64 want)
 void expect_trap(const char *what, struct trap t, unsigned vector, u64 error)
 {
     if (t.vector != vector || (vector != NO_TRAP && t.error != error))
-        fail("%s: expected trap %u error %lx, got trap %lu error %lx", what, vector, error, t.vector, t.error);
+        fail("%s: expected trap %u error %lx, got trap %lu error %lx", what, vector, error, t.vector,
+             t.error);
 }
 
 void cpu_start(void)
@@ -106,7 +108,8 @@ unsigned tests_run(const char *line)
     unsigned total = 0, failed = 0;
     for (unsigned i = 0; i < ARRAY_SIZE(groups); i++) {
         const struct group *group = groups[i];
-        bool wanted = has_word(line, "", group->name) || (group->by_default && (!named || has_word(line, "", "all")));
+        bool wanted =
+            has_word(line, "", group->name) || (group->by_default && (!named || has_word(line, "", "all")));
         if (!wanted || has_word(line, "-", group->name))
             continue;
         for (unsigned n = 0; n < group->count; n++, total++)

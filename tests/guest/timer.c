@@ -1,5 +1,6 @@
-// The local APIC timer: one-shot, periodic, masked, TSC deadline. How fast it counts is not checked, only that it
-// does and how often it fires. Neighbours: interrupts.h (where these are listed), hlt.c (waking up by it).
+// The local APIC timer: one-shot, periodic, masked, TSC deadline. How fast it counts is not checked, only
+// that it does and how often it fires. Neighbours: interrupts.h (where these are listed), hlt.c (waking up by
+// it).
 #include "cpu.h"
 #include "lapic.h"
 #include "interrupts.h"

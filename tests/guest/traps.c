@@ -1,5 +1,5 @@
-// The IDT, the TSS, and what happens at a trap: a hook, or the end of a TRAP sequence, or the end of the test.
-// Interrupt counting is at the end. Neighbours: trap_stubs.asm (entry points), runner.c (guarded_call).
+// The IDT, the TSS, and what happens at a trap: a hook, or the end of a TRAP sequence, or the end of the
+// test. Interrupt counting is at the end. Neighbours: trap_stubs.asm (entry points), runner.c (guarded_call).
 #include "cpu.h"
 #include "lapic.h"
 
@@ -40,7 +40,8 @@ void trap_hook(unsigned vector, void (*hook)(struct regs *))
 
 static void end_sequence(struct regs *regs)
 {
-    caught = (struct trap){regs->vector, regs->error, cr2_read(), regs->rip, regs->cs, regs->rflags, regs->rsp};
+    caught =
+        (struct trap){regs->vector, regs->error, cr2_read(), regs->rip, regs->cs, regs->rflags, regs->rsp};
     regs->rip = trap_guard.rip;
     regs->rsp = trap_guard.rsp;
     regs->cs = CODE64;

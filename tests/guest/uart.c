@@ -1,5 +1,6 @@
 // The 16550 at 3F8H by polling: registers that read back, the divisor latch, FIFO identification, loopback.
-// Interrupts of the UART are in interrupts.c. Every test drains the transmitter first and programs it again after.
+// Interrupts of the UART are in interrupts.c. Every test drains the transmitter first and programs it again
+// after.
 #include "cpu.h"
 
 #define UART 0x3F8
@@ -52,7 +53,8 @@ static void test_thre(void)
 // Loopback: MCR's outputs come back as MSR's inputs.
 static void test_loopback(void)
 {
-    static const u8 pairs[][2] = {{0x10, 0x00}, {0x11, 0x20}, {0x12, 0x10}, {0x14, 0x40}, {0x18, 0x80}, {0x1F, 0xF0}};
+    static const u8 pairs[][2] = {{0x10, 0x00}, {0x11, 0x20}, {0x12, 0x10},
+                                  {0x14, 0x40}, {0x18, 0x80}, {0x1F, 0xF0}};
     uart_drain();
     for (unsigned i = 0; i < ARRAY_SIZE(pairs); i++) {
         outb(UART + 4, pairs[i][0]);

@@ -1,14 +1,16 @@
-// Ring 3: what is forbidden there, which gates it may use, I/O permission bitmap, page faults with the user bit,
-// alignment checks, SYSCALL and SYSRET, SYSENTER and SYSEXIT. The ring 3 code is user_code.asm.
+// Ring 3: what is forbidden there, which gates it may use, I/O permission bitmap, page faults with the user
+// bit, alignment checks, SYSCALL and SYSRET, SYSENTER and SYSEXIT. The ring 3 code is user_code.asm.
 #include "cpu.h"
 
 #define PIECES(X)                                                                                            \
-    X(user_exit) X(user_syscall) X(user_after_syscall) X(user_sysenter) X(user_int81) X(user_int3) X(user_cli) \
-    X(user_sti) X(user_hlt) X(user_in) X(user_in_dword) X(user_out) X(user_rdmsr) X(user_wrmsr)              \
-    X(user_mov_cr0) X(user_mov_cr3) X(user_mov_cr8) X(user_mov_dr7) X(user_clts) X(user_lmsw) X(user_invlpg) \
-    X(user_wbinvd) X(user_invd) X(user_lgdt) X(user_lidt) X(user_ltr) X(user_swapgs) X(user_iret_ring0)      \
-    X(user_rdtsc) X(user_cpuid) X(user_read) X(user_write) X(user_jump) X(user_misaligned)                   \
-    X(user32_syscall) X(user32_exit) X(user_insb) X(user_xsetbv)
+    X(user_exit)                                                                                             \
+    X(user_syscall) X(user_after_syscall) X(user_sysenter) X(user_int81) X(user_int3) X(user_cli)            \
+        X(user_sti) X(user_hlt) X(user_in) X(user_in_dword) X(user_out) X(user_rdmsr) X(user_wrmsr)          \
+            X(user_mov_cr0) X(user_mov_cr3) X(user_mov_cr8) X(user_mov_dr7) X(user_clts) X(user_lmsw)        \
+                X(user_invlpg) X(user_wbinvd) X(user_invd) X(user_lgdt) X(user_lidt) X(user_ltr)             \
+                    X(user_swapgs) X(user_iret_ring0) X(user_rdtsc) X(user_cpuid) X(user_read) X(user_write) \
+                        X(user_jump) X(user_misaligned) X(user32_syscall) X(user32_exit) X(user_insb)        \
+                            X(user_xsetbv)
 #define X(name) void name(void);
 PIECES(X)
 #undef X
@@ -37,11 +39,12 @@ static void test_privileged(void)
         const char *name;
         void (*code)(void);
     } rows[] = {
-        {"CLI", user_cli},         {"STI", user_sti},         {"HLT", user_hlt},        {"RDMSR", user_rdmsr},
-        {"WRMSR", user_wrmsr},     {"read CR0", user_mov_cr0}, {"write CR3", user_mov_cr3}, {"read CR8", user_mov_cr8},
-        {"read DR7", user_mov_dr7}, {"CLTS", user_clts},       {"LMSW", user_lmsw},      {"INVLPG", user_invlpg},
-        {"WBINVD", user_wbinvd},   {"INVD", user_invd},       {"LGDT", user_lgdt},      {"LIDT", user_lidt},
-        {"LTR", user_ltr},         {"SWAPGS", user_swapgs},
+        {"CLI", user_cli},           {"STI", user_sti},          {"HLT", user_hlt},
+        {"RDMSR", user_rdmsr},       {"WRMSR", user_wrmsr},      {"read CR0", user_mov_cr0},
+        {"write CR3", user_mov_cr3}, {"read CR8", user_mov_cr8}, {"read DR7", user_mov_dr7},
+        {"CLTS", user_clts},         {"LMSW", user_lmsw},        {"INVLPG", user_invlpg},
+        {"WBINVD", user_wbinvd},     {"INVD", user_invd},        {"LGDT", user_lgdt},
+        {"LIDT", user_lidt},         {"LTR", user_ltr},          {"SWAPGS", user_swapgs},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
         expect_user(rows[i].name, rows[i].code, 0, GP, 0);
@@ -58,12 +61,13 @@ static void test_gates(void)
     expect_user("INT3 of DPL 0", user_int3, 0, GP, BP * 8 + 2);
 }
 
-// The bitmap permits port 3FFH (the UART's scratch register) and nothing else. Permission comes before any exit.
+// The bitmap permits port 3FFH (the UART's scratch register) and nothing else. Permission comes before any
+// exit.
 static void test_io_bitmap(void)
 {
     expect_user("IN without a bitmap", user_in, 0x3FF, GP, 0);
     memset(tss.io_bits, 0xFF, sizeof(tss.io_bits));
-    tss.io_bits[0x3FF / 8] &= (u8)~(1 << (0x3FF % 8));
+    tss.io_bits[0x3FF / 8] &= (u8) ~(1 << (0x3FF % 8));
     tss.io_map = offsetof(struct tss, io_bits);
     expect_user("IN permitted", user_in, 0x3FF, 0x80, 0);
     expect_user("IN refused", user_in, 0x3FE, GP, 0);
@@ -113,7 +117,8 @@ static void test_page_faults(void)
     frame_a[0x100] = 0;
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
         u64 gva = page_map(i, (u64)frame_a, rows[i].flags);
-        bool reads = rows[i].read == NO_TRAP, writes = rows[i].write == NO_TRAP, jumps = rows[i].jump == NO_TRAP;
+        bool reads = rows[i].read == NO_TRAP, writes = rows[i].write == NO_TRAP,
+             jumps = rows[i].jump == NO_TRAP;
         expect_user(rows[i].what, user_read, gva, reads ? 0x80 : PF, reads ? 0 : rows[i].read);
         expect_user(rows[i].what, user_write, gva + 0x100, writes ? 0x80 : PF, writes ? 0 : rows[i].write);
         expect_user(rows[i].what, user_jump, gva, jumps ? 0x80 : PF, jumps ? 0 : rows[i].jump);
@@ -181,7 +186,8 @@ static void test_sysenter(void)
     expect("CS", t.cs, CODE64);
     expect("RSP", t.rsp, tss.rsp[0]);
     msr_write(IA32_SYSENTER_EIP, (u64)sysenter_entry_back);
-    t = user_run(user_sysenter, USER_CODE64, USER_ALIAS + (u64)user_after_syscall, USER_ALIAS + (u64)frame_a + 64);
+    t = user_run(user_sysenter, USER_CODE64, USER_ALIAS + (u64)user_after_syscall,
+                 USER_ALIAS + (u64)frame_a + 64);
     expect_trap("SYSEXIT", t, 0x80, 0);
     expect("CS after SYSEXIT", t.cs, USER_CODE64);
     expect("RSP after SYSEXIT", t.rsp, USER_ALIAS + (u64)frame_a + 64);

@@ -1,5 +1,6 @@
-// What only a guest of the monitor sees, so this group is not run by default: VMCALL with an unknown number returns a
-// negative error in RAX and changes nothing else; VMX is hidden. Bare, VMCALL outside of VMX is #UD.
+// What only a guest of the monitor sees, so this group is not run by default: VMCALL with an unknown number
+// returns a negative error in RAX and changes nothing else; VMX is hidden. Bare, VMCALL outside of VMX is
+// #UD.
 #include "cpu.h"
 
 #define VMCALL_PATTERN 0x1111111111111111ull

@@ -1,6 +1,6 @@
-// x2APIC mode: entering it, its MSRs, and all interrupt tests again. Bochs cannot leave it, so this group is the last
-// of a bare run. Where CPUID does not offer x2APIC the local APIC stays in xAPIC mode and the tests of MSRs do nothing.
-// Neighbours: apic.c, interrupts.h, apicbase.c.
+// x2APIC mode: entering it, its MSRs, and all interrupt tests again. Bochs cannot leave it, so this group is
+// the last of a bare run. Where CPUID does not offer x2APIC the local APIC stays in xAPIC mode and the tests
+// of MSRs do nothing. Neighbours: apic.c, interrupts.h, apicbase.c.
 #include "cpu.h"
 #include "lapic.h"
 #include "interrupts.h"
@@ -47,9 +47,10 @@ static void test_illegal(void)
         u32 msr;
         u64 value;
     } writes[] = {
-        {"ID", 0x802, 0},           {"version", 0x803, 0},  {"PPR", 0x80A, 0},      {"EOI of 1", 0x80B, 1},
-        {"LDR", 0x80D, 0},          {"DFR", 0x80E, 0},      {"ISR", 0x810, 0},      {"IRR", 0x820, 0},
-        {"ESR of 1", 0x828, 1},     {"ICR high", 0x831, 0}, {"current", 0x839, 0},  {"gap", 0x840, 0},
+        {"ID", 0x802, 0},           {"version", 0x803, 0},   {"PPR", 0x80A, 0},
+        {"EOI of 1", 0x80B, 1},     {"LDR", 0x80D, 0},       {"DFR", 0x80E, 0},
+        {"ISR", 0x810, 0},          {"IRR", 0x820, 0},       {"ESR of 1", 0x828, 1},
+        {"ICR high", 0x831, 0},     {"current", 0x839, 0},   {"gap", 0x840, 0},
         {"TPR of 100", 0x808, 256}, {"SVR", 0x80F, BIT(16)}, {"TPR high", 0x808, BIT(32)},
     };
     static const u16 unreadable[] = {0x80B, 0x80E, 0x831, 0x83F, 0x840, 0x8FF};
@@ -73,11 +74,10 @@ static void test_self_msr(void)
 }
 
 #define X(name) {#name, test_##name},
-static const struct test tests[] = {
-    {"enter", test_enter},
-    {"registers", test_registers},
-    {"illegal", test_illegal},
-    {"self_msr", test_self_msr},
-    INTERRUPT_TESTS(X)};
+static const struct test tests[] = {{"enter", test_enter},
+                                    {"registers", test_registers},
+                                    {"illegal", test_illegal},
+                                    {"self_msr", test_self_msr},
+                                    INTERRUPT_TESTS(X)};
 #undef X
 GROUP(group_x2apic, "x2apic", tests, true);
