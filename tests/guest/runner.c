@@ -16,7 +16,10 @@ static const struct group *const groups[] = {
 };
 #undef X
 
+#define MORE_FAILURES 8 // printed for one test, beside the first
+
 static char failure[256];
+static unsigned more_failures;
 static u64 start_cr0, start_cr4, start_efer;
 
 void fail(const char *format, ...)
@@ -26,10 +29,10 @@ void fail(const char *format, ...)
     va_start(args, format);
     fmtv(text, sizeof(text), format, args);
     va_end(args);
-    if (failure[0])
-        print("# also: %s\n", text);
-    else
+    if (!failure[0])
         memcpy(failure, text, sizeof(failure));
+    else if (more_failures++ < MORE_FAILURES)
+        print("# also: %s\n", text);
 }
 
 void expect(const char *what, u64 got, u64 want)
@@ -67,6 +70,7 @@ void cpu_reset(void)
 static bool run_test(const struct group *group, const struct test *test)
 {
     failure[0] = 0;
+    more_failures = 0;
     traps_reset();
     pages_reset();
     guarded_call(test->run);
