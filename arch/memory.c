@@ -99,6 +99,18 @@ static u64 find_room(const struct boot_info *boot, const struct kept *kept, u64 
     return best;
 }
 
+static u64 map_end;
+
+static u64 max(u64 a, u64 b)
+{
+    return a > b ? a : b;
+}
+
+u64 memory_map_end(void)
+{
+    return map_end;
+}
+
 int memory_init(struct frames *frames, const struct boot_info *boot, u64 info_hpa, u64 image_hpa)
 {
     struct kept kept = {0};
@@ -110,9 +122,9 @@ int memory_init(struct frames *frames, const struct boot_info *boot, u64 info_hp
     keep(&kept, state, limit);
     frames_init(frames, phys_ptr(state), limit);
     add_ram(frames, &kept, boot, 0, 4 * GIB);
-    u64 map_end = limit * PAGE_SIZE;
     u64 screen_end = boot->framebuffer.hpa + (u64)boot->framebuffer.pitch * boot->framebuffer.height;
-    int error = paging_init(frames, map_end > screen_end ? map_end : screen_end);
+    map_end = max(max(limit * PAGE_SIZE, screen_end), 4 * GIB);
+    int error = paging_init(frames, map_end);
     if (error)
         return error;
     add_ram(frames, &kept, boot, 4 * GIB, RAM_LIMIT);

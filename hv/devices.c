@@ -83,7 +83,8 @@ static u32 zero_read(struct vcpu *v, u16 port)
     return 0;
 }
 
-// Byte-wide ports; a wider access is taken apart, as the bus does.
+// A row answers accesses that begin in it. Only the UART's are taken apart into bytes, as the bus does: 4 bytes at CF8H
+// are PCI's address register and no reset, and a status may be wider than a byte.
 static const struct port_row {
     u16 first, last;
     u32 (*read)(struct vcpu *v, u16 port);
@@ -106,27 +107,39 @@ static const struct port_row *port_find(u16 port)
     return NULL;
 }
 
+static bool is_uart(u16 port)
+{
+    return port >= UART_PORT && port <= UART_PORT + 7;
+}
+
+static u32 read_one(struct vcpu *v, u16 port)
+{
+    const struct port_row *row = port_find(port);
+    return row && row->read ? row->read(v, port) : 0xffffffff;
+}
+
 u32 devices_port_read(struct vcpu *v, u16 port, unsigned bytes)
 {
+    if (!is_uart(port))
+        return read_one(v, port);
     u32 value = 0;
-    for (unsigned i = 0; i < bytes; i++) {
-        const struct port_row *row = port_find((u16)(port + i));
-        u32 byte = row && row->read ? row->read(v, (u16)(port + i)) : 0xff;
-        value |= (byte & 0xff) << 8 * i;
-    }
+    for (unsigned i = 0; i < bytes; i++)
+        value |= (read_one(v, (u16)(port + i)) & 0xff) << 8 * i;
     return value;
+}
+
+static enum verdict write_one(struct vcpu *v, u16 port, u32 value)
+{
+    const struct port_row *row = port_find(port);
+    return row && row->write ? row->write(v, port, value) : VERDICT_SKIP;
 }
 
 enum verdict devices_port_write(struct vcpu *v, u16 port, unsigned bytes, u32 value)
 {
-    const struct port_row *row = port_find(port);
-    if (row && row->write == exit_port_write) // a status may be wider than a byte
-        return row->write(v, port, value);
-    for (unsigned i = 0; i < bytes; i++) {
-        row = port_find((u16)(port + i));
-        if (row && row->write && row->write(v, (u16)(port + i), value >> 8 * i & 0xff) == VERDICT_STOP)
-            return VERDICT_STOP;
-    }
+    if (!is_uart(port))
+        return write_one(v, port, value);
+    for (unsigned i = 0; i < bytes; i++)
+        write_one(v, (u16)(port + i), value >> 8 * i & 0xff);
     return VERDICT_SKIP;
 }
 

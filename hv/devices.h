@@ -6,7 +6,8 @@
 // Sets the devices up as after reset.
 void devices_init(struct vcpu *v);
 
-// One access of 1, 2 or 4 bytes to a port. A write may end the guest: VERDICT_STOP, else VERDICT_SKIP.
+// One access of 1, 2 or 4 bytes to a port; what is read may have further bits set. A write may end the guest:
+// VERDICT_STOP, else VERDICT_SKIP.
 u32 devices_port_read(struct vcpu *v, u16 port, unsigned bytes);
 enum verdict devices_port_write(struct vcpu *v, u16 port, unsigned bytes, u32 value);
 

@@ -1,6 +1,7 @@
 // The monitor from its first instruction in C to its last: a table of contents.
 #include <arch/acpi.h>
 #include <arch/console.h>
+#include <arch/cpu.h>
 #include <arch/host_ioapic.h>
 #include <arch/io.h>
 #include <arch/lib.h>
@@ -19,7 +20,8 @@
 #include "summary.h"
 #include "vm.h"
 
-#define INFO_LIMIT (1 * MIB) // more boot information than any boot loader has
+#define CPUID_1_ECX_XSAVE BIT(26)
+#define INFO_LIMIT        (1 * MIB) // more boot information than any boot loader has
 
 const struct mmu_ops *mmu;
 
@@ -85,7 +87,7 @@ static void start_machine(u64 info_hpa, u64 image_hpa)
         refuse("There is too little memory below 4 GiB for the monitor's own tables: give the machine more "
                "memory.");
     log_info("memory: %lu MiB free, monitor at 0x%lx", frames.count[FRAME_FREE] * PAGE_SIZE / MIB, image_hpa);
-    if (acpi_parse(&acpi, boot.rsdp, boot.rsdp_bytes, frames.limit * PAGE_SIZE))
+    if (acpi_parse(&acpi, boot.rsdp, boot.rsdp_bytes, memory_map_end()))
         log_warn("the firmware's ACPI tables are broken: no power-off, and console input may not work");
     host_ioapic_mask_all(&acpi);
 }
@@ -101,6 +103,8 @@ static void start_vmx(void)
         why = mmu_missing(&caps, params.vpid);
     if (why)
         refuse(why);
+    if (cpuid(1, 0).ecx & CPUID_1_ECX_XSAVE)
+        write_cr4(read_cr4() | CR4_OSXSAVE); // so that the guest's XSETBV can be carried out
     if (vmx_on(&caps, &frames))
         refuse("VMXON failed although the processor shows VT-x: another monitor may be running below.");
 }

@@ -5,7 +5,7 @@ MONITOR ?= $(BUILD)/penumbra.elf
 ISO ?= $(BUILD)/penumbra.iso
 MEM ?= 512M
 MONITOR_ARGS ?= mem=$(MEM)
-GUEST_ARGS ?= console=ttyS0
+GUEST_ARGS ?= console=ttyS0 reboot=acpi
 # Only for the entry without a monitor: a PC has an i8042 that takes long to probe in an emulator.
 NATIVE_ARGS ?= i8042.noaux
 ISO_PARTS := iso/make-image iso/grub.cfg.in iso/entries.in

@@ -10,5 +10,8 @@
 // table, and completes the direct map. ERR_NOMEM: no room below 4 GiB for the allocator's own table.
 int memory_init(struct frames *frames, const struct boot_info *boot, u64 info_hpa, u64 image_hpa) must_check;
 
+// Where the direct map ends: all below is reached by phys_ptr. Bytes, at least 4 GiB.
+u64 memory_map_end(void);
+
 // The machine's MTRRs as they are now.
 void memory_mtrrs(struct mtrrs *mtrrs);
