@@ -43,33 +43,20 @@ static const struct shape shapes[] = {
     [PAGING_4LEVEL] = {4, 9, 3, PTE_ADDRESS},
 };
 
-// Bits that must be zero: `always`, and those of `by_cpu` that the processor has no address line or no XD
-// for.
-struct reserved {
-    u64 always;
-    u64 by_cpu;
-};
-
-#define WIDE_PAE    BITS(63, 32)
-#define WIDE_4LEVEL (PTE_XD | BITS(51, 32)) // bits 62:52 are ignored, or a protection key
-
-// By mode, level and whether the entry maps a page. PS is reserved where a set PS does not make the entry a
-// leaf.
-static const struct reserved reserved_table[PAGING_4LEVEL + 1][WALK_LEVELS + 1][2] =
+// Bits that must be zero on every processor, by mode, level and whether the entry maps a page. An entry that
+// does not although PS is set has PS reserved, but in PAGING_32BIT, where PS is ignored without CR4.PSE.
+static const u64 reserved_always[PAGING_4LEVEL + 1][WALK_LEVELS + 1][2] =
     {
-        [PAGING_32BIT] = {[2] = {[true] = {0, BITS(21, 13)}}}, // table 4-4
         [PAGING_PAE] =
             {
-                [1] = {[true] = {0, WIDE_PAE}},                       // table 4-11
-                [2] = {{PTE_PS, WIDE_PAE}, {BITS(20, 13), WIDE_PAE}}, // tables 4-10, 4-9
-                [3] = {{BITS(8, 5) | BITS(2, 1) | PTE_XD, WIDE_PAE}}, // table 4-8
+                [2] = {PTE_PS, BITS(20, 13)},                // tables 4-10, 4-9
+                [3] = {BITS(8, 5) | BITS(2, 1) | PTE_XD, 0}, // table 4-8
             },
         [PAGING_4LEVEL] =
             {
-                [1] = {[true] = {0, WIDE_4LEVEL}},                          // table 4-20
-                [2] = {{PTE_PS, WIDE_4LEVEL}, {BITS(20, 13), WIDE_4LEVEL}}, // tables 4-19, 4-18
-                [3] = {{PTE_PS, WIDE_4LEVEL}, {BITS(29, 13), WIDE_4LEVEL}}, // tables 4-17, 4-16
-                [4] = {{PTE_PS, WIDE_4LEVEL}},                              // table 4-15
+                [2] = {PTE_PS, BITS(20, 13)}, // tables 4-19, 4-18
+                [3] = {PTE_PS, BITS(29, 13)}, // tables 4-17, 4-16
+                [4] = {PTE_PS, 0},            // table 4-15
             },
 };
 
@@ -107,20 +94,21 @@ enum paging_mode walk_mode(const struct paging_regs *regs)
     return regs->efer & EFER_LMA ? PAGING_4LEVEL : PAGING_PAE;
 }
 
-// The bits of `by_cpu` that this guest's processor makes reserved.
+// Bits that must be zero because this guest's processor has no address line, or no XD, for them. In
+// PAGING_4LEVEL bits 62:52 are ignored or a protection key.
 static always_inline u64 cpu_reserved(const struct walk_context *context, enum paging_mode mode)
 {
-    unsigned bits = context->physical_bits;
+    unsigned width = context->physical_bits;
     if (mode == PAGING_32BIT)
-        return ~(BIT(bits < PSE36_BITS ? bits : PSE36_BITS) - 1) >> PSE36_SHIFT;
-    u64 xd = context->regs.efer & EFER_NXE ? PTE_XD : 0;
-    return ~(BIT(bits) - 1) & ~xd;
+        return BITS(21, 13) & ~(BIT(width < PSE36_BITS ? width : PSE36_BITS) - 1) >> PSE36_SHIFT;
+    u64 wide = mode == PAGING_PAE ? BITS(62, 0) : BITS(51, 0);
+    return (wide & ~(BIT(width) - 1)) | (context->regs.efer & EFER_NXE ? 0 : PTE_XD);
 }
 
-static always_inline u64 reserved_bits(enum paging_mode mode, unsigned level, bool leaf, u64 by_cpu)
+static always_inline u64 reserved_bits(enum paging_mode mode, unsigned level, bool page, u64 by_cpu)
 {
-    const struct reserved *row = &reserved_table[mode][level][leaf];
-    return row->always | (row->by_cpu & by_cpu);
+    bool wide = mode != PAGING_32BIT || (level == 2 && page); // table 4-4
+    return reserved_always[mode][level][page] | (wide ? by_cpu : 0);
 }
 
 static always_inline bool entry_is_page(const struct walk_context *context, enum paging_mode mode,
@@ -353,16 +341,31 @@ static int walk_none(u64 gva, struct walk *out)
     return 0;
 }
 
-static int walk_once(struct walker *w, u64 gva)
+// One pass: no accessed or dirty bits.
+static int walk_judge(struct walker *w, u64 gva)
 {
-    switch (w->out->mode) {
-    case PAGING_32BIT:
-        return read_entries(w, PAGING_32BIT, gva);
-    case PAGING_PAE:
-        return read_entries(w, PAGING_PAE, gva);
-    default:
-        return read_entries(w, PAGING_4LEVEL, gva);
+    int error;
+    if (w->out->mode == PAGING_4LEVEL)
+        error = read_entries(w, PAGING_4LEVEL, gva);
+    else if (w->out->mode == PAGING_PAE)
+        error = read_entries(w, PAGING_PAE, gva);
+    else
+        error = read_entries(w, PAGING_32BIT, gva);
+    return error ? error : judge(w);
+}
+
+// After a pass. Walks again while entries change.
+static int walk_mark(struct walker *w, u64 gva)
+{
+    for (unsigned i = 0; i < TRIES; i++) {
+        if (mark_entries(w))
+            return 0;
+        if (walk_judge(w, gva))
+            return ERR_INVALID;
     }
+    // Somebody writes to the tables all the time. A #PF for a page that turns out to be present is what a
+    // stale TLB entry gives on hardware: guests run the instruction again.
+    return page_fault(w, w->out->level, PFEC_P);
 }
 
 int walk_guest(const struct walk_context *context, u64 gva, struct walk_access access, bool set_ad,
@@ -372,13 +375,6 @@ int walk_guest(const struct walk_context *context, u64 gva, struct walk_access a
     out->mode = walk_mode(&context->regs);
     if (out->mode == PAGING_NONE)
         return walk_none(gva, out);
-    for (unsigned i = 0; i < TRIES; i++) {
-        if (walk_once(&w, gva) || judge(&w))
-            return ERR_INVALID;
-        if (!set_ad || mark_entries(&w))
-            return 0;
-    }
-    // Somebody writes to the tables all the time. A #PF for a page that turns out to be present is what a
-    // stale TLB entry gives on hardware: guests run the instruction again.
-    return page_fault(&w, out->level, PFEC_P);
+    int error = walk_judge(&w, gva);
+    return error || !set_ad ? error : walk_mark(&w, gva);
 }

@@ -4,7 +4,7 @@
 // themselves. Each walk is compared in all that it returns, and all of the guest's memory with what the model
 // makes of accessed and dirty bits. Then what happens when the guest's entries change during a walk.
 
-// link: hv/walk.c hv/p2m.c arch/frames.c
+// link: hv/walk.c hv/p2m.c
 
 // libs: -Wl,--wrap=p2m_lookup
 #include "support.h"
