@@ -6,20 +6,21 @@ FUZZERS      := $(patsubst tests/host/%.c,build/host/%,$(wildcard tests/host/fuz
 FUZZ_CC      ?= clang
 FUZZ_SECONDS ?= 600
 FUZZ_RUNS    ?= 100000
-FUZZ_FLAGS   := -std=gnu11 -g -O1 -Wall -Wextra -Werror -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-                -fno-omit-frame-pointer -Iarch/include -Ihv/include -Iept/include -Ishadow/include -Itests/host -I.
-# One compiler run has many sources, so it cannot say what each needs: any header builds all of them again.
-FUZZ_HEADERS := $(wildcard arch/*.h arch/include/arch/*.h hv/*.h hv/*.def hv/include/hv/*.h tests/host/*.h)
-fuzz_links   = $(shell sed -n 's|^// link.||p' tests/host/$(1).c)
+FUZZ_FLAGS   := $(HOST_FLAGS) -fsanitize=fuzzer
 fuzz_max     = -max_len=$(or $(strip $(shell sed -n 's|^// max:||p' tests/host/$(notdir $(1)).c)),4096)
 
-.SECONDEXPANSION:
-build/host/fuzz_%: tests/host/fuzz_%.c $$(call fuzz_links,fuzz_$$*) arch/fmt.c \
-                   tests/host/support.c tests/host/fuzz.mk $(FUZZ_HEADERS)
+build/objects/fuzz/%.o: %.c tests/host/host.mk tests/host/fuzz.mk
 	@mkdir -p $(@D)
 	@echo "  FUZZCC  $@"
-	@$(FUZZ_CC) $(FUZZ_FLAGS) -o $@ $< tests/host/support.c $(call fuzz_links,fuzz_$*) \
-	    arch/fmt.c -lcmocka $(shell sed -n 's|^// libs:||p' $<)
+	@$(FUZZ_CC) $(FUZZ_FLAGS) -c -o $@ $<
+
+build/objects/fuzz/base.a: $(HOST_BASE:%=build/objects/fuzz/%)
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(FUZZERS): build/host/%: $$(call host_links,build/objects/fuzz,$$*) build/objects/fuzz/base.a
+	@echo "  FUZZLD  $@"
+	@$(FUZZ_CC) $(FUZZ_FLAGS) -o $@ $^ -lcmocka $(call host_libs,$*)
 
 .PHONY: fuzz-short fuzz $(FUZZERS:%=%.short) $(FUZZERS:%=%.long)
 fuzz-short: $(FUZZERS:%=%.short)
@@ -36,3 +37,5 @@ $(FUZZERS:%=%.long): %.long: %
 	@mkdir -p build/host/corpus/$(*F) build/host/artifacts
 	$* -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 $(call fuzz_max,$*) -artifact_prefix=build/host/artifacts/ \
 	    build/host/corpus/$(*F)
+
+-include $(shell find build/objects/fuzz -name '*.d' 2>/dev/null)

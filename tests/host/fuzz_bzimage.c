@@ -1,7 +1,7 @@
 // Fuzzes the Linux loader: any image either is refused with a sentence, or is written only to the guest's
 // RAM, with the kernel and the initrd apart.
 
-// link: hv/load_linux.c hv/guest_map.c arch/frames.c
+// link: hv/load_linux.c hv/guest_map.c
 // max: 512
 #include "fuzz_guest.h"
 #include "hv/load_linux.h"

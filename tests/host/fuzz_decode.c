@@ -1,7 +1,7 @@
 // libFuzzer: any bytes through the decoder in each mode, and what it accepts through the emulation, with
 // memory that also fails. The sanitizers judge, and the few things that always hold are checked here.
 
-// link: hv/decode.c hv/emulate.c arch/frames.c
+// link: hv/decode.c hv/emulate.c
 
 // max: 40
 #include <arch/lib.h>

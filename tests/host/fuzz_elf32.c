@@ -1,7 +1,7 @@
 // Fuzzes the Multiboot 1 loader: any kernel either is refused with a sentence, or is written only to the
 // guest's RAM, with the information outside page 0 and outside every segment.
 
-// link: hv/load_multiboot.c hv/guest_map.c arch/frames.c
+// link: hv/load_multiboot.c hv/guest_map.c
 // max: 2048
 #include "fuzz_guest.h"
 #include "hv/load_multiboot.h"

@@ -1,6 +1,6 @@
 // Fuzzes the parser of the Multiboot2 boot information: whatever it takes must lie inside what it was given.
 
-// link: arch/multiboot2.c arch/frames.c
+// link: arch/multiboot2.c
 // max: 4096
 #include <arch/multiboot2.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 // libFuzzer harness for the UART: bytes choose the guest's accesses and the host's input, and a model that
 // keeps plain lists says what must come out. test_uart.c runs it too, on random bytes.
 
-// link: hv/uart.c arch/frames.c
+// link: hv/uart.c
 // max: 4096
 #include "hv/uart.h"
 

@@ -1,5 +1,5 @@
 // ACPI tables built here by hand, whole and broken, in a machine memory of our own.
-// link: arch/acpi.c arch/frames.c
+// link: arch/acpi.c
 #include "support.h"
 
 #include <arch/acpi.h>

@@ -2,7 +2,7 @@
 // acts on; and read by iasl, which must compile the DSDT without a remark and disassemble every table without
 // a complaint. Run from the top folder: it writes below build/host/acpi.
 
-// link: hv/acpi_tables.c arch/frames.c
+// link: hv/acpi_tables.c
 #include "hv/acpi_tables.h"
 #include "support.h"
 

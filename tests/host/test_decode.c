@@ -2,7 +2,7 @@
 // modes, then random bytes. Both directions: what we claim to know must be what Zydis says, and what Zydis
 // calls a supported instruction with memory must be known to us. Also each result other than success.
 
-// link: hv/decode.c arch/frames.c
+// link: hv/decode.c
 
 // libs: -lZydis
 #include "support.h"

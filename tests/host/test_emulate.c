@@ -2,7 +2,7 @@
 // in the three modes; then what Unicorn cannot show: callbacks that fail, runs of string instructions, and
 // the value of a single write. Random instructions come from random bytes behind each opcode that decodes.
 
-// link: hv/decode.c hv/emulate.c arch/frames.c
+// link: hv/decode.c hv/emulate.c
 
 // libs: -lZydis -lunicorn
 #include "support.h"

@@ -1,6 +1,5 @@
 // Formatting against the C library's vsnprintf, over random flags, widths, values and buffer sizes; reading
 // numbers against 128-bit arithmetic.
-// link: arch/frames.c
 #include "support.h"
 
 #include <stdio.h>

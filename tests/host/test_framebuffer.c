@@ -1,6 +1,6 @@
 // Fonts and the framebuffer: glyphs of made-up PSF fonts in 16, 24 and 32 bits a pixel, and the font that the
 // monitor embeds.
-// link: arch/terminal.c arch/font.c arch/framebuffer.c arch/frames.c
+// link: arch/terminal.c arch/font.c arch/framebuffer.c
 #include "support.h"
 
 #include "arch/framebuffer.h"

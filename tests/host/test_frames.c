@@ -1,7 +1,6 @@
 // The frame allocator against a flat array of owners, in which the highest free block is found by looking at
 // every frame; and with blocks up to 1G. What is read of the allocator is what its header tells: owners,
 // counts, and the order in the first frame of a free block.
-// link: arch/frames.c
 #include "support.h"
 
 #define LIMIT 2777u // no power of two

@@ -1,7 +1,7 @@
 // The IOAPIC model: registers as Linux finds and programs them, edges, levels, and random operations against
 // a model that keeps each field of each entry by itself.
 
-// link: hv/ioapic.c arch/frames.c
+// link: hv/ioapic.c
 #include "hv/ioapic.h"
 #include "support.h"
 

@@ -1,5 +1,4 @@
 // arch/lib.c against the C library, under other names, with all small sizes, offsets and overlaps.
-// link: arch/frames.c
 #include "support.h"
 
 #define memcpy  lib_memcpy

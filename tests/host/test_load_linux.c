@@ -1,7 +1,7 @@
 // The guest memory map, and the Linux loader: where everything goes, what the kernel is told, and each
 // refusal.
 
-// link: hv/load_linux.c hv/guest_map.c arch/frames.c
+// link: hv/load_linux.c hv/guest_map.c
 #include "support.h"
 
 #include "hv/load_linux.h"

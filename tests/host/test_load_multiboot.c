@@ -1,6 +1,6 @@
 // The Multiboot 1 loader: segments, modules, the information structure, and each refusal.
 
-// link: hv/load_multiboot.c hv/guest_map.c arch/frames.c
+// link: hv/load_multiboot.c hv/guest_map.c
 #include "support.h"
 
 #include "hv/load_multiboot.h"

@@ -1,5 +1,5 @@
 // The memory type of a range against a slow model that takes it frame by frame from SDM vol. 3, 12.11.
-// link: arch/mtrr.c arch/frames.c
+// link: arch/mtrr.c
 #include "support.h"
 
 #include <arch/mtrr.h>

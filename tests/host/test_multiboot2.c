@@ -1,6 +1,6 @@
 // Multiboot2 boot information built tag by tag: what is read from it, and every way of breaking it.
 
-// link: arch/multiboot2.c arch/frames.c
+// link: arch/multiboot2.c
 #include "support.h"
 
 #include <arch/multiboot2.h>

@@ -2,7 +2,7 @@
 // After each change the tree is checked with lookups, and with a walk of its entries that shares no code with
 // hv/p2m.c: each entry has exactly the bits that the array asks for and is as large as it may be, so that the
 // numbers of tables and leaves follow too.
-// link: hv/p2m.c arch/frames.c
+// link: hv/p2m.c
 #include "support.h"
 
 #include <hv/p2m.h>

@@ -1,6 +1,6 @@
 // Parameters: defaults, each value of each parameter, and the sentences for what is wrong.
 
-// link: hv/params.c arch/frames.c
+// link: hv/params.c
 #include "support.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
 // The arithmetic of the timer measurement.
-// link: arch/timer_rate.c arch/frames.c
+// link: arch/timer_rate.c
 #include "support.h"
 
 #include "arch/timer_rate.h"

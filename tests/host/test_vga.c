@@ -1,5 +1,5 @@
 // The terminal as the serial line and the screen see it, on VGA cells in an array.
-// link: arch/terminal.c arch/vga.c arch/frames.c
+// link: arch/terminal.c arch/vga.c
 #include "support.h"
 
 #include "arch/vga.h"
