@@ -19,6 +19,7 @@ build/objects/fuzz/base.a: $(HOST_BASE:%=build/objects/fuzz/%)
 	@ar rcs $@ $^
 
 $(FUZZERS): build/host/%: $$(call host_links,build/objects/fuzz,$$*) build/objects/fuzz/base.a
+	@mkdir -p $(@D)
 	@echo "  FUZZLD  $@"
 	@$(FUZZ_CC) $(FUZZ_FLAGS) -o $@ $^ -lcmocka $(call host_libs,$*)
 

@@ -26,6 +26,7 @@ build/objects/host/base.a: $(HOST_BASE:%=build/objects/host/%)
 
 .SECONDEXPANSION:
 $(HOST_TESTS): build/host/%: $$(call host_links,build/objects/host,$$*) build/objects/host/base.a
+	@mkdir -p $(@D)
 	@echo "  HOSTLD  $@"
 	@$(HOST_CC) $(HOST_FLAGS) -o $@ $^ -lcmocka $(call host_libs,$*)
 
