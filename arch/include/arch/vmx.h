@@ -1,15 +1,10 @@
-// VMX: what the processor can do, entering VMX operation, VMCS access, INVEPT and INVVPID.
+// VMX: what the processor can do, entering VMX operation, INVEPT and INVVPID. The VMCS is in arch/vmcs.h.
 // It decides nothing: which controls are wanted is hv's business.
 #pragma once
 
 #include <arch/frames.h>
 #include <arch/types.h>
-
-enum vmcs_field {
-#define FIELD(name, encoding) name = (encoding),
-#include <arch/vmcs.def>
-#undef FIELD
-};
+#include <arch/vmcs.h>
 
 // Pin-based controls (SDM vol. 3, table 25-5).
 #define PIN_NMI_EXITING      BIT(3)
@@ -87,26 +82,6 @@ int vmx_vmcs_new(const struct vmx_caps *caps, struct frames *frames, mfn_t *regi
 
 // The legal word for what is wanted: must bits added, impossible bits dropped.
 u32 vmx_controls_fit(struct vmx_controls controls, u32 wanted);
-
-// How often the VMCS was read and written: every exit's price in a nested machine.
-struct vmcs_counts {
-    u64 reads, writes;
-};
-extern struct vmcs_counts vmcs_counts;
-
-static inline u64 vmcs_read(enum vmcs_field field)
-{
-    u64 value;
-    vmcs_counts.reads++;
-    __asm__ volatile("vmread %1, %0" : "=rm"(value) : "r"((u64)field) : "cc");
-    return value;
-}
-
-static inline void vmcs_write(enum vmcs_field field, u64 value)
-{
-    vmcs_counts.writes++;
-    __asm__ volatile("vmwrite %1, %0" : : "r"((u64)field), "rm"(value) : "cc");
-}
 
 // False where the processor does not have the field.
 bool vmcs_try_read(enum vmcs_field field, u64 *value) must_check;

@@ -1,0 +1,15 @@
+// Takes the place of arch/include/arch/io.h in the host tests: what the files under test use of it, as
+// functions of tests/host/fake_cpu.c.
+#pragma once
+
+#include <arch/types.h>
+
+u64 rdmsr(u32 msr);
+void wrmsr(u32 msr, u64 value);
+u64 rdtsc(void);
+void write_cr2(u64 value);
+
+struct cpuid {
+    u32 eax, ebx, ecx, edx;
+};
+struct cpuid cpuid(u32 leaf, u32 subleaf);
