@@ -39,12 +39,13 @@ enum verdict exit_cpuid(struct vcpu *v)
     return VERDICT_SKIP;
 }
 
-// SDM vol. 1, 13.3: what XCR0 may hold. The processor itself has the last word.
+// SDM vol. 1, 13.3: what XCR0 may hold. The processor itself has the last word. CPL is its business too (SDM vol. 3,
+// 26.1.1), but Bochs 2.7 exits first.
 enum verdict exit_xsetbv(struct vcpu *v)
 {
     u64 value = *vcpu_reg(v, GPR_RDX) << 32 | (u32)*vcpu_reg(v, GPR_RAX);
     bool known = (u32)*vcpu_reg(v, GPR_RCX) == 0 && !(value & ~v->vm->cpuid.xcr0);
-    return known && trap_try_xsetbv(value) ? VERDICT_SKIP : event_gp(v);
+    return known && vcpu_cpl(v) == 0 && trap_try_xsetbv(value) ? VERDICT_SKIP : event_gp(v);
 }
 
 #define VMCALL_UNKNOWN (-1ll) // in RAX: no such call

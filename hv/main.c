@@ -6,6 +6,7 @@
 #include <arch/io.h>
 #include <arch/lib.h>
 #include <arch/memory.h>
+#include <arch/park.h>
 #include <arch/phys.h>
 #include <arch/power.h>
 #include <arch/symbols.h>
@@ -30,6 +31,7 @@ static struct params params;
 static struct frames frames;
 static struct acpi acpi;
 static struct vmx_caps caps;
+static struct timer_rates rates;
 static struct vm vm;
 
 // What this machine lacks, and what to do: on every console, readable until somebody switches off.
@@ -109,14 +111,28 @@ static void start_vmx(void)
         refuse("VMXON failed although the processor shows VT-x: another monitor may be running below.");
 }
 
-static void measure_timers(struct timer_rates *rates)
+// A local APIC that is disabled has no rate: apic_init says so.
+static void measure_timers(void)
 {
-    if (timer_measure(&acpi, rates) || !rates->tsc_hz || !rates->apic_hz)
+    if (timer_measure(&acpi, &rates) || !rates.tsc_hz)
         refuse("The rate of the time stamp counter could not be measured against the ACPI timer or the PIT: "
                "enable one "
                "of them in the firmware set-up.");
-    log_info("time stamp counter: %lu kHz, local APIC timer: %lu kHz", rates->tsc_hz / 1000,
-             rates->apic_hz / 1000);
+    log_info("time stamp counter: %lu kHz, local APIC timer: %lu kHz", rates.tsc_hz / 1000,
+             rates.apic_hz / 1000);
+}
+
+// The guest has the local APIC, and with it the power to start processors that are not in VMX operation.
+static void park_processors(void)
+{
+    char message[256];
+    int parked = park_others(&acpi, &caps, &frames, rates.tsc_hz, message, sizeof(message));
+    if (parked < 0)
+        refuse(message);
+    if (!acpi.cpus)
+        log_warn("the firmware lists no processors: if there are others than this one, the guest could start "
+                 "them");
+    log_info("%d other processors parked", parked);
 }
 
 static struct cpuid_regs host_cpuid(u32 leaf, u32 subleaf)
@@ -132,11 +148,11 @@ static void make_cpuid(void)
         u32 control;
         enum cpuid_feature feature;
     } needs[] = {{PROC2_RDTSCP, CPUID_RDTSCP}, {PROC2_INVPCID, CPUID_INVPCID}, {PROC2_XSAVES, CPUID_XSAVES}};
-    struct timer_rates rates;
-    measure_timers(&rates);
     struct cpuid_facts facts = {host_cpuid, vm.apic.id, rates.tsc_hz, rates.apic_hz, {false}};
     for (size_t i = 0; i < ARRAY_SIZE(needs); i++)
         facts.hide[needs[i].feature] = !(caps.proc2.may & needs[i].control);
+    facts.hide[CPUID_PCID] = !params.pcid;
+    facts.hide[CPUID_PKU] = !params.pku;
     facts.hide[CPUID_RDPID] = facts.hide[CPUID_RDTSCP];
     vm.tsc_hz = rates.tsc_hz;
     cpuid_make(&vm.cpuid, &facts);
@@ -208,6 +224,8 @@ _Noreturn void monitor_main(u64 info_hpa, u64 image_hpa)
     read_parameters();
     start_machine(info_hpa, image_hpa);
     start_vmx();
+    measure_timers();
+    park_processors();
     make_vm();
     start_guest();
     start_input();

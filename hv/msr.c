@@ -12,6 +12,8 @@
 #include "vm.h"
 
 #define FEATURE_CONTROL_LOCKED BIT(0)
+#define MTRR_DEF_TYPE_TYPE     0xfful
+#define MTRR_DEF_TYPE_ENABLE   BIT(11)
 #define LOGGED_MSRS            32
 
 static u8 *bitmap_of(struct vcpu *v)
@@ -80,6 +82,17 @@ static bool write_clock(struct vcpu *v, u32 index, u64 value)
     return ok;
 }
 
+// SDM vol. 3, 12.11.2.1; IA32_MTRRCAP offers no fixed ranges, so their enable bit is reserved.
+static bool write_mtrr_def_type(struct vcpu *v, u64 value)
+{
+    static const u64 types = BIT(0) | BIT(1) | BIT(4) | BIT(5) | BIT(6); // UC, WC, WT, WP, WB
+    u64 type = value & MTRR_DEF_TYPE_TYPE;
+    if (value & ~(MTRR_DEF_TYPE_TYPE | MTRR_DEF_TYPE_ENABLE) || type > 6 || !(types & BIT(type)))
+        return false;
+    v->vm->mtrr_def_type = value;
+    return true;
+}
+
 static bool call_write(struct vcpu *v, u32 index, u64 value)
 {
     switch (index) {
@@ -89,8 +102,7 @@ static bool call_write(struct vcpu *v, u32 index, u64 value)
     case IA32_APIC_BASE:
         return apic_base_write(v, value);
     case IA32_MTRR_DEF_TYPE:
-        v->vm->mtrr_def_type = value;
-        return (value & ~0xcffull) == 0;
+        return write_mtrr_def_type(v, value);
     case IA32_XSS: // no supervisor state is offered
         return value == 0;
     case IA32_EFER:

@@ -157,13 +157,13 @@ static enum verdict write_cr0_exit(struct vcpu *v, u64 value)
     if (!cr0_legal(value))
         return event_gp(v);
     after.cr0 = (value & CR0_DEFINED) | CR0_ET;
+    if (!switch_paging(&after, before.cr0 ^ after.cr0))
+        return event_gp(v);
     if (!(after.cr0 & CR0_PE) && !unrestricted(v))
         return vm_stop_unsupported(
             v, "the guest enters real mode, which this processor cannot virtualise: it has no "
                "\"unrestricted guest\" control");
-    if (!switch_paging(&after, before.cr0 ^ after.cr0) || !paging_set(v, &before, &after))
-        return event_gp(v);
-    return VERDICT_SKIP;
+    return paging_set(v, &before, &after) ? VERDICT_SKIP : event_gp(v);
 }
 
 static enum verdict write_cr3_exit(struct vcpu *v, u64 value)
