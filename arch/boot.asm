@@ -1,6 +1,7 @@
 ; Entry from GRUB by Multiboot2 (32-bit protected mode, paging off) at whatever address GRUB chose, to C in 64-bit mode.
 ; Builds the first page tables: the first 4 GiB one to one and again at the direct map, the image at -2 GiB.
 ; The direct map is completed by paging.c. What comes next is monitor_main in hv/main.c.
+; Also here: the start of the other processors, which end in park_halt (arch/park.c).
 
 %include "layout.inc"                   ; IMAGE_VIRTUAL, DIRECT_MAP: from asm_offsets.c
 
@@ -10,7 +11,7 @@
 %define PRESENT_WRITE 3
 %define LARGE         0x80
 
-extern monitor_main
+extern monitor_main, park_enter, park_result
 
 ; ---- Multiboot2 header (Multiboot2 specification 1.6, section 3.1) ----
 section .boot progbits alloc exec write align=4096
@@ -167,6 +168,72 @@ entry64:
     hlt
     jmp .stop
 
+; ---- Start of another processor (SDM vol. 3, 10.4.4): a copy in a page below 1M is entered by SIPI in real mode, CS:0
+; its first byte. The last four bytes of the page are CR3; the page is mapped one to one. One processor at a time.
+%define IN_PAGE(symbol) (symbol - park_code)
+PARK_CR3 equ 4096 - 4
+
+bits 16
+global park_code, park_code_end, park_halt
+park_code:
+    cli
+    cld
+    mov ax, cs
+    mov ds, ax
+    mov ss, ax
+    mov sp, PARK_CR3
+    movzx ebx, ax
+    shl ebx, 4                          ; ebx = machine address of the page
+    lea eax, [ebx + IN_PAGE(park_gdt)]
+    mov [IN_PAGE(park_gdt_pointer) + 2], eax
+    o32 lgdt [IN_PAGE(park_gdt_pointer)]
+    mov eax, 1 << 5                     ; PAE
+    mov cr4, eax
+    mov eax, [PARK_CR3]
+    mov cr3, eax
+    mov ecx, 0xc0000080                 ; IA32_EFER
+    rdmsr
+    or eax, (1 << 8) | (1 << 11)        ; LME, NXE
+    wrmsr
+    mov eax, 0x80010033                 ; PG WP NE ET MP PE: out of real mode in one step
+    mov cr0, eax
+    lea eax, [ebx + IN_PAGE(.long)]
+    push dword 0x08
+    push eax
+    o32 retf
+bits 64
+.long:
+    mov rax, park_high
+    jmp rax
+park_gdt:
+    dq 0, 0x00af9b000000ffff            ; 0x08: 64-bit code
+park_gdt_pointer:
+    dw park_gdt_pointer - park_gdt - 1
+    dd 0
+park_code_end:
+
+; From here on in the image: the page is needed no more.
+park_high:
+    lgdt [rel gdt_pointer]
+    mov ax, 0x10
+    mov ds, ax
+    mov es, ax
+    mov ss, ax
+    xor eax, eax
+    mov fs, ax
+    mov gs, ax
+    mov rsp, park_stack_top
+    xor ebp, ebp
+    call park_enter
+    mov rsp, park_halt_stack_top        ; before the result: then the next processor gets the stack
+    mov [rel park_result], eax
+; For ever, also by any exception or NMI. All processors share this stack: what is pushed on it is never read. NMIs stay
+; blocked after the first one, for want of an IRET.
+park_halt:
+    mov rsp, park_halt_stack_top
+    hlt
+    jmp park_halt
+
 text_not_multiboot2: db "Penumbra: not started by a Multiboot2 boot loader. Use GRUB's command multiboot2.", 13, 10, 0
 text_no_long_mode: db "Penumbra: this processor has no 64-bit mode (long mode), which the monitor needs. Use a 64-bit processor with VT-x.", 13, 10, 0
 
@@ -196,3 +263,7 @@ image_directory: times 512 dq 0
 section .bss align=16
 stack:           resb 32768
 stack_top:
+park_stack:      resb 4096
+park_stack_top:
+park_halt_stack: resb 64
+park_halt_stack_top:

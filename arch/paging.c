@@ -39,6 +39,12 @@ static int pdpt_make(struct frames *frames, u64 *slot)
     return 0;
 }
 
+void paging_identity(bool on)
+{
+    boot_pml4[0] = on ? boot_pml4[DIRECT_MAP_SLOT] : 0;
+    write_cr3(read_cr3());
+}
+
 int paging_init(struct frames *frames, u64 limit)
 {
     for (u64 gib = 4; gib * GIB < limit; gib++) {
@@ -49,7 +55,6 @@ int paging_init(struct frames *frames, u64 limit)
         if (error)
             return error;
     }
-    boot_pml4[0] = 0;
-    write_cr3(read_cr3());
+    paging_identity(false);
     return 0;
 }

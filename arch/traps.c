@@ -37,6 +37,7 @@ extern const u8 world_check[], world_entered[], world_nmi[];
 u64 world_nmis;
 
 static struct gate idt[VECTORS] __attribute__((aligned(16)));
+static struct gate parked_idt[VECTORS] __attribute__((aligned(16)));
 static struct tss tss;
 static u8 fault_stack[8192] __attribute__((aligned(16)));
 static u8 nmi_stack[8192] __attribute__((aligned(16)));
@@ -120,10 +121,9 @@ u64 world_nmi_take(void)
     return __atomic_exchange_n(&world_nmis, 0, __ATOMIC_RELAXED);
 }
 
-static void gate_set(unsigned vector, u8 ist)
+static void gate_set(struct gate *gate, u64 handler, u8 ist)
 {
-    u64 handler = trap_table[vector];
-    idt[vector] = (struct gate){
+    *gate = (struct gate){
         .offset_low = (u16)handler,
         .selector = SELECTOR_CODE,
         .ist = ist,
@@ -131,6 +131,12 @@ static void gate_set(unsigned vector, u8 ist)
         .offset_middle = (u16)(handler >> 16),
         .offset_high = (u32)(handler >> 32),
     };
+}
+
+static void idt_load(const struct gate *gates)
+{
+    struct table_pointer pointer = {sizeof(idt) - 1, (u64)gates};
+    __asm__ volatile("lidt %0" : : "m"(pointer));
 }
 
 static void tss_load(void)
@@ -148,10 +154,20 @@ static void tss_load(void)
 void traps_init(void)
 {
     for (unsigned vector = 0; vector < VECTORS; vector++)
-        gate_set(vector, vector == VECTOR_DF || vector == VECTOR_MC ? 1 : vector == VECTOR_NMI ? 2 : 0);
-    struct table_pointer pointer = {sizeof(idt) - 1, (u64)idt};
-    __asm__ volatile("lidt %0" : : "m"(pointer));
+        gate_set(&idt[vector], trap_table[vector],
+                 vector == VECTOR_DF || vector == VECTOR_MC ? 1
+                 : vector == VECTOR_NMI                     ? 2
+                                                            : 0);
+    idt_load(idt);
     tss_load();
+}
+
+// No IST: that would need a TSS for each processor.
+void traps_init_parked(const u8 *handler)
+{
+    for (unsigned vector = 0; vector < VECTORS; vector++)
+        gate_set(&parked_idt[vector], (u64)handler, 0);
+    idt_load(parked_idt);
 }
 
 u64 traps_gdt_base(void)

@@ -102,7 +102,7 @@ const char *vmx_missing(struct vmx_caps *caps)
     return NULL;
 }
 
-static int region_new(const struct vmx_caps *caps, struct frames *frames, mfn_t *region)
+int vmx_region_new(const struct vmx_caps *caps, struct frames *frames, mfn_t *region)
 {
     int error = frames_alloc(frames, ORDER_4K, FRAME_MONITOR, region);
     if (error)
@@ -112,12 +112,9 @@ static int region_new(const struct vmx_caps *caps, struct frames *frames, mfn_t 
     return 0;
 }
 
-int vmx_on(const struct vmx_caps *caps, struct frames *frames)
+// CR0 and CR4: SDM vol. 3, 23.8.
+static int vmx_enter(const struct vmx_caps *caps, mfn_t region)
 {
-    mfn_t region;
-    int error = region_new(caps, frames, &region);
-    if (error)
-        return error;
     write_cr0((read_cr0() | caps->cr0_fixed0) & caps->cr0_fixed1);
     write_cr4((read_cr4() | caps->cr4_fixed0) & caps->cr4_fixed1);
     u64 hpa = mfn_hpa(region);
@@ -126,9 +123,21 @@ int vmx_on(const struct vmx_caps *caps, struct frames *frames)
     return failed ? ERR_INVALID : 0;
 }
 
+int vmx_on(const struct vmx_caps *caps, struct frames *frames)
+{
+    mfn_t region;
+    int error = vmx_region_new(caps, frames, &region);
+    return error ? error : vmx_enter(caps, region);
+}
+
+int vmx_join(const struct vmx_caps *caps, mfn_t region)
+{
+    return feature_control() ? ERR_INVALID : vmx_enter(caps, region);
+}
+
 int vmx_vmcs_new(const struct vmx_caps *caps, struct frames *frames, mfn_t *region)
 {
-    int error = region_new(caps, frames, region);
+    int error = vmx_region_new(caps, frames, region);
     if (error)
         return error;
     u64 hpa = mfn_hpa(*region);

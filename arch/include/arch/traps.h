@@ -15,6 +15,10 @@ struct trap_frame {
 // trap_try works. Once, early.
 void traps_init(void);
 
+// On a processor that only waits (park.c), with the monitor's GDT: an IDT that leads every exception and NMI
+// to `handler`, on the stack of the moment, with interrupts off. The trap_try functions do not work there.
+void traps_init_parked(const u8 *handler);
+
 // For the VMCS host state: linear addresses of the tables.
 u64 traps_gdt_base(void);
 u64 traps_idt_base(void);

@@ -77,6 +77,12 @@ const char *vmx_missing(struct vmx_caps *caps);
 // VMXON failed.
 int vmx_on(const struct vmx_caps *caps, struct frames *frames) must_check;
 
+// The same for another processor, which runs with the monitor's address space: memory for its VMXON region is
+// taken on the first processor (ERR_NOMEM); vmx_join is called on the other one. ERR_INVALID: VT-x is
+// disabled there, or VMXON failed.
+int vmx_region_new(const struct vmx_caps *caps, struct frames *frames, mfn_t *region) must_check;
+int vmx_join(const struct vmx_caps *caps, mfn_t region) must_check;
+
 // A new VMCS, cleared and made current. Its frame in `region`. Errors as vmx_on.
 int vmx_vmcs_new(const struct vmx_caps *caps, struct frames *frames, mfn_t *region) must_check;
 
