@@ -41,7 +41,7 @@ memory: guest=$opt->{mem}, host=$opt->{mem}
 romimage: file=/usr/share/bochs/BIOS-bochs-latest
 vgaromimage: file=/usr/share/vgabios/vgabios.bin
 display_library: rfb, options="timeout=0"
-cpu: model=$self->{model}, ips=$ips, reset_on_triple_fault=0
+cpu: model=$self->{model}, count=$opt->{cpus}, ips=$ips, reset_on_triple_fault=0
 clock: sync=none
 panic: action=fatal
 error: action=report

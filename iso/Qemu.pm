@@ -38,7 +38,7 @@ sub command {
     my $channel = $self->{listener}->sockport;
     return (
         'qemu-system-x86_64', '-nodefaults', '-machine', "pc,accel=$opt->{accel}", '-cpu', $self->cpu,
-        '-m', "$opt->{mem}M", '-display', 'none', '-vga', 'std', '-cdrom', $opt->{iso}, '-boot', 'd',
+        '-smp', $opt->{cpus}, '-m', "$opt->{mem}M", '-display', 'none', '-vga', 'std', '-cdrom', $opt->{iso}, '-boot', 'd',
         '-chardev', "socket,id=com1,host=127.0.0.1,port=$opt->{serial_port}", '-serial', 'chardev:com1',
         '-chardev', "socket,id=control,host=127.0.0.1,port=$channel", '-mon', 'chardev=control,mode=control',
         '-device', 'isa-debug-exit,iobase=0xf4,iosize=4', $opt->{interactive} ? () : '-no-reboot',
