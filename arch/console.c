@@ -77,6 +77,11 @@ int console_read(void)
     return serial_read(&console.serial);
 }
 
+void console_flush(void)
+{
+    serial_flush(&console.serial);
+}
+
 void console_interrupt(bool on)
 {
     serial_interrupt(&console.serial, on);

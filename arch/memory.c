@@ -9,6 +9,8 @@
 #define RAM_LIMIT (16 * 1024 * GIB) // what the direct map's half of the address space is used for at most
 #define KEPT_MAX  (BOOT_MODULES + 6)
 
+static u64 map_end, kept_bytes;
+
 // What must not be handed out: free-list links would be written into it.
 struct kept {
     unsigned count;
@@ -21,6 +23,7 @@ static void keep(struct kept *kept, u64 start, u64 bytes)
 {
     kept->range[kept->count].start = align_down(start, PAGE_SIZE);
     kept->range[kept->count].end = align_up(start + bytes, PAGE_SIZE);
+    kept_bytes += kept->range[kept->count].end - kept->range[kept->count].start;
     kept->count++;
 }
 
@@ -99,8 +102,6 @@ static u64 find_room(const struct boot_info *boot, const struct kept *kept, u64 
     return best;
 }
 
-static u64 map_end;
-
 static u64 max(u64 a, u64 b)
 {
     return a > b ? a : b;
@@ -109,6 +110,11 @@ static u64 max(u64 a, u64 b)
 u64 memory_map_end(void)
 {
     return map_end;
+}
+
+u64 memory_kept_bytes(void)
+{
+    return kept_bytes;
 }
 
 int memory_init(struct frames *frames, const struct boot_info *boot, u64 info_hpa, u64 image_hpa)

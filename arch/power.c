@@ -113,6 +113,7 @@ _Noreturn void machine_poweroff(const struct acpi *acpi)
 {
     static const char safe[] = "It is now safe to switch off the machine.\n";
     cli();
+    console_flush();
     if (acpi) {
         ask_bochs(acpi);
         enter_s5(acpi);
@@ -143,6 +144,7 @@ static _Noreturn void reset_by_triple_fault(void)
 _Noreturn void machine_reboot(const struct acpi *acpi)
 {
     cli();
+    console_flush();
     if (acpi && acpi->reset.address) {
         write_byte(&acpi->reset, acpi->reset_value);
         wait_a_while();

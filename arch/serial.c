@@ -15,6 +15,8 @@ enum { DATA, IER, FCR, LCR, MCR, LSR, MSR, SCR }; // registers; with LCR.DLAB se
 #define MCR_OUT2      0x08 // on a PC this gates the interrupt line
 #define LSR_DATA      0x01
 #define LSR_THR_EMPTY 0x20
+#define LSR_SENT      0x40 // the last bit has left the shift register
+#define FLUSH_TRIES   100000u
 #define DIVISOR       1 // 115200
 
 // A byte takes 87 us at 115200; an LSR read takes about 1 us on a board and less in an emulator, whose UART
@@ -55,6 +57,12 @@ void serial_write(struct serial *s, u8 byte)
         pause();
     }
     s->port = 0;
+}
+
+void serial_flush(struct serial *s)
+{
+    for (unsigned tries = 0; s->port && tries < FLUSH_TRIES && !(inb(s->port + LSR) & LSR_SENT); tries++)
+        pause();
 }
 
 int serial_read(struct serial *s)

@@ -16,6 +16,9 @@ void serial_write(struct serial *s, u8 byte);
 // The next received byte, or -1.
 int serial_read(struct serial *s);
 
+// Waits, but not for ever, until everything written has left the wire.
+void serial_flush(struct serial *s);
+
 // Whether the UART raises its interrupt line while received bytes are waiting.
 void serial_interrupt(struct serial *s, bool on);
 

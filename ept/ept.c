@@ -8,6 +8,7 @@
 #include <hv/log.h>
 
 #include "identity.h"
+#include "ones.h"
 
 #define EPTP_WRITE_BACK     6ull
 #define EPTP_WALK_4         (3ull << 3)
@@ -92,18 +93,21 @@ static void ept_load(struct vcpu *v)
 }
 
 // A guest page table in a hole or in read-only memory. With accessed and dirty bits in the EPT the processor
-// treats its walk as a write (SDM vol. 3, 29.3.3.2), so it never gets further: without them it reads what is
-// there.
+// treats each of its walks as a write (SDM vol. 3, 29.3.3.2) and would never get further: without them it
+// reads what is there.
 static enum mmu_outcome walk_fault(struct vcpu *v, struct mmu_fault *fault, enum p2m_type type)
 {
-    if (type == P2M_RAM_RO && ept.eptp & EPTP_ACCESSED_DIRTY) {
-        log_warn("guest page tables in read-only memory: EPT accessed and dirty bits are off from now on");
+    if (ept.eptp & EPTP_ACCESSED_DIRTY) {
+        log_warn("guest page tables outside RAM: EPT accessed and dirty bits are off from now on");
         ept.eptp &= ~EPTP_ACCESSED_DIRTY;
         ept_load(v);
         invept();
         return MMU_FIXED;
     }
-    fault->why = "the guest's page tables lie where there is no writable memory";
+    if (type == P2M_HOLE && !ones_put(ept.p2m, gpa_gfn(fault->gpa)))
+        return MMU_FIXED;
+    fault->why =
+        "the guest's page tables lie in a device or in read-only memory that wants accessed bits set";
     return MMU_UNSUPPORTED;
 }
 

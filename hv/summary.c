@@ -1,6 +1,7 @@
 // See summary.h. One list of figures serves both forms.
 #include <arch/console.h>
 #include <arch/lib.h>
+#include <arch/memory.h>
 
 #include "summary.h"
 
@@ -32,7 +33,7 @@ static u64 all_exits(const struct vcpu *v)
 static unsigned figures(const struct vm *vm, struct figure *f)
 {
     const struct vcpu *v = &vm->vcpu;
-    const struct mmu_stats *mmu = mmu_stats();
+    const struct mmu_stats *translation = mmu_stats();
     u64 exits = all_exits(v), cycles = v->monitor_cycles + v->guest_cycles;
     u64 milliseconds = cycles / (vm->tsc_hz / 1000);
     const struct figure all[] = {
@@ -43,14 +44,14 @@ static unsigned figures(const struct vm *vm, struct figure *f)
         {"milliseconds", "ms", milliseconds},
         {"vmreads", "", vmcs_counts.reads},
         {"vmwrites", "", vmcs_counts.writes},
-        {"violations", "", mmu->violations},
-        {"invept", "", mmu->invept},
-        {"invvpid", "", mmu->invvpid},
+        {"violations", "", translation->violations},
+        {"invept", "", translation->invept},
+        {"invvpid", "", translation->invvpid},
         {"p2m_4k", "pages", vm->p2m.leaves[P2M_LEVEL_4K]},
         {"p2m_2m", "pages", vm->p2m.leaves[P2M_LEVEL_2M]},
         {"p2m_1g", "pages", vm->p2m.leaves[P2M_LEVEL_1G]},
         {"p2m_tables", "frames", vm->p2m.tables},
-        {"monitor_memory", "KiB", vm->frames->count[FRAME_MONITOR] * PAGE_SIZE / KIB},
+        {"monitor_memory", "KiB", (vm->frames->count[FRAME_MONITOR] * PAGE_SIZE + memory_kept_bytes()) / KIB},
     };
     _Static_assert(ARRAY_SIZE(all) <= FIGURES, "FIGURES is too small");
     memcpy(f, all, sizeof(all));

@@ -26,6 +26,9 @@ void console_guest_write(u8 byte);
 // The next byte from the serial port, or -1 if there is none.
 int console_read(void);
 
+// Waits, but not for ever, until the serial port has sent everything. Before the machine goes.
+void console_flush(void);
+
 // Whether the UART raises its interrupt while input waits. Its line is an edge to whoever receives it: switch it off,
 // call console_read until it returns -1, and switch it on, and no input is missed and none announced twice.
 void console_interrupt(bool on);
