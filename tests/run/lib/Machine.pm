@@ -64,6 +64,7 @@ sub image_make {
 }
 
 # boot(name => N, grub => LINES, ...): one boot of an image whose only menu entry has these lines.
+#   iso => FILE                                             this image instead, with its own menu
 #   files => {NAME => PATH} further files of the image      script => [LINES] for emulate
 #   cpu, emu, mem, ips, timeout, firmware, lines            as emulate's options; lines are Bochs's
 #   screen => 1                                             also dump the screen at the end
@@ -72,15 +73,15 @@ sub boot {
     my %boot = @_;
     my $folder = "$BUILD/run/$TEST/$boot{name}";
     make_path($folder);
-    image_make($folder, \%boot);
+    image_make($folder, \%boot) unless $boot{iso};
     file_write("$folder/script", join '', map { "$_\n" } @{ $boot{script} // [] });
     my @options = map { defined $boot{$_} ? ("--$_", $boot{$_}) : () } qw(cpu emu mem ips timeout firmware);
     push @options, '--screen-dump', "$folder/screen" if $boot{screen};
     push @options, map { ('--bochs-line', $_) } @{ $boot{lines} // [] };
-    my $status = run_quietly("$folder/emulate.log", "$TOP/iso/emulate", '--iso', "$folder/test.iso", '--input',
+    my $status = run_quietly("$folder/emulate.log", "$TOP/iso/emulate", '--iso', $boot{iso} // "$folder/test.iso", '--input',
         "$folder/script", '--serial-out', "$folder/serial", '--dir', $folder, @options);
     my ($end, $seconds) = file_read("$folder/emulate.log") =~ /^emulate: end=(\S+).*seconds=(\S+)/m;
-    unlink "$folder/test.iso" if $status == 0;
+    unlink "$folder/test.iso" if $status == 0 && !$boot{iso};
     say_step("$boot{name}: ", $end // 'no result', ' after ', $seconds // '?', ' s');
     return {
         text => plain(file_read("$folder/serial")), end => $end // 'none', status => $status,
