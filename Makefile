@@ -72,6 +72,7 @@ include iso/iso.mk
 include tests/host/host.mk
 include tests/host/fuzz.mk
 include tests/guest/guest.mk
+include tests/check/check.mk
 include tests/guest/park/park.mk
 
 -include $(wildcard $(BUILD)/arch/*.d $(BUILD)/hv/*.d $(BUILD)/ept/*.d)

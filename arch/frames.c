@@ -109,7 +109,7 @@ static void set_owner(struct frames *f, u64 first, u64 count, enum frame_owner o
 {
     for (u64 i = first; i < first + count; i++)
         f->count[owner_of(f, i)]--;
-    memset(f->state + first, owner, count);
+    memset(f->state + first, (int)owner, count);
     f->count[owner] += count;
 }
 

@@ -49,7 +49,7 @@ static u64 read_pm_timer(const struct acpi *acpi)
 
 static void restart_pit(void)
 {
-    outb(PIT_GATE_PORT, (inb(PIT_GATE_PORT) & ~PIT_SPEAKER) | PIT_GATE);
+    outb(PIT_GATE_PORT, (u8)((inb(PIT_GATE_PORT) & ~PIT_SPEAKER) | PIT_GATE));
     outb(PIT_COMMAND, PIT_CHANNEL2_MODE0);
     outb(PIT_CHANNEL2, 0xff);
     outb(PIT_CHANNEL2, 0xff);

@@ -83,8 +83,8 @@ static u32 zero_read(struct vcpu *v, u16 port)
     return 0;
 }
 
-// A row answers accesses that begin in it. Only the UART's are taken apart into bytes, as the bus does: 4 bytes at CF8H
-// are PCI's address register and no reset, and a status may be wider than a byte.
+// A row answers accesses that begin in it. Only the UART's are taken apart into bytes, as the bus does: 4
+// bytes at CF8H are PCI's address register and no reset, and a status may be wider than a byte.
 static const struct port_row {
     u16 first, last;
     u32 (*read)(struct vcpu *v, u16 port);

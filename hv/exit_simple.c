@@ -39,8 +39,8 @@ enum verdict exit_cpuid(struct vcpu *v)
     return VERDICT_SKIP;
 }
 
-// SDM vol. 1, 13.3: what XCR0 may hold. The processor itself has the last word. CPL is its business too (SDM vol. 3,
-// 26.1.1), but Bochs 2.7 exits first.
+// SDM vol. 1, 13.3: what XCR0 may hold. The processor itself has the last word. CPL is its business too (SDM
+// vol. 3, 26.1.1), but Bochs 2.7 exits first.
 enum verdict exit_xsetbv(struct vcpu *v)
 {
     u64 value = *vcpu_reg(v, GPR_RDX) << 32 | (u32)*vcpu_reg(v, GPR_RAX);

@@ -127,7 +127,7 @@ static u8 modem_lines(const struct uart *u)
 // RI is told only when it ends (TERI), the other lines at each change.
 static void modem_update(struct uart *u)
 {
-    u8 before = u->msr & ~MSR_DELTAS;
+    u8 before = (u8)(u->msr & ~MSR_DELTAS);
     u8 after = modem_lines(u);
     u8 changed = (before ^ after) & ~(after & MSR_RI);
     u->msr = after | (u->msr & MSR_DELTAS) | changed >> MSR_DELTA_SHIFT;
@@ -149,7 +149,7 @@ static void loop_back(struct uart *u, u8 byte)
 static u8 rbr_read(struct uart *u)
 {
     u8 byte = fifo_take(u);
-    line_update(u, u->ier & ~IER_ERBFI);
+    line_update(u, (u8)(u->ier & ~IER_ERBFI));
     queue_drain(u);
     return byte;
 }
@@ -212,7 +212,7 @@ static u8 lsr_read(struct uart *u)
 static u8 msr_read(struct uart *u)
 {
     u8 value = u->msr;
-    u->msr &= ~MSR_DELTAS;
+    u->msr &= (u8)~MSR_DELTAS;
     return value;
 }
 

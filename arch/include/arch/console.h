@@ -29,9 +29,11 @@ int console_read(void);
 // Waits, but not for ever, until the serial port has sent everything. Before the machine goes.
 void console_flush(void);
 
-// Whether the UART raises its interrupt while input waits. Its line is an edge to whoever receives it: switch it off,
-// call console_read until it returns -1, and switch it on, and no input is missed and none announced twice.
+// Whether the UART raises its interrupt while input waits. Its line is an edge to whoever receives it: switch
+// it off, call console_read until it returns -1, and switch it on, and no input is missed and none announced
+// twice.
 void console_interrupt(bool on);
 
-// The ISA interrupt of the UART (to be routed by arch/host_ioapic.h), or -1 if there is no UART or it is not COM1 to COM4.
+// The ISA interrupt of the UART (to be routed by arch/host_ioapic.h), or -1 if there is no UART or it is not
+// COM1 to COM4.
 int console_irq(void);

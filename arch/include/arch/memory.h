@@ -13,7 +13,8 @@ int memory_init(struct frames *frames, const struct boot_info *boot, u64 info_hp
 // Where the direct map ends: all below is reached by phys_ptr. Bytes, at least 4 GiB.
 u64 memory_map_end(void);
 
-// Bytes that were in use before the allocator was: the image, the boot information, the modules, the allocator's table.
+// Bytes that were in use before the allocator was: the image, the boot information, the modules, the
+// allocator's table.
 u64 memory_kept_bytes(void);
 
 // The machine's MTRRs as they are now.

@@ -1,0 +1,74 @@
+# What the checks share: the list of sources, and one TAP line for a rule with the places that break it.
+package Check;
+use strict;
+use warnings;
+use Exporter 'import';
+our @EXPORT = qw(sources lines_of first_line rule done commands);
+
+# Files that git knows or would add, relative to the top, whose name matches.
+sub sources {
+    my ($pattern) = @_;
+    open my $git, '-|', qw(git ls-files --cached --others --exclude-standard) or die "git: $!";
+    my @files = grep { /$pattern/ && -e } map { chomp; $_ } <$git>;
+    close $git or die "git ls-files failed";
+    my %seen;
+    return grep { !$seen{$_}++ } @files;
+}
+
+sub lines_of {
+    my ($file) = @_;
+    open my $in, '<', $file or die "$file: $!";
+    my @lines = <$in>;
+    chomp @lines;
+    return @lines;
+}
+
+# '' for what is no text file.
+sub first_line {
+    my ($file) = @_;
+    return '' unless -f $file && -T _;
+    return (lines_of($file))[0] // '';
+}
+
+my $number = 0;
+
+# One rule: ok if nothing breaks it.
+sub rule {
+    my ($name, @broken) = @_;
+    $number++;
+    print @broken ? "not ok" : "ok", " $number - $name\n";
+    print "# $_\n" for @broken;
+}
+
+sub done { print "1..$number\n" }
+
+# Runs shell commands two at a time; returns what each that fails prints, the first lines.
+sub commands {
+    my (@commands) = @_;
+    my @broken;
+    my %running;
+    my $collect = sub {
+        my $pid = wait;
+        my ($command, $output) = @{ delete $running{$pid} };
+        my $failed = $? != 0;
+        local $/;
+        seek $output, 0, 0;
+        my $text = <$output>;
+        push @broken, $command, split /\n/, $text if $failed;
+    };
+    for my $command (@commands) {
+        $collect->() if keys %running == 2;
+        open my $output, '+>', undef or die "temporary file: $!";
+        my $pid = fork // die "fork: $!";
+        if (!$pid) {
+            open STDOUT, '>&', $output;
+            open STDERR, '>&', $output;
+            exec 'sh', '-c', $command or die "sh: $!";
+        }
+        $running{$pid} = [$command, $output];
+    }
+    $collect->() while %running;
+    return @broken > 60 ? (@broken[0 .. 59], '...') : @broken;
+}
+
+1;

@@ -1,0 +1,66 @@
+#!/usr/bin/perl
+# Who may include whom. The compiler's -I already keeps most of it; this names the rest, and says it in one place.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use Check;
+
+my %sees_all_of = (arch => [qw(arch)], hv => [qw(arch hv)], ept => [qw(arch ept)], shadow => [qw(arch shadow)]);
+my %hv_headers = (    # what of hv a back end may see
+    ept    => qr/^(mmu|p2m|vcpu|log|trace)\.h$/,
+    shadow => qr/^(mmu|p2m|vcpu|log|trace|walk)\.h$/,
+);
+my @compiler = qw(stdarg.h stdbool.h stddef.h stdint.h);    # and string.h for lib.h, whose functions lib.c has
+
+my (@angle, @quote, @back_end, @pure);
+for my $file (sources(qr{^(arch|hv|ept|shadow)/.*\.[chd]})) {
+    my ($folder) = split m{/}, $file;
+    my $main = $file eq 'hv/main.c';
+    my $number = 0;
+    for (lines_of($file)) {
+        $number++;
+        if (/^\s*#\s*include\s+<([^>]+)>/) {
+            my $name = $1;
+            next if (grep { $_ eq $name } @compiler) || "$file $name" eq 'arch/include/arch/lib.h string.h';
+            my ($of, $header) = $name =~ m{^([^/]+)/(.*)$} ? ($1, $2) : ('', $name);
+            if ($of =~ /^(ept|shadow)$/ && $of ne $folder) {
+                push @back_end, "$file:$number: $name" unless $main;
+                next;
+            }
+            next if grep { $_ eq $of } @{ $sees_all_of{$folder} };
+            next if $of eq 'hv' && $hv_headers{$folder} && $header =~ $hv_headers{$folder};
+            push @angle, "$file:$number: <$name>";
+        }
+        elsif (/^\s*#\s*include\s+"([^"]+)"/) {
+            my $name = $1;
+            my $built = "$folder $name" eq 'hv dsdt.h';
+            push @quote, "$file:$number: $name" if $name =~ m{/} || !(-e "$folder/$name" || $built);
+        }
+        push @back_end, "$file:$number: $_"
+            if !$main && $folder !~ /^(ept|shadow)$/ && /\b(ept|shadow)_ops\b/;
+    }
+}
+rule 'each folder includes only what it may', @angle;
+rule 'private headers lie beside the file that includes them', @quote;
+rule 'only hv/main.c names the back ends', @back_end;
+
+# The public headers are those that another folder or another public header uses: any other one is private.
+my %users;
+for my $file (sources(qr{\.[ch]$})) {
+    my ($folder) = split m{/}, $file;
+    $folder .= '/include' if $file =~ m{^\w+/include/};
+    /^\s*#\s*include\s+<((?:arch|hv|ept|shadow)\/[^>]+)>/ and $users{$1}{$folder} = 1 for lines_of($file);
+}
+my @unused = grep {
+    my ($folder, $name) = m{^(\w+)/include/(.*)$};
+    !grep { $_ ne $folder } keys %{ $users{$name} };
+} sources(qr{^(arch|hv|ept|shadow)/include/.*\.h$});
+rule 'each public header has a user in another folder', @unused;
+
+# A guest of the tests runs bare too: it takes names for integers and memcpy from the monitor, and no more.
+rule 'micro-guests include only types and lib of the monitor', map {
+    my $file = $_;
+    map { "$file: $_" } grep { m{^\s*#\s*include\s+[<"](arch|hv|ept|shadow)/(?!types\.h|lib\.h)} } lines_of($file);
+} sources(qr{^tests/guest/.*\.[ch]$});
+done;

@@ -1,0 +1,34 @@
+#!/usr/bin/perl
+# How the text is written: clang-format for C, shellcheck for shells, perl's own check; line ends, widths, characters.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use Check;
+
+rule 'clang-format has nothing to change',
+    commands map { "clang-format --dry-run -Werror $_" } sources(qr/\.[ch]$/);
+
+my @scripts = grep { first_line($_) =~ /^#!/ } sources('.');
+rule 'shellcheck finds nothing', commands map { "shellcheck $_" } grep { first_line($_) =~ /sh$/ } @scripts;
+my @perl = grep { first_line($_) =~ /perl/ } @scripts;
+rule 'perl finds nothing', commands map { "perl -Itests/check -Iiso -Itests/run/lib -wc $_ 2>&1" } @perl, sources(qr/\.pm$/);
+rule 'scripts can be run', grep { !-x } @scripts;
+
+my (@space, @tab, @wide, @odd);
+my %script = map { $_ => 1 } @scripts;
+for my $file (grep { $script{$_} || /\.(c|h|def|asm|mk|pm|md|in|yaml)$|^Makefile$/ } sources('.')) {
+    my $number = 0;
+    for (lines_of($file)) {
+        $number++;
+        push @space, "$file:$number" if /[ \t\r]$/;
+        push @tab, "$file:$number" if /\t/ && $file =~ /\.(c|h|def|asm|pm|t)$/;
+        push @wide, "$file:$number: " . length if length > 132 && $file !~ /\.md$/;
+        push @odd, "$file:$number" if /[^\x00-\x7f]/;
+    }
+}
+rule 'no space at the end of a line', @space;
+rule 'no tabs but in makefiles', @tab;
+rule 'no line over 132 characters', @wide;
+rule 'ASCII only', @odd;
+done;
