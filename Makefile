@@ -73,6 +73,7 @@ include tests/host/host.mk
 include tests/host/fuzz.mk
 include tests/guest/guest.mk
 include tests/check/check.mk
+include tests/tests.mk
 include tests/guest/park/park.mk
 
 -include $(wildcard $(BUILD)/arch/*.d $(BUILD)/hv/*.d $(BUILD)/ept/*.d)

@@ -1,12 +1,12 @@
 #!/usr/bin/perl
-# Debian's kernel under EPT and VPID on skylake_x, the default of everything.
+# Debian's kernel under EPT to its shell and off again: skylake_x, the default of everything.
 use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
-use Linux;
 use JSON::PP;
+use Linux;
 use Test::More;
 
-linux_check('ept', { mmu => 'ept', vpid => JSON::PP::true }, cpu => 'corei7_skylake_x', parameters => 'mem=256M');
+linux_check('skylake', { mmu => 'ept', vpid => JSON::PP::true, p2m_4k => 1, p2m_2m => 128, p2m_1g => 0 }, cpu => 'corei7_skylake_x', parameters => 'mem=256M');
 done_testing;

@@ -1,0 +1,12 @@
+#!/usr/bin/perl
+# Debian's kernel under EPT to its shell and off again: tigerlake; Bochs gets its protection keys wrong.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use JSON::PP;
+use Linux;
+use Test::More;
+
+linux_check('tigerlake', { mmu => 'ept', vpid => JSON::PP::true, p2m_4k => 1, p2m_2m => 128, p2m_1g => 0 }, cpu => 'tigerlake', parameters => 'pku=off mem=256M');
+done_testing;

@@ -1,0 +1,22 @@
+# `make test`: everything, in the order in which a mistake is cheapest to find. Included by the top Makefile. Emulator
+# tests are tests/run/*.t, each a program of its own: `prove -v tests/run/exits.t` runs one after `make test-parts`.
+RUN_TESTS := $(sort $(wildcard tests/run/*.t))
+JOBS      ?= 2
+
+.PHONY: test test-parts run-tests
+test-parts: $(MONITOR) $(ISO) guest-tests
+
+# Long ones first, so that both processors are busy to the end.
+run-tests: test-parts
+	@echo "  emulator tests, $(words $(RUN_TESTS)) programs, $(JOBS) at a time"
+	prove --timer --jobs $(JOBS) $(sort $(filter tests/run/linux-% tests/run/exits.t,$(RUN_TESTS))) \
+	    $(filter-out tests/run/linux-% tests/run/exits.t,$(RUN_TESTS))
+
+# Each step says what it is and, at its end, how long all took so far.
+test: setup-test
+	@began=$$(date +%s); \
+	for step in test-parts host-tests fuzz-short check run-tests; do \
+	    echo "test: $$step"; \
+	    $(MAKE) --no-print-directory -j$(JOBS) $$step || { echo "test: $$step FAILED"; exit 1; }; \
+	    echo "test: $$step passed, $$(($$(date +%s) - began)) s so far"; \
+	done
