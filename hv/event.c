@@ -16,6 +16,7 @@ enum { TYPE_NMI = 2, TYPE_EXCEPTION = 3, TYPE_SOFTWARE_INTERRUPT = 4, TYPE_SOFTW
 #define BLOCKING_MOV_SS BIT(1)
 #define BLOCKING_NMI    BIT(3)
 #define PENDING_BS      BIT(14)
+#define DEBUGCTL_BTF    BIT(1) // RFLAGS.TF then traps after branches only (SDM vol. 3, 18.4.3)
 
 // The exceptions that push an error code (SDM vol. 3, table 6-1): #DF #TS #NP #SS #GP #PF #AC #CP.
 #define HAS_ERROR_CODE (BIT(8) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(14) | BIT(17) | BIT(21))
@@ -106,6 +107,6 @@ void event_instruction_done(struct vcpu *v)
     u64 blocking = vmcs_read(GUEST_INTERRUPTIBILITY);
     if (blocking & (BLOCKING_STI | BLOCKING_MOV_SS))
         vmcs_write(GUEST_INTERRUPTIBILITY, blocking & ~(BLOCKING_STI | BLOCKING_MOV_SS));
-    if (vmcs_read(GUEST_RFLAGS) & RFLAGS_TF)
+    if (vmcs_read(GUEST_RFLAGS) & RFLAGS_TF && !(vmcs_read(GUEST_IA32_DEBUGCTL) & DEBUGCTL_BTF))
         vmcs_write(GUEST_PENDING_DEBUG_EXCEPTIONS, vmcs_read(GUEST_PENDING_DEBUG_EXCEPTIONS) | PENDING_BS);
 }
