@@ -11,8 +11,14 @@ HOST_FLAGS := -std=gnu11 -g -O1 -Wall -Wextra -Werror -fsanitize=address,undefin
               -Ishadow/include -Itests/host -I. -MMD -MP
 HOST_BASE  := tests/host/support.o arch/fmt.o arch/frames.o
 
+# The word MACHINE on a link line: the exit handlers as they are, on the processor and machine of fake_*.c.
+MACHINE_HV := apic cpuid decode devices emulate event guest_access guest_map io ioapic mmio msr msr_table p2m paging uart \
+              vm walk
+MACHINE_C  := tests/host/fake_cpu.c tests/host/fake_machine.c arch/mtrr.c $(wildcard ept/*.c) $(MACHINE_HV:%=hv/%.c)
+
 # The objects under folder $(1) that program $(2) names.
-host_links = $(patsubst %.c,$(1)/%.o,tests/host/$(2).c $(shell sed -n 's|^// link:||p' tests/host/$(2).c))
+host_sources = $(subst MACHINE,$(MACHINE_C),tests/host/$(1).c $(shell sed -n 's|^// link:||p' tests/host/$(1).c))
+host_links   = $(patsubst %.c,$(1)/%.o,$(call host_sources,$(2)))
 host_libs  = $(shell sed -n 's|^// libs:||p' tests/host/$(1).c)
 
 build/objects/host/%.o: %.c tests/host/host.mk

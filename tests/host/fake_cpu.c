@@ -1,0 +1,146 @@
+// See fake_cpu.h.
+#include "fake_cpu.h"
+
+#include <arch/io.h>
+#include <arch/traps.h>
+#include <arch/vmx.h>
+
+#include "support.h"
+
+#define FIELDS 0x8000u
+#define MSRS   512
+
+static u64 vmcs[FIELDS];
+
+// SDM vol. 3, table 25-21: bits 14:13 of an encoding are the width, bits 11:10 the kind (1: read-only).
+static u64 field_mask(enum vmcs_field field)
+{
+    static const u64 masks[] = {0xffff, ~0ull, 0xffffffff, ~0ull};
+    return masks[field >> 13 & 3];
+}
+
+u64 vmcs_read(enum vmcs_field field)
+{
+    return vmcs[field];
+}
+
+void vmcs_write(enum vmcs_field field, u64 value)
+{
+    if ((field >> 10 & 3) == 1)
+        fail_msg("VMWRITE of the read-only field %x", field);
+    if (value & ~field_mask(field))
+        fail_msg("VMWRITE of %lx to field %x", value, field);
+    vmcs[field] = value;
+}
+
+void fake_vmcs_set(enum vmcs_field field, u64 value)
+{
+    vmcs[field] = value & field_mask(field);
+}
+
+static struct {
+    u32 msr;
+    u64 value;
+} msrs[MSRS];
+static unsigned msr_count;
+
+struct fake_msr_write fake_msr_writes[FAKE_MSR_WRITES];
+unsigned fake_msr_write_count;
+bool (*fake_msr_refuses)(u32 msr, u64 value);
+u64 fake_cr2;
+unsigned fake_invept, fake_invvpid;
+
+static u64 *find(u32 msr)
+{
+    for (unsigned i = 0; i < msr_count; i++) {
+        if (msrs[i].msr == msr)
+            return &msrs[i].value;
+    }
+    return NULL;
+}
+
+void fake_msr_set(u32 msr, u64 value)
+{
+    u64 *found = find(msr);
+    if (!found) {
+        assert_true(msr_count < MSRS);
+        msrs[msr_count].msr = msr;
+        found = &msrs[msr_count++].value;
+    }
+    *found = value;
+}
+
+u64 fake_msr(u32 msr)
+{
+    u64 *found = find(msr);
+    if (!found)
+        fail_msg("MSR %x does not exist", msr);
+    return *found;
+}
+
+void fake_cpu_reset(void)
+{
+    memset(vmcs, 0, sizeof(vmcs));
+    msr_count = fake_msr_write_count = 0;
+    fake_msr_refuses = NULL;
+    fake_cr2 = 0;
+    fake_invept = fake_invvpid = 0;
+}
+
+bool trap_try_rdmsr(u32 index, u64 *value)
+{
+    u64 *found = find(index);
+    if (found)
+        *value = *found;
+    return found;
+}
+
+bool trap_try_wrmsr(u32 index, u64 value)
+{
+    u64 *found = find(index);
+    if (!found || (fake_msr_refuses && fake_msr_refuses(index, value)))
+        return false;
+    *found = value;
+    assert_true(fake_msr_write_count < FAKE_MSR_WRITES);
+    fake_msr_writes[fake_msr_write_count++] = (struct fake_msr_write){index, value};
+    return true;
+}
+
+u64 rdmsr(u32 msr)
+{
+    return fake_msr(msr);
+}
+
+void wrmsr(u32 msr, u64 value)
+{
+    if (!trap_try_wrmsr(msr, value))
+        fail_msg("WRMSR %x of %lx raises #GP", msr, value);
+}
+
+u64 rdtsc(void)
+{
+    static u64 now;
+    return now += 100;
+}
+
+void write_cr2(u64 value)
+{
+    fake_cr2 = value;
+}
+
+void vmx_invept(u64 type, u64 eptp)
+{
+    (void)type, (void)eptp;
+    fake_invept++;
+}
+
+void vmx_invvpid(u64 type, u16 vpid, u64 gva)
+{
+    (void)type, (void)vpid, (void)gva;
+    fake_invvpid++;
+}
+
+u32 vmx_controls_fit(struct vmx_controls controls, u32 wanted)
+{
+    return (wanted | controls.must) & controls.may;
+}

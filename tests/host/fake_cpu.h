@@ -1,0 +1,29 @@
+// A processor for files that use privileged instructions: the VMCS as a table, model-specific registers, CR2.
+// What hardware would refuse fails the test: a value too wide for its VMCS field, a write of an
+// exit-information field, an MSR that does not exist.
+#pragma once
+
+#include <arch/types.h>
+#include <arch/vmcs.h>
+
+// Forgets everything: all VMCS fields 0, no MSRs.
+void fake_cpu_reset(void);
+
+// Sets a VMCS field as the processor does on a VM exit: also one that VMWRITE must not touch.
+void fake_vmcs_set(enum vmcs_field field, u64 value);
+
+// What happened to MSRs. `refuse`: WRMSR of a value raises #GP.
+void fake_msr_set(u32 msr, u64 value); // makes it exist
+u64 fake_msr(u32 msr);
+extern bool (*fake_msr_refuses)(u32 msr, u64 value);
+
+struct fake_msr_write {
+    u32 msr;
+    u64 value;
+};
+#define FAKE_MSR_WRITES 512
+extern struct fake_msr_write fake_msr_writes[FAKE_MSR_WRITES];
+extern unsigned fake_msr_write_count;
+
+extern u64 fake_cr2;
+extern unsigned fake_invept, fake_invvpid; // how often

@@ -1,0 +1,171 @@
+// See fake_machine.h. It supplies what the monitor gets from arch: the consoles, the MTRRs, the log.
+#include "fake_machine.h"
+
+#include <arch/console.h>
+#include <arch/cpu.h>
+#include <arch/memory.h>
+#include <ept/ept.h>
+#include <hv/log.h>
+
+#include "hv/devices.h"
+#include "hv/msr_table.h"
+#include "hv/paging.h"
+
+#include <stdio.h>
+
+#define MACHINE_BYTES (4 * GIB)
+#define TABLES_GPA    MIB
+#define LAPIC_HPA     0xfee00000ull
+#define LAPIC_VERSION 0x50014u
+
+const struct mmu_ops *mmu;
+char machine_log[1024];
+char machine_uart[4096];
+unsigned machine_uart_count;
+
+static struct vm vm;
+static struct vmx_caps caps;
+static struct frames frames;
+static struct params params;
+
+void log_message(enum log_level level, const char *format, ...)
+{
+    (void)level;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(machine_log, sizeof(machine_log), format, args);
+    va_end(args);
+}
+
+void console_guest_write(u8 byte)
+{
+    assert_true(machine_uart_count < sizeof(machine_uart));
+    machine_uart[machine_uart_count++] = (char)byte;
+}
+
+void memory_mtrrs(struct mtrrs *mtrrs)
+{
+    memset(mtrrs, 0, sizeof(*mtrrs));
+    mtrrs->def_type = BIT(11) | MEMTYPE_WB;
+    mtrrs->maxphyaddr = 40;
+}
+
+// Every feature that cpuid.def can show, 40 physical address bits.
+static struct cpuid_regs host_cpuid(u32 leaf, u32 subleaf)
+{
+    switch (leaf) {
+    case 0:
+        return (struct cpuid_regs){{0xd}};
+    case 0xd:
+        return subleaf > 1 ? (struct cpuid_regs){{0}} : (struct cpuid_regs){{subleaf ? 0xf : 0x2e7}};
+    case 0x80000000:
+        return (struct cpuid_regs){{0x80000008}};
+    case 0x80000008:
+        return (struct cpuid_regs){{0x3028}};
+    default:
+        return (struct cpuid_regs){{~0u, ~0u, ~0u, ~0u}};
+    }
+}
+
+static void make_processor(unsigned flags)
+{
+    u32 proc2 = PROC2_EPT | PROC2_VPID | PROC2_RDTSCP | PROC2_INVPCID | PROC2_XSAVES;
+    caps = (struct vmx_caps){
+        .proc = {0x401e172, 0xfff9fffe},
+        .proc2 = {0, proc2 | (flags & MACHINE_UNRESTRICTED ? PROC2_UNRESTRICTED_GUEST : 0)},
+        .ept_vpid = EPT_CAP_WALK_4 | EPT_CAP_WRITE_BACK | EPT_CAP_2M | EPT_CAP_INVEPT |
+                    EPT_CAP_INVEPT_CONTEXT | VPID_CAP_INVVPID | VPID_CAP_INVVPID_CONTEXT,
+        .cr0_fixed0 = CR0_PE | CR0_NE | CR0_PG,
+        .cr0_fixed1 = 0xffffffff,
+        .cr4_fixed0 = CR4_VMXE,
+        .cr4_fixed1 = ~0ull,
+    };
+    u64 mode = APIC_BASE_ENABLE | (flags & MACHINE_X2APIC ? APIC_BASE_X2APIC : 0);
+    fake_msr_set(IA32_APIC_BASE, LAPIC_HPA | APIC_BASE_BSP | mode);
+    for (u32 msr = IA32_X2APIC_FIRST; msr < IA32_X2APIC_FIRST + 0x40; msr++)
+        fake_msr_set(msr, 0);
+    fake_msr_set(0x802, 7); // the id
+    fake_msr_set(0x803, LAPIC_VERSION);
+    *(u32 *)phys_ptr(LAPIC_HPA + 0x20) = 7u << 24;
+    *(u32 *)phys_ptr(LAPIC_HPA + 0x30) = LAPIC_VERSION;
+}
+
+// IA32_APIC_BASE of a machine that does not leave x2APIC mode.
+static bool stays_x2apic(u32 msr, u64 value)
+{
+    return msr == IA32_APIC_BASE && !(value & APIC_BASE_X2APIC);
+}
+
+static void make_memory(void)
+{
+    memory_make(MACHINE_BYTES, &frames);
+    memset(frames.state, 0, frames.limit);
+    frames_init(&frames, frames.state, frames.limit);
+    frames_add(&frames, PAGE_SIZE, GIB); // so that there is no RAM at the local APIC's address
+}
+
+struct vcpu *machine_make(unsigned flags)
+{
+    fake_cpu_reset();
+    make_memory();
+    make_processor(flags);
+    memset(&vm, 0, sizeof(vm));
+    machine_uart_count = 0;
+    machine_log[0] = 0;
+    params = (struct params){.mem = MACHINE_RAM, .p2m_max = P2M_LEVEL_2M};
+    vm.params = &params;
+    vm.frames = &frames;
+    vm.vcpu.vm = &vm;
+    vm.vcpu.caps = &caps;
+    mmu = &ept_ops;
+    if (flags & MACHINE_X2APIC)
+        fake_msr_refuses = stays_x2apic;
+    assert_null(apic_init(&vm.apic));
+    cpuid_make(&vm.cpuid, &(struct cpuid_facts){host_cpuid, 7, 1000000000, 1000000000, {false}});
+    mfn_t bitmap;
+    assert_int_equal(frames_alloc(&frames, ORDER_4K, FRAME_MONITOR, &bitmap), 0);
+    vm.msr_bitmap_hpa = mfn_hpa(bitmap);
+    msr_bitmap_make(&vm.cpuid, mfn_ptr(bitmap));
+    assert_null(vm_memory_make(&vm));
+    devices_init(&vm.vcpu);
+    assert_int_equal(mmu_init(&vm.vcpu, &vm.p2m, true), 0);
+    vm.vcpu.cr4_allowed = cpuid_cr4_allowed(&vm.cpuid);
+    return &vm.vcpu;
+}
+
+void machine_gone(void)
+{
+    memory_gone();
+}
+
+static void start(struct vcpu *v, const struct paging_regs *regs, u64 code_rights)
+{
+    vmcs_write(GUEST_CS_ACCESS_RIGHTS, code_rights);
+    vmcs_write(GUEST_SS_ACCESS_RIGHTS, RIGHTS_STACK);
+    vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED);
+    paging_start(v, regs);
+    mmu_load(v);
+}
+
+void machine_start_32(struct vcpu *v)
+{
+    start(v, &(struct paging_regs){.cr0 = CR0_PE | CR0_ET}, RIGHTS_CODE_32);
+}
+
+void machine_start_64(struct vcpu *v)
+{
+    enum { ENTRIES = 512, DIRECTORIES = 4 };
+    static u64 tables[2 + DIRECTORIES][ENTRIES];
+    memset(tables, 0, sizeof(tables));
+    tables[0][0] = (TABLES_GPA + PAGE_SIZE) | 7;
+    for (unsigned i = 0; i < DIRECTORIES; i++) {
+        tables[1][i] = (TABLES_GPA + (2 + i) * PAGE_SIZE) | 7;
+        for (unsigned j = 0; j < ENTRIES; j++)
+            tables[2 + i][j] = (i * ENTRIES + j) * 2 * MIB | 0x87;
+    }
+    assert_int_equal(vm_ram_write(v->vm, TABLES_GPA, tables, sizeof(tables)), 0);
+    start(v,
+          &(struct paging_regs){CR0_PE | CR0_ET | CR0_NE | CR0_WP | CR0_PG, TABLES_GPA, CR4_PAE,
+                                EFER_LME | EFER_LMA | EFER_NXE | EFER_SCE},
+          RIGHTS_CODE_64);
+}

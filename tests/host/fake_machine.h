@@ -1,0 +1,36 @@
+// A virtual machine under EPT on the processor of fake_cpu.h, so that the exit handlers run on the host as
+// they are. Programs that use it name MACHINE on their link line.
+#pragma once
+
+#include "fake_cpu.h"
+#include "hv/vm.h"
+#include "support.h"
+
+#define MACHINE_RAM (16 * MIB)
+
+enum {
+    MACHINE_UNRESTRICTED = 1, // the processor has "unrestricted guest"
+    MACHINE_X2APIC = 2,       // the firmware handed over in x2APIC mode, and it stays so
+};
+
+// A processor with every feature of cpuid.def, a guest of MACHINE_RAM bytes, all its devices reset. The
+// guest's VMCS is all zeros: machine_start.
+struct vcpu *machine_make(unsigned flags);
+void machine_gone(void);
+
+// 64-bit code at CPL 0 with 4-level paging of its own tables: identity, 2M pages over 4 GiB, the tables from
+// gpa 1M on.
+void machine_start_64(struct vcpu *v);
+// 32-bit code with paging off, as a Multiboot kernel starts.
+void machine_start_32(struct vcpu *v);
+
+// The segment registers' rights as in those two modes.
+#define RIGHTS_CODE_64 0xa09bull
+#define RIGHTS_CODE_32 0xc09bull
+#define RIGHTS_CODE_16 0x009bull
+#define RIGHTS_STACK   0xc093ull
+
+// What the monitor would have said on the consoles, and the guest on its UART.
+extern char machine_log[1024];
+extern char machine_uart[4096];
+extern unsigned machine_uart_count;
