@@ -1,0 +1,58 @@
+#!/usr/bin/perl
+# The console's escape keys and the ways in which a guest ends, with guests of a few bytes: keys, status at port 0xF4,
+# triple fault, and what the machine does then by on-exit. The three GRUB lines are those of README.md.
+use strict;
+use warnings;
+use File::Temp 'tempdir';
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use JSON::PP 'decode_json';
+use Kernels;
+use Machine;
+use Summary;
+use Test::More;
+
+my $folder = tempdir(CLEANUP => 1);
+my $SPIN = "\xeb\xfe";                      # jmp $
+my $ENDS = "\xb0\x07\xe6\xf4";              # mov al, 7; out 0xf4, al
+my $RESET = "\xb0\xfe\xe6\x64$SPIN";        # mov al, 0xfe; out 0x64, al: the keyboard controller's reset
+my $TRIPLE = "\x0f\x01\x1d\0\0\x20\0\x0f\x0b"; # lidt [0x200000], which is zero; ud2
+# Prints what it receives, one higher: in al,dx of LSR; test al,1; jz; in al,dx of RBR; inc al; out dx,al
+my $ECHO = "\x66\xba\xfd\x03\xec\xa8\x01\x74\xf7\x66\xba\xf8\x03\xec\xfe\xc0\xee\xeb\xed";
+
+sub guest {
+    my ($name, $code, $parameters, @script) = @_;
+    multiboot_write("$folder/$name", code => $code, segments => [[1 << 20, 4096]]);
+    return boot(name => $name, mem => 64, timeout => 40, files => { kernel => "$folder/$name" }, script => \@script,
+        screen => 1, grub => "multiboot2 /penumbra.elf mem=16M $parameters\nmodule2 /kernel multiboot");
+}
+
+my $keys = guest('keys', $ECHO, '', 'expect guest starts', 'wait 0.5', 'type a', 'expect b', 'type \x01h', 'expect this help',
+    'type \x01q', 'expect this help', 'type \x01s', 'expect exits by reason', 'type \x01\x01', "expect \x02", 'type \x01x',
+    'expect "penumbra":"summary"');
+is($keys->{end}, 'shutdown', 'keys: every step came, and the machine is switched off') or diag($keys->{text});
+says($keys, qr/^b\[penumbra\] error: Ctrl-A h: this help; s: statistics; x: stop the guest/m, 'keys: h is for help, a goes to the guest');
+is(() = $keys->{text} =~ /this help/g, 2, 'keys: an unknown one is for help too');
+says($keys, qr/^\x02\[penumbra\] error: stopped from the console$/m, 'keys: x stops');
+is(scalar summary_tables($keys->{text}), 2, 'keys: s shows the statistics, and so does the end');
+
+my $status = guest('status', $ENDS, '');
+says($status, qr/^\[penumbra\] error: guest ended with status 7$/m, 'a status at port 0xF4');
+is(decode_json(json_line($status->{text}))->{status}, 7, 'it is in the summary');
+is($status->{end}, 'shutdown', 'on-exit=poweroff is the default');
+
+my $halted = guest('halt', $ENDS, 'on-exit=halt', 'expect "penumbra":"summary"', 'wait 1', 'quit');
+says($halted, qr/^\{"penumbra":"summary".*\}\n*\z/m, 'on-exit=halt: nothing after the summary');
+is($halted->{end}, 'quit', 'on-exit=halt: the machine stays');
+like($halted->{screen}, qr/"status":7,/, 'on-exit=halt: the screen keeps the summary');
+
+# Started again by the monitor, the machine comes back to the monitor: twice the banner shows it.
+my $again = guest('reboot', $ENDS, 'on-exit=reboot', 'expect guest ended', 'expect guest starts', 'quit');
+is($again->{end}, 'quit', 'on-exit=reboot: the machine boots anew') or diag(substr $again->{text}, -1500);
+
+my $reset = guest('reset', $RESET, '');
+says($reset, qr/^\[penumbra\] error: guest reset$/m, 'a guest resets itself');
+my $triple = guest('triple', $TRIPLE, '');
+says($triple, qr/^\[penumbra\] error: guest triple fault at RIP 0x100013$/m, 'a triple fault says where');
+is($triple->{end}, 'shutdown', 'a triple fault ends the run');
+done_testing;
