@@ -1,0 +1,154 @@
+// The shadow engine: tables that the processor walks in place of the guest's, each entry the guest's own
+// entry taken through the p2m. Pure: it compiles on the host; what it asks of the processor goes through
+// struct shadow_hw.
+//
+// One shadow table stands for one guest table at one level, keyed by (mfn of the guest's table, level); it is
+// shared by all address spaces that share the guest's table. Each shadow entry carries the rights of the
+// guest's entry at that level, so that the processor combines them as it would the guest's own. An entry is
+// one of
+//   exact       what the guest's entry says now, taken through the p2m; accessed (and, to be writable, dirty)
+//   in the guest exact none  0: the guest's entry is not present, and the table is traced, so it cannot
+//   become present unseen unknown     faults to the monitor: not looked at yet, or not representable (device,
+//   hole)
+// Shadow tables are a cache: any of them, or all, may be forgotten at any moment.
+#pragma once
+
+#include <hv/mmu.h>
+#include <hv/p2m.h>
+#include <hv/walk.h>
+
+// A strategy is a set of choices.
+struct shadow_strategy {
+    const char *name;
+    bool cache; // tables outlive root loads: needs trace
+    bool trace; // guest tables are write-protected, so shadow entries stay exact
+    bool sync;  // leaf tables that are written in bursts may go out of sync
+    bool eager; // the whole tree is built when a root is loaded
+};
+
+enum shadow_strategy_name { SHADOW_LAZY, SHADOW_EAGER, SHADOW_TRACE, SHADOW_ADAPTIVE, SHADOW_STRATEGIES };
+extern const struct shadow_strategy shadow_strategies[SHADOW_STRATEGIES];
+
+struct shadow_config {
+    struct shadow_strategy strategy;
+    bool directpf;   // unknown entries are marked by a reserved bit, so that they can be told from exact none
+    bool root_vpids; // a VPID for each cached root
+    unsigned prefetch;      // neighbours that a hidden fault fills too
+    u32 pool;               // shadow tables at most: at least SHADOW_POOL_MIN
+    unsigned physical_bits; // MAXPHYADDR of the machine
+};
+
+#define SHADOW_POOL_MIN 64u
+
+// What the engine asks of the processor. Called at once; the caller may collect.
+struct shadow_hw {
+    void (*flush_vpid)(void *context, u16 vpid); // all translations of this VPID, the global ones too
+    void (*flush_all)(void *context);            // of all VPIDs
+    void *context;
+};
+
+#define SHADOW_NONE 0xffffffffu // no table, no entry
+#define SHADOW_MANY 0xfffffffeu
+
+struct shadow_table {
+    u64 *entries;     // 512, walked by the processor
+    const u64 *guest; // the guest's table; NULL: a splinter, a piece of a large page of the guest's
+    u64 frame;        // mfn of the guest's table; gfn of the first frame that a splinter maps
+    u32 hash_next;
+    u32 older, newer; // by last use
+    u32 parents;      // chain of the entries that point here
+    u32 owner;        // the root it was reached from, SHADOW_MANY if more than one
+    u16 vpid;         // of a root, 0: none
+    u8 level;         // 1..4
+    bool used, splinter;
+    bool out_of_sync; // level 1: the guest may write its table unseen
+    u8 burst;         // writes that were no fills, since the last fault that used this table
+    bool stale;       // of a root: its VPID must be flushed before it is walked again
+};
+
+// Every entry is in at most one chain: of the entries that point to the same table, or of the leaves that map
+// the same frame writable. So the links need no allocation: they are an array by entry (table << 9 | slot).
+struct shadow_link {
+    u32 next, previous;
+};
+
+// By mfn: who may write the frame, and which tables stand for it.
+struct shadow_frame {
+    u32 writers; // chain of leaves
+    u8 levels;   // bit l: a table of level l stands for it and is not out of sync
+};
+
+struct shadow_stats {
+    u64 hidden_faults, true_faults, emulated;
+    u64 traced_writes, traced_fills, traced_changes;
+    u64 out_of_sync, synchronised, sync_entries;
+    u64 tables_made, tables_dropped, tables_recycled, dropped_all;
+    u64 root_loads, root_hits, prefetched;
+    u64 flush_vpid, flush_all;
+};
+
+struct shadow {
+    struct p2m *p2m;
+    struct shadow_config config;
+    struct shadow_hw hw;
+    u64 unknown; // the value of an unknown entry
+    mfn_t pool;  // first frame of the tables, which are contiguous
+    struct shadow_table *tables;
+    struct shadow_link *links;
+    struct shadow_frame *frames;
+    u32 *hash;
+    u32 hash_mask;
+    u32 free_table; // list through hash_next
+    u32 newest, oldest;
+    u32 root;        // in use
+    u32 out_of_sync; // how many tables are
+    u16 next_vpid;
+    struct shadow_stats stats;
+};
+
+enum shadow_outcome {
+    SHADOW_FIXED,        // run the instruction again
+    SHADOW_GUEST_FAULT,  // a true fault with the returned error code
+    SHADOW_TRACED_WRITE, // a write to a guest table that is traced: carry the instruction out, then
+                         // shadow_written
+    SHADOW_EMULATE,      // the access goes to a device, a hole or read-only memory, or is one that CR0.WP = 0
+                         // allows
+};
+
+// Takes its memory from p2m->frames: ERR_NOMEM, with nothing taken.
+int shadow_init(struct shadow *s, struct p2m *p2m, const struct shadow_config *config,
+                const struct shadow_hw *hw) must_check;
+
+// Makes the table for the guest's root current, and returns the machine address for CR3. Drops what the
+// strategy drops at a root load, synchronises, flushes. `regs` must be PAGING_4LEVEL. *vpid: to run under, 0
+// if it does not matter.
+u64 shadow_load_root(struct shadow *s, const struct walk_context *w, u16 *vpid);
+
+// Judges a #PF exit at gva and repairs it if it is hidden. After SHADOW_GUEST_FAULT *error_code is the
+// guest's. *gpa: of the access, unless it is a guest fault.
+enum shadow_outcome shadow_fault(struct shadow *s, const struct walk_context *w, u64 gva, u32 *error_code,
+                                 u64 *gpa);
+
+// [gpa, gpa + bytes), within one page, of traced memory has been written by or for the guest: the entries are
+// made to follow. `same_again`: whether the caller expects the guest to go on (decides about going out of
+// sync).
+void shadow_written(struct shadow *s, const struct walk_context *w, u64 gpa, unsigned bytes);
+
+// The instruction that writes to the traced frame is not one that can be carried out: its tables are dropped,
+// so the frame becomes writable.
+void shadow_release(struct shadow *s, gfn_t g);
+
+// INVLPG and INVPCID of one address: stale translations of gva are gone. Does not flush the TLB.
+void shadow_invlpg(struct shadow *s, const struct walk_context *w, u64 gva);
+
+// Forgets everything and flushes: a change of EFER.NXE, of the paging mode, of the p2m.
+void shadow_drop_all(struct shadow *s);
+
+// Whether no table is out of sync and tables are traced: then the guest's INVLPG need not be seen.
+static inline bool shadow_is_exact(const struct shadow *s)
+{
+    return s->config.strategy.trace && !s->out_of_sync;
+}
+
+// Checks every entry against the guest's tables, the p2m and the engine's own lists. NULL, or what is wrong.
+const char *shadow_audit(const struct shadow *s, const struct walk_context *w);

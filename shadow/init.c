@@ -1,0 +1,60 @@
+// The engine's memory, and the strategies. See engine.h.
+#include <arch/lib.h>
+#include <arch/phys.h>
+
+#include "tables.h"
+
+const struct shadow_strategy shadow_strategies[SHADOW_STRATEGIES] = {
+    [SHADOW_LAZY] = {.name = "lazy"},
+    [SHADOW_EAGER] = {.name = "eager", .eager = true},
+    [SHADOW_TRACE] = {.name = "trace", .cache = true, .trace = true},
+    [SHADOW_ADAPTIVE] = {.name = "adaptive", .cache = true, .trace = true, .sync = true},
+};
+
+// Contiguous machine memory for `bytes`, or NULL.
+static void *take(struct frames *frames, u64 bytes, mfn_t *first)
+{
+    unsigned order = 0;
+    while (PAGE_SIZE << order < bytes)
+        order++;
+    if (order >= ORDERS || frames_alloc(frames, order, FRAME_MONITOR, first))
+        return NULL;
+    memset(mfn_ptr(*first), 0, bytes);
+    return mfn_ptr(*first);
+}
+
+static int take_all(struct shadow *s)
+{
+    struct frames *f = s->p2m->frames;
+    u64 pool = s->config.pool;
+    u64 hash = 1;
+    mfn_t unused;
+    while (hash < 2 * pool)
+        hash *= 2;
+    s->hash_mask = (u32)hash - 1;
+    void *tables = take(f, pool * PAGE_SIZE, &s->pool);
+    s->tables = take(f, pool * sizeof(*s->tables), &unused);
+    s->links = take(f, pool * ENTRIES * sizeof(*s->links), &unused);
+    s->hash = take(f, hash * sizeof(*s->hash), &unused);
+    s->frames = take(f, f->limit * sizeof(*s->frames), &unused);
+    return tables && s->tables && s->links && s->hash && s->frames ? 0 : ERR_NOMEM;
+}
+
+int shadow_init(struct shadow *s, struct p2m *p2m, const struct shadow_config *config,
+                const struct shadow_hw *hw)
+{
+    *s = (struct shadow){.p2m = p2m, .config = *config, .hw = *hw};
+    if (take_all(s))
+        return ERR_NOMEM;
+    s->unknown = config->directpf && config->physical_bits < 52 ? PTE_P | PTE_RESERVED : 0;
+    memset(s->hash, 0xff, (s->hash_mask + 1ul) * sizeof(*s->hash));
+    for (u64 frame = 0; frame < p2m->frames->limit; frame++)
+        s->frames[frame].writers = SHADOW_NONE;
+    s->root = s->newest = s->oldest = s->free_table = SHADOW_NONE;
+    for (u32 table = config->pool; table-- > 0;) {
+        s->tables[table].entries = mfn_ptr(mfn(s->pool.n + table));
+        s->tables[table].hash_next = s->free_table;
+        s->free_table = table;
+    }
+    return 0;
+}
