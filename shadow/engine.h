@@ -48,7 +48,6 @@ struct shadow_hw {
 };
 
 #define SHADOW_NONE 0xffffffffu // no table, no entry
-#define SHADOW_MANY 0xfffffffeu
 
 struct shadow_table {
     u64 *entries;     // 512, walked by the processor
@@ -57,13 +56,12 @@ struct shadow_table {
     u32 hash_next;
     u32 older, newer; // by last use
     u32 parents;      // chain of the entries that point here
-    u32 owner;        // the root it was reached from, SHADOW_MANY if more than one
+    u64 epoch;        // of a root: s->epoch when its VPID was flushed last
     u16 vpid;         // of a root, 0: none
     u8 level;         // 1..4
     bool used, splinter;
-    bool out_of_sync; // level 1: the guest may write its table unseen
+    bool out_of_sync; // the guest may write its table unseen: entries may be stale until the next flush
     u8 burst;         // writes that were no fills, since the last fault that used this table
-    bool stale;       // of a root: its VPID must be flushed before it is walked again
 };
 
 // Every entry is in at most one chain: of the entries that point to the same table, or of the leaves that map
@@ -102,7 +100,8 @@ struct shadow {
     u32 newest, oldest;
     u32 root;        // in use
     u32 out_of_sync; // how many tables are
-    u16 next_vpid;
+    u64 epoch;       // counts changes of translations that a TLB may hold
+    u64 flushed;     // s->epoch when all VPIDs were flushed last
     struct shadow_stats stats;
 };
 
@@ -134,14 +133,15 @@ enum shadow_outcome shadow_fault(struct shadow *s, const struct walk_context *w,
 // sync).
 void shadow_written(struct shadow *s, const struct walk_context *w, u64 gpa, unsigned bytes);
 
-// The instruction that writes to the traced frame is not one that can be carried out: its tables are dropped,
-// so the frame becomes writable.
+// The instruction that writes to the traced frame is not one that can be carried out: its tables go out of
+// sync, so the frame becomes writable and the instruction can be run again.
 void shadow_release(struct shadow *s, gfn_t g);
 
 // INVLPG and INVPCID of one address: stale translations of gva are gone. Does not flush the TLB.
 void shadow_invlpg(struct shadow *s, const struct walk_context *w, u64 gva);
 
-// Forgets everything and flushes: a change of EFER.NXE, of the paging mode, of the p2m.
+// Forgets everything, the root too, and flushes: a change of EFER.NXE, of the paging mode, of the p2m. The
+// caller calls shadow_load_root before the guest runs again.
 void shadow_drop_all(struct shadow *s);
 
 // Whether no table is out of sync and tables are traced: then the guest's INVLPG need not be seen.

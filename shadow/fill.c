@@ -45,68 +45,58 @@ u64 leaf_value(const struct shadow *s, const struct walk_context *w, u64 guest_e
 // A frame of a guest's large page. The large page's rights are in the entry above, so all are given here;
 // where two large pages of the guest name the same frames with different memory types, the first to be used
 // counts.
-static u64 splinter_value(const struct shadow *s, u64 large, gfn_t g)
+u64 splinter_value(const struct shadow *s, u64 large, gfn_t g)
 {
     u64 flags = PTE_U | (large & (PTE_PWT | PTE_PCD)) | (large & PTE_PAT_2M ? PTE_PAT : 0);
     return leaf_to(s, PTE_W | PTE_D, flags, g);
 }
 
-// The table that the guest's entry `g` at `level` leads to: the guest's next table, or a piece of its large
+// The table that the guest's entry at `level` leads to: the guest's next table, or a piece of its large
 // page.
-static u32 child_for(struct shadow *s, u64 gva, const struct walk *walk, unsigned level, const u32 *keep)
+static u32 child_for(struct shadow *s, const struct walk *walk, unsigned level, const u32 *keep)
 {
     if (level > walk->level) {
         gfn_t table = gpa_gfn(walk->entry[level] & PTE_ADDRESS);
         return table_get(s, p2m_lookup(s->p2m, table).mfn.n, level - 1, false, keep);
     }
-    (void)gva;
     u64 frames = 1ul << 9 * (level - 1);
     return table_get(s, align_down(gpa_gfn(walk->gpa).n, frames), level - 1, true, keep);
 }
 
-static u64 child_flags(const struct walk *walk, unsigned level)
+static u64 child_flags(const struct walk *walk, unsigned level, bool write)
 {
     if (level < walk->level)
         return PTE_W | PTE_U; // inside a large page: its rights are further up
     u64 entry = walk->entry[level];
     u64 flags = link_flags(entry);
-    return level == walk->level && !(entry & PTE_D) ? flags & ~PTE_W : flags;
-}
-
-static void own(struct shadow *s, u32 table)
-{
-    struct shadow_table *t = &s->tables[table];
-    if (t->owner == SHADOW_NONE)
-        t->owner = s->root;
-    else if (t->owner != s->root)
-        t->owner = SHADOW_MANY;
+    return level == walk->level && !write && !(entry & PTE_D) ? flags & ~PTE_W : flags;
 }
 
 // Walks down from the root to the table of level 1 for gva, making and linking what is missing.
-static u32 path_make(struct shadow *s, u64 gva, const struct walk *walk)
+static u32 path_make(struct shadow *s, u64 gva, const struct walk *walk, bool write)
 {
     u32 path[WALK_LEVELS + 1] = {s->root, SHADOW_NONE};
     unsigned depth = 1;
     for (unsigned level = WALK_LEVELS; level > 1; level--) {
         u32 id = entry_id(path[depth - 1], SLOT(gva, level));
-        u32 child = child_for(s, gva, walk, level, path);
-        u64 flags = child_flags(walk, level), now = *entry_at(s, id);
+        u32 child = child_for(s, walk, level, path);
+        u64 flags = child_flags(walk, level, write), now = *entry_at(s, id);
         if (!entry_maps(s, now) || entry_child(s, now) != child || (now & LINK_RIGHTS) != flags)
             entry_link(s, id, child, flags);
-        own(s, child);
         path[depth++] = child;
         path[depth] = SHADOW_NONE;
     }
     return path[WALK_LEVELS - 1];
 }
 
-static u64 value_for(struct shadow *s, const struct walk_context *w, const struct walk *walk, u32 id)
+static u64 value_for(struct shadow *s, const struct walk_context *w, const struct walk *walk, u32 id,
+                     u64 marks)
 {
     const struct shadow_table *t = &s->tables[id >> 9];
     unsigned slot = id & (ENTRIES - 1);
     if (t->splinter)
         return splinter_value(s, walk->entry[walk->level], gfn(t->frame + slot));
-    return leaf_value(s, w, t->guest[slot]);
+    return leaf_value(s, w, t->guest[slot] | marks);
 }
 
 // Fills the neighbours of a filled entry that are unknown and that the guest has used before.
@@ -116,7 +106,7 @@ static void prefetch(struct shadow *s, const struct walk_context *w, const struc
     for (u32 at = first; at < first + s->config.prefetch; at++) {
         if (*entry_at(s, at) != s->unknown)
             continue;
-        u64 value = value_for(s, w, walk, at);
+        u64 value = value_for(s, w, walk, at, 0);
         if (value == s->unknown)
             continue;
         entry_set_leaf(s, at, value);
@@ -124,12 +114,14 @@ static void prefetch(struct shadow *s, const struct walk_context *w, const struc
     }
 }
 
-static void fill(struct shadow *s, const struct walk_context *w, u64 gva, const struct walk *walk)
+// The walk has marked the guest's entries accessed and dirty, but for tables in read-only memory, which keep
+// their bits: so the entry is taken as marked.
+static void fill(struct shadow *s, const struct walk_context *w, u64 gva, const struct walk *walk, bool write)
 {
-    u32 table = path_make(s, gva, walk);
+    u32 table = path_make(s, gva, walk, write);
     u32 id = entry_id(table, SLOT(gva, 1));
     s->tables[table].burst = 0;
-    u64 value = value_for(s, w, walk, id);
+    u64 value = value_for(s, w, walk, id, PTE_A | (write ? PTE_D : 0));
     if (value != *entry_at(s, id))
         entry_set_leaf(s, id, value);
     if (s->config.prefetch > 1)
@@ -147,16 +139,9 @@ static bool leave_unsynchronised(struct shadow *s, mfn_t frame, u64 gpa)
         return false;
     u32 table = table_find(s, frame.n, 1, false);
     struct shadow_table *t = &s->tables[table];
-    u64 *entries = t->entries;
-    if (entries[gpa / 8 & (ENTRIES - 1)] == 0 || ++t->burst < BURST)
+    if (t->entries[gpa / 8 & (ENTRIES - 1)] == 0 || ++t->burst < BURST)
         return false;
-    table_set_out_of_sync(s, table, true);
-    for (unsigned slot = 0; slot < ENTRIES; slot++) {
-        if (entries[slot] == 0)
-            entries[slot] = s->unknown; // it may become present unseen
-    }
-    t->burst = 0;
-    s->stats.out_of_sync++;
+    table_leave_sync(s, table);
     return true;
 }
 
@@ -186,6 +171,6 @@ enum shadow_outcome shadow_fault(struct shadow *s, const struct walk_context *w,
     }
     if (write && ram && frame_traced(s, leaf.mfn) && !leave_unsynchronised(s, leaf.mfn, walk.gpa))
         return SHADOW_TRACED_WRITE;
-    fill(s, w, gva, &walk);
+    fill(s, w, gva, &walk, write);
     return SHADOW_FIXED;
 }

@@ -87,6 +87,14 @@ static void chain_remove(struct shadow *s, u32 *head, u32 id)
         s->links[link.next].previous = link.previous;
 }
 
+// The chain of the leaves that map the same frame writable. Device memory beyond RAM has none: no table lies
+// there.
+static u32 *writers_of(struct shadow *s, u64 leaf)
+{
+    u64 frame = hpa_mfn(leaf & PTE_ADDRESS).n;
+    return leaf & PTE_W && frame < s->p2m->frames->limit ? &s->frames[frame].writers : NULL;
+}
+
 static void frame_trace(struct shadow *s, u32 table)
 {
     const struct shadow_table *t = &s->tables[table];
@@ -104,15 +112,25 @@ static void frame_untrace(struct shadow *s, u32 table)
         s->frames[t->frame].levels &= (u8)~BIT(t->level);
 }
 
-void table_set_out_of_sync(struct shadow *s, u32 table, bool out_of_sync)
+void table_leave_sync(struct shadow *s, u32 table)
 {
     struct shadow_table *t = &s->tables[table];
-    t->out_of_sync = out_of_sync;
-    s->out_of_sync += out_of_sync ? 1 : -1u;
-    if (out_of_sync)
-        frame_untrace(s, table);
-    else
-        frame_trace(s, table);
+    t->out_of_sync = true;
+    t->burst = 0;
+    s->out_of_sync++;
+    s->stats.out_of_sync++;
+    frame_untrace(s, table);
+    for (unsigned slot = 0; slot < ENTRIES; slot++) {
+        if (t->entries[slot] == 0)
+            t->entries[slot] = s->unknown; // it may become present unseen
+    }
+}
+
+void table_enter_sync(struct shadow *s, u32 table)
+{
+    s->tables[table].out_of_sync = false;
+    s->out_of_sync--;
+    frame_trace(s, table);
 }
 
 bool frame_protect(struct shadow *s, mfn_t frame)
@@ -136,8 +154,9 @@ void entry_set_leaf(struct shadow *s, u32 id, u64 value)
 {
     entry_clear(s, id, s->unknown);
     *entry_at(s, id) = value;
-    if (value & PTE_W)
-        chain_add(s, &s->frames[hpa_mfn(value & PTE_ADDRESS).n].writers, id);
+    u32 *writers = entry_maps(s, value) ? writers_of(s, value) : NULL;
+    if (writers)
+        chain_add(s, writers, id);
 }
 
 bool entry_clear(struct shadow *s, u32 id, u64 blank)
@@ -147,8 +166,9 @@ bool entry_clear(struct shadow *s, u32 id, u64 blank)
     if (!entry_maps(s, old))
         return false;
     if (s->tables[id >> 9].level == 1) {
-        if (old & PTE_W)
-            chain_remove(s, &s->frames[hpa_mfn(old & PTE_ADDRESS).n].writers, id);
+        u32 *writers = writers_of(s, old);
+        if (writers)
+            chain_remove(s, writers, id);
         return true;
     }
     u32 child = entry_child(s, old);
@@ -215,7 +235,6 @@ u32 table_get(struct shadow *s, u64 frame, unsigned level, bool splinter, const 
         .guest = splinter ? NULL : mfn_ptr(mfn(frame)),
         .frame = frame,
         .parents = SHADOW_NONE,
-        .owner = SHADOW_NONE,
         .level = (u8)level,
         .used = true,
         .splinter = splinter,
@@ -231,7 +250,6 @@ u32 table_get(struct shadow *s, u64 frame, unsigned level, bool splinter, const 
 void flush_everything(struct shadow *s)
 {
     s->stats.flush_all++;
+    s->flushed = s->epoch;
     s->hw.flush_all(s->hw.context);
-    for (u32 table = s->newest; table != SHADOW_NONE; table = s->tables[table].older)
-        s->tables[table].stale = false;
 }

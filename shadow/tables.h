@@ -80,8 +80,9 @@ bool entry_clear(struct shadow *s, u32 id, u64 blank);
 // Removes write access to a frame from every leaf. True if there was any: the caller flushes.
 bool frame_protect(struct shadow *s, mfn_t frame);
 
-// Takes a table of level 1 out of sync, or back after its entries were made exact.
-void table_set_out_of_sync(struct shadow *s, u32 table, bool out_of_sync);
+// Takes a traced table out of sync; or back, after which the caller makes its entries exact.
+void table_leave_sync(struct shadow *s, u32 table);
+void table_enter_sync(struct shadow *s, u32 table);
 
 // Flushes what the processor may have cached of all this.
 void flush_everything(struct shadow *s);
@@ -98,8 +99,14 @@ static inline bool frame_traced(const struct shadow *s, mfn_t frame)
 // no RAM.
 u64 leaf_value(const struct shadow *s, const struct walk_context *w, u64 guest_entry);
 
+// A frame of a guest's large page, whose entry is `large`: its rights are in the entry above.
+u64 splinter_value(const struct shadow *s, u64 large, gfn_t g);
+
 // The rights that a table entry takes over from the guest's entry.
 u64 link_flags(u64 guest_entry);
 
 // Makes the entry follow the guest's. True if a translation that the processor may hold has changed.
 bool entry_refresh(struct shadow *s, const struct walk_context *w, u32 id);
+
+// eager.c: builds all that the guest has used under the current root.
+void eager_build(struct shadow *s, const struct walk_context *w);

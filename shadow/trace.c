@@ -5,19 +5,6 @@
 
 #define LINK_RIGHTS (PTE_W | PTE_U | PTE_NX)
 
-// Translations under this table have changed: every root that leads to it must be flushed before it is used
-// again.
-static void mark_stale(struct shadow *s, u32 table)
-{
-    u32 owner = s->tables[table].owner;
-    if (owner < SHADOW_MANY) {
-        s->tables[owner].stale = true;
-        return;
-    }
-    for (u32 at = s->newest; at != SHADOW_NONE; at = s->tables[at].older)
-        s->tables[at].stale = true;
-}
-
 // Entries above level 1 only follow; they are filled by faults.
 static bool link_refresh(struct shadow *s, u32 id, u64 guest_entry, u64 blank)
 {
@@ -78,7 +65,7 @@ static void slot_written(struct shadow *s, const struct walk_context *w, u32 tab
     if (!entry_refresh(s, w, id))
         return;
     s->stats.traced_changes++;
-    mark_stale(s, table);
+    s->epoch++;
     if (s->tables[table].level > 1)
         drop_orphan(s, entry_child(s, before));
 }
@@ -98,21 +85,18 @@ void shadow_release(struct shadow *s, gfn_t g)
 {
     u64 frame = p2m_lookup(s->p2m, g).mfn.n;
     for (unsigned level = 1; level <= WALK_LEVELS; level++) {
-        u32 table = table_find(s, frame, level, false);
-        if (table != SHADOW_NONE && table != s->root)
-            table_drop(s, table);
+        if (s->frames[frame].levels & BIT(level))
+            table_leave_sync(s, table_find(s, frame, level, false));
     }
-    flush_everything(s);
 }
 
 static void synchronise(struct shadow *s, const struct walk_context *w, u32 table)
 {
-    table_set_out_of_sync(s, table, false); // first: from here on no write is missed
+    table_enter_sync(s, table); // first: from here on no write is missed
     bool changed = false;
     for (unsigned slot = 0; slot < ENTRIES; slot++)
         changed |= entry_refresh(s, w, entry_id(table, slot));
-    if (changed)
-        mark_stale(s, table);
+    s->epoch += changed;
     s->stats.synchronised++;
 }
 
@@ -157,13 +141,7 @@ static void forget(struct shadow *s)
 
 void shadow_drop_all(struct shadow *s)
 {
-    u32 root = s->root;
-    u64 frame = root == SHADOW_NONE ? 0 : s->tables[root].frame;
-    bool splinter = root != SHADOW_NONE && s->tables[root].splinter;
-    static const u32 keep_none = SHADOW_NONE;
     forget(s);
-    if (root != SHADOW_NONE) // the address in CR3 stays good: the table that was dropped last is made first
-        s->root = table_get(s, frame, WALK_LEVELS, splinter, &keep_none);
     s->stats.dropped_all++;
     flush_everything(s);
 }
@@ -176,13 +154,15 @@ u64 shadow_load_root(struct shadow *s, const struct walk_context *w, u16 *vpid)
     synchronise_all(s, w);
     s->root = root_for(s, w);
     struct shadow_table *root = &s->tables[s->root];
-    root->owner = s->root;
     *vpid = s->config.root_vpids ? (u16)(s->root + 2) : 1;
-    if (root->vpid != *vpid || root->stale || !s->config.root_vpids) {
+    u64 clean = root->epoch > s->flushed ? root->epoch : s->flushed;
+    if (root->vpid != *vpid || clean != s->epoch || !s->config.root_vpids) {
         s->stats.flush_vpid++;
         s->hw.flush_vpid(s->hw.context, *vpid);
     }
     root->vpid = *vpid;
-    root->stale = false;
+    root->epoch = s->epoch;
+    if (s->config.strategy.eager)
+        eager_build(s, w);
     return mfn_hpa(s->pool) + s->root * PAGE_SIZE;
 }

@@ -1,0 +1,59 @@
+// The eager strategy: at each root load the whole of the guest's tree is taken over, as far as the guest has
+// used it (an entry that is not accessed must fault, so that its accessed bit is set). What does not fit into
+// the pool is left to hidden faults.
+#include "tables.h"
+
+#define FREE_KEPT 16u // tables that are left for hidden faults
+
+static bool pool_is_low(const struct shadow *s)
+{
+    u32 free = 0;
+    for (u32 table = s->free_table; table != SHADOW_NONE && free < FREE_KEPT;
+         table = s->tables[table].hash_next)
+        free++;
+    return free < FREE_KEPT;
+}
+
+static void build_leaves(struct shadow *s, const struct walk_context *w, u32 table)
+{
+    for (unsigned slot = 0; slot < ENTRIES; slot++) {
+        u64 value = leaf_value(s, w, s->tables[table].guest[slot]);
+        if (value != s->unknown)
+            entry_set_leaf(s, entry_id(table, slot), value);
+    }
+}
+
+static bool usable(const struct shadow *s, const struct walk_context *w, u64 guest_entry, unsigned level)
+{
+    bool used = (guest_entry & (PTE_P | PTE_A)) == (PTE_P | PTE_A) && !(guest_entry & PTE_PS);
+    return used && !(guest_entry & walk_reserved_bits(w, PAGING_4LEVEL, level, false)) &&
+           p2m_lookup(s->p2m, gpa_gfn(guest_entry & PTE_ADDRESS)).type == P2M_RAM;
+}
+
+// Recursion as deep as the tables: four levels. Large pages are left to hidden faults.
+static void build(struct shadow *s, const struct walk_context *w, u32 table)
+{
+    static const u32 keep_none = SHADOW_NONE;
+    unsigned level = s->tables[table].level;
+    if (level == 1) {
+        build_leaves(s, w, table);
+        return;
+    }
+    for (unsigned slot = 0; slot < ENTRIES && !pool_is_low(s); slot++) {
+        u64 guest_entry = s->tables[table].guest[slot];
+        if (!usable(s, w, guest_entry, level))
+            continue;
+        u64 frame = p2m_lookup(s->p2m, gpa_gfn(guest_entry & PTE_ADDRESS)).mfn.n;
+        bool known = table_find(s, frame, level - 1, false) != SHADOW_NONE;
+        u32 child = table_get(s, frame, level - 1, false, &keep_none);
+        entry_link(s, entry_id(table, slot), child, link_flags(guest_entry));
+        if (!known) // a table that is shared is built once
+            build(s, w, child);
+    }
+}
+
+void eager_build(struct shadow *s, const struct walk_context *w)
+{
+    if (s->tables[s->root].guest)
+        build(s, w, s->root);
+}
