@@ -110,12 +110,19 @@ void paging_start(struct vcpu *v, const struct paging_regs *regs)
     apply(v, regs, &needs);
 }
 
+// The bits whose change loads the PDPTEs, as every write of CR3 does (SDM vol. 3, 4.4.1).
+#define CR0_LOADS_PDPTES (CR0_CD | CR0_NW | CR0_PG)
+#define CR4_LOADS_PDPTES (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP)
+
 // False: #GP, with nothing changed.
-static bool paging_set(struct vcpu *v, const struct paging_regs *before, const struct paging_regs *after)
+static bool paging_set(struct vcpu *v, const struct paging_regs *before, const struct paging_regs *after,
+                       bool cr3_written)
 {
     struct mmu_needs needs;
     mmu_needs(v, after, &needs);
-    if (needs.load_pdptes && !load_pdptes(v, after->cr3))
+    bool loads = cr3_written || (before->cr0 ^ after->cr0) & CR0_LOADS_PDPTES ||
+                 (before->cr4 ^ after->cr4) & CR4_LOADS_PDPTES;
+    if (needs.load_pdptes && loads && !load_pdptes(v, after->cr3))
         return false;
     apply(v, after, &needs);
     mmu_paging_written(v, before, after);
@@ -163,7 +170,7 @@ static enum verdict write_cr0_exit(struct vcpu *v, u64 value)
         return vm_stop_unsupported(
             v, "the guest enters real mode, which this processor cannot virtualise: it has no "
                "\"unrestricted guest\" control");
-    return paging_set(v, &before, &after) ? VERDICT_SKIP : event_gp(v);
+    return paging_set(v, &before, &after, false) ? VERDICT_SKIP : event_gp(v);
 }
 
 static enum verdict write_cr3_exit(struct vcpu *v, u64 value)
@@ -173,7 +180,7 @@ static enum verdict write_cr3_exit(struct vcpu *v, u64 value)
     if (before.efer & EFER_LMA && value & ~allowed)
         return event_gp(v);
     after.cr3 = value & ~CR3_NO_FLUSH;
-    return paging_set(v, &before, &after) ? VERDICT_SKIP : event_gp(v);
+    return paging_set(v, &before, &after, true) ? VERDICT_SKIP : event_gp(v);
 }
 
 static bool cr4_legal(const struct vcpu *v, const struct paging_regs *before, u64 value)
@@ -190,7 +197,7 @@ static enum verdict write_cr4_exit(struct vcpu *v, u64 value)
 {
     struct paging_regs before = vcpu_paging(v), after = before;
     after.cr4 = value;
-    if (!cr4_legal(v, &before, value) || !paging_set(v, &before, &after))
+    if (!cr4_legal(v, &before, value) || !paging_set(v, &before, &after, false))
         return event_gp(v);
     return VERDICT_SKIP;
 }
@@ -202,7 +209,7 @@ bool paging_write_efer(struct vcpu *v, u64 value)
     if (value & ~allowed || (before.cr0 & CR0_PG && (value ^ before.efer) & EFER_LME))
         return false;
     after.efer = (value & ~EFER_LMA) | (before.efer & EFER_LMA);
-    return paging_set(v, &before, &after);
+    return paging_set(v, &before, &after, false);
 }
 
 // The exit qualification of control-register accesses (SDM vol. 3, table 28-3).
