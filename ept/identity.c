@@ -8,7 +8,9 @@
 
 #define IDENTITY_GPA     0xfeffc000u // between the device pages
 #define IDENTITY_ENTRIES 1024u
-#define ENTRY_FLAGS      0xe7u // present, writable, user, accessed, dirty, 4M
+#define CR4_CHANGED \
+    (CR4_PAE | CR4_PSE | CR4_SMEP | CR4_SMAP) // the pages are user pages, for all privilege levels
+#define ENTRY_FLAGS 0xe7u                     // present, writable, user, accessed, dirty, 4M
 
 int identity_init(struct p2m *p2m)
 {
@@ -29,9 +31,9 @@ void identity_needs(const struct paging_regs *guest, struct mmu_needs *needs)
     if (guest->cr0 & CR0_PG)
         return;
     needs->proc = PROC_CR3_LOAD_EXITING | PROC_CR3_STORE_EXITING;
-    needs->cr4_owned = CR4_PAE | CR4_PSE;
+    needs->cr4_owned = CR4_CHANGED;
     needs->hw.cr0 |= CR0_PG;
     needs->hw.cr3 = IDENTITY_GPA;
-    needs->hw.cr4 = (guest->cr4 & ~CR4_PAE) | CR4_PSE;
+    needs->hw.cr4 = (guest->cr4 & ~CR4_CHANGED) | CR4_PSE;
     needs->hw.efer &= ~(EFER_LME | EFER_LMA);
 }
