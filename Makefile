@@ -10,12 +10,13 @@ MONITOR := $(BUILD)/penumbra.elf
 INCLUDES_arch   := -Iarch/include
 INCLUDES_hv     := -Iarch/include -Ihv/include -I$(BUILD)/hv
 INCLUDES_ept    := -Iarch/include -Ihv/include -Iept/include
+INCLUDES_shadow := -Iarch/include -Ihv/include -Ishadow/include
 INCLUDES_main   := $(INCLUDES_hv) -Iept/include
 
 MONITOR_FLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -ffreestanding \
                  -mcmodel=kernel -fno-pic -mno-red-zone -mgeneral-regs-only -fno-stack-protector \
                  -fcf-protection=none -fno-omit-frame-pointer -fno-asynchronous-unwind-tables \
-                 -fno-tree-loop-distribute-patterns -fno-strict-aliasing -MMD
+                 -fno-tree-loop-distribute-patterns -fno-strict-aliasing -MMD -MP
 
 ARCH_C := $(filter-out arch/asm_offsets.c,$(wildcard arch/*.c))
 HV_C   := $(filter-out hv/main.c,$(wildcard hv/*.c))
