@@ -132,7 +132,8 @@ static void printing(void **state)
 {
     (void)state;
     static const char *const expected[PARAMS_COUNT] = {
-        "mmu=ept", "vpid=off", "mem=1537M", "p2m.max=1g", "pcid=on", "pku=off", "log=warn", "console=0x2000", "on-exit=reboot",
+        "mmu=ept", "vpid=off", "mem=1537M",      "p2m.max=1g",     "pcid=on",
+        "pku=off", "log=warn", "console=0x2000", "on-exit=reboot",
     };
     struct params p = parsed("vpid=off mem=1537M pku=off log=warn console=0x2000 on-exit=reboot");
     char line[200], text[200];
