@@ -936,7 +936,7 @@ static void test_random(void **unused)
         {"stale translations used", &happened.stale, 50},
         {"INVLPG without an exit", &happened.native_invlpg, 3000},
         {"p2m changes", &happened.p2m_changes, 200},
-        {"tables recycled", &happened.recycled, 300},
+        {"tables recycled", &happened.recycled, 50},
         {"tables left out of sync", &happened.out_of_sync, 300},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(counted); i++)
