@@ -52,18 +52,18 @@ static void invvpid(void)
     vmx_invvpid(ept.context_invvpid ? INVVPID_CONTEXT : INVVPID_ALL, GUEST_VPID, 0);
 }
 
-static int ept_init(struct vcpu *v, struct p2m *p2m, bool vpid)
+static int ept_init(struct vcpu *v, struct p2m *p2m, const struct mmu_options *options)
 {
     u64 caps = v->caps->ept_vpid;
     ept.p2m = p2m;
-    ept.vpid = vpid;
+    ept.vpid = options->vpid;
     ept.context_invept = caps & EPT_CAP_INVEPT_CONTEXT;
     ept.context_invvpid = caps & VPID_CAP_INVVPID_CONTEXT;
     ept.eptp = mfn_hpa(p2m->root) | EPTP_WALK_4 | EPTP_WRITE_BACK;
     if (caps & EPT_CAP_ACCESSED_DIRTY)
         ept.eptp |= EPTP_ACCESSED_DIRTY;
     invept(); // of whoever used these frames before
-    if (vpid)
+    if (ept.vpid)
         invvpid();
     if (!(v->caps->proc2.may & PROC2_UNRESTRICTED_GUEST))
         return identity_init(p2m);

@@ -6,6 +6,7 @@
 #include "dump_vmcs.h"
 #include "event.h"
 #include "nmi.h"
+#include "paging.h"
 #include "vm.h"
 
 #define REASON_BASIC   0xffff
@@ -68,6 +69,8 @@ static enum verdict dispatch(struct vcpu *v)
     enum verdict verdict = row->handle(v);
     if (verdict == VERDICT_SKIP)
         skip_instruction(v);
+    if (v->refresh || v->refresh_controls)
+        paging_refresh(v);
     return verdict;
 }
 

@@ -26,7 +26,6 @@ struct shadow_strategy {
     bool eager; // the whole tree is built when a root is loaded
 };
 
-enum shadow_strategy_name { SHADOW_LAZY, SHADOW_EAGER, SHADOW_TRACE, SHADOW_ADAPTIVE, SHADOW_STRATEGIES };
 extern const struct shadow_strategy shadow_strategies[SHADOW_STRATEGIES];
 
 struct shadow_config {
