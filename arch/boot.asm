@@ -235,7 +235,8 @@ park_halt:
     jmp park_halt
 
 text_not_multiboot2: db "Penumbra: not started by a Multiboot2 boot loader. Use GRUB's command multiboot2.", 13, 10, 0
-text_no_long_mode: db "Penumbra: this processor has no 64-bit mode (long mode), which the monitor needs. Use a 64-bit processor with VT-x.", 13, 10, 0
+text_no_long_mode: db "Penumbra: this processor has no 64-bit mode (long mode), which the monitor needs. "
+                   db "Use a 64-bit processor with VT-x.", 13, 10, 0
 
 align 16
 global gdt, gdt_pointer

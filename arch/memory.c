@@ -3,8 +3,9 @@
 #include <arch/io.h>
 #include <arch/layout.h>
 #include <arch/memory.h>
-#include <arch/paging.h>
 #include <arch/phys.h>
+
+#include "paging.h"
 
 #define RAM_LIMIT (16 * 1024 * GIB) // what the direct map's half of the address space is used for at most
 #define KEPT_MAX  (BOOT_MODULES + 6)

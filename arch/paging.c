@@ -3,8 +3,9 @@
 #include <arch/io.h>
 #include <arch/layout.h>
 #include <arch/lib.h>
-#include <arch/paging.h>
 #include <arch/phys.h>
+
+#include "paging.h"
 
 #define ENTRIES       512
 #define PRESENT_WRITE 3ull

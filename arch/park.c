@@ -3,10 +3,11 @@
 #include <arch/cpu.h>
 #include <arch/io.h>
 #include <arch/lib.h>
-#include <arch/paging.h>
 #include <arch/park.h>
 #include <arch/phys.h>
 #include <arch/traps.h>
+
+#include "paging.h"
 
 // Local APIC: SDM vol. 3, 11.4.6, 11.6.1, 11.12.9.
 #define APIC_HPA      0xfee00000ull

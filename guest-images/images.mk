@@ -28,6 +28,24 @@ $(GUEST_BUILD)/busybox/version: guest-images/fetch-deb
 $(GUEST_BUILD)/vmlinuz: $(GUEST_BUILD)/kernel/version guest-images/take-kernel
 	guest-images/take-kernel $(GUEST_BUILD)/kernel/root $@
 
-$(GUEST_BUILD)/initrd.gz: $(GUEST_BUILD)/busybox/version guest-images/make-initrd $(GUEST_TREE)
+# bench and what it runs, for the guest's /bin: static, with Debian's libc; bench_child has no libc at all.
+BENCH_C := $(filter-out %/bench_child.c,$(wildcard guest-images/bench/*.c))
+BENCH_FILES := $(addprefix $(GUEST_BUILD)/bench/,bench bench_child bench_commands)
+BENCH_FLAGS := -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -Wconversion -Werror -static -s
+
+$(GUEST_BUILD)/bench/bench: $(BENCH_C) guest-images/bench/bench.h guest-images/bench/workloads.def
+	@mkdir -p $(@D)
+	$(CC) $(BENCH_FLAGS) -o $@ $(BENCH_C)
+
+$(GUEST_BUILD)/bench/bench_child: guest-images/bench/bench_child.c
+	@mkdir -p $(@D)
+	$(CC) $(BENCH_FLAGS) -nostdlib -Wl,--build-id=none -Wl,-z,noseparate-code -o $@ $<
+
+$(GUEST_BUILD)/bench/bench_commands: guest-images/bench/bench_commands
+	@mkdir -p $(@D)
+	cp $< $@
+
+$(GUEST_BUILD)/initrd.gz: $(GUEST_BUILD)/busybox/version guest-images/make-initrd $(GUEST_TREE) \
+    $(BENCH_FILES)
 	guest-images/make-initrd --busybox $(GUEST_BUILD)/busybox/root/bin/busybox --output $@ \
-	    --tree guest-images/rootfs= --tree guest-images/scripts=scripts
+	    --tree guest-images/rootfs= --tree guest-images/scripts=scripts --tree $(GUEST_BUILD)/bench=bin

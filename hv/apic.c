@@ -203,6 +203,10 @@ void apic_page_write(struct vcpu *v, u32 offset, u32 value)
     case REG_ICR:
         msr_write(REG_ICR, (u64)apic->icr_high << 8 | value);
         break;
+    case REG_EOI: // any value does in the page; the MSRs take only 0
+    case REG_ESR:
+        register_write(apic, offset, 0);
+        break;
     default:
         register_write(apic, offset, value);
     }

@@ -104,6 +104,25 @@ static void leaf_topology(struct cpuid_policy *p, const struct cpuid_facts *fact
     row_add(p, LEAF_TOPOLOGY, 1, (struct cpuid_regs){{0, 1, 2 << 8 | 1, facts->apic_id}});
 }
 
+#define XSAVE_BASE  576u   // legacy area and header (SDM vol. 1, 13.4)
+#define XSAVE_ALIGN BIT(1) // of a component's ECX: at a multiple of 64 in compacted form
+
+u32 cpuid_xsave_bytes(const struct cpuid_policy *policy, u64 xcr0, bool compacted)
+{
+    u32 end = XSAVE_BASE;
+    for (unsigned i = 0; i < policy->count; i++) {
+        const struct cpuid_row *row = &policy->rows[i];
+        if (row->leaf != LEAF_XSAVE || row->subleaf < 2 || !(xcr0 & BIT(row->subleaf)))
+            continue;
+        u32 bytes = row->regs.r[EAX], offset = row->regs.r[EBX];
+        if (compacted)
+            offset = row->regs.r[ECX] & XSAVE_ALIGN ? (u32)align_up(end, 64) : end;
+        if (offset + bytes > end)
+            end = offset + bytes;
+    }
+    return end;
+}
+
 // Leaf DH: the state components that the guest may enable; supervisor components none.
 static void leaf_xsave(struct cpuid_policy *p, const struct cpuid_facts *facts)
 {
@@ -113,7 +132,6 @@ static void leaf_xsave(struct cpuid_policy *p, const struct cpuid_facts *facts)
     p->xcr0 = host.r[EAX] & XCR0_KNOWN;
     if (!p->has[CPUID_PKU])
         p->xcr0 &= ~XCR0_PKRU;
-    u32 size = 576; // legacy area and header (SDM vol. 1, 13.4)
     struct cpuid_regs *first = row_add(p, LEAF_XSAVE, 0, host);
     struct cpuid_regs extensions = facts->host(LEAF_XSAVE, 1);
     extensions.r[EAX] = features_of(p, facts, LEAF_XSAVE_1, EAX, extensions.r[EAX]);
@@ -122,12 +140,10 @@ static void leaf_xsave(struct cpuid_policy *p, const struct cpuid_facts *facts)
     for (u32 component = 2; component < 63; component++) {
         if (!(p->xcr0 & BIT(component)))
             continue;
-        struct cpuid_regs regs = facts->host(LEAF_XSAVE, component);
-        row_add(p, LEAF_XSAVE, component, regs);
-        if (regs.r[EAX] + regs.r[EBX] > size)
-            size = regs.r[EAX] + regs.r[EBX];
+        row_add(p, LEAF_XSAVE, component, facts->host(LEAF_XSAVE, component));
     }
-    *first = (struct cpuid_regs){{(u32)p->xcr0, host.r[EBX], size, (u32)(p->xcr0 >> 32)}};
+    u32 size = cpuid_xsave_bytes(p, p->xcr0, false);
+    *first = (struct cpuid_regs){{(u32)p->xcr0, XSAVE_BASE, size, (u32)(p->xcr0 >> 32)}};
 }
 
 struct cpuid_ratio cpuid_tsc_ratio(u64 tsc_hz, u64 crystal_hz)

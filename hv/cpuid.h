@@ -49,6 +49,11 @@ void cpuid_make(struct cpuid_policy *policy, const struct cpuid_facts *facts);
 // leaf. NULL: all zeros.
 const struct cpuid_row *cpuid_find(const struct cpuid_policy *policy, u32 leaf, u32 subleaf);
 
+// CPUID.(DH,0):EBX and, compacted, CPUID.(DH,1):EBX: the bytes of an XSAVE area with the components of xcr0
+// (SDM vol. 1, 13.4.2 and 13.4.3). The processor's own figure is not used: Bochs 2.7 gives the standard size
+// for the compacted one, and Linux then does without XSAVE.
+u32 cpuid_xsave_bytes(const struct cpuid_policy *policy, u64 xcr0, bool compacted);
+
 // CPUID 15H: TSC = crystal * numerator / denominator. Chosen so that crystal in kHz times numerator fits 32
 // bits, since Linux multiplies so.
 struct cpuid_ratio {

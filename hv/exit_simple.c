@@ -19,7 +19,7 @@ static void cpuid_dynamic(struct vcpu *v, u32 leaf, u32 subleaf, struct cpuid_re
     } else if (leaf == 7) {
         regs->r[2] |= vmcs_read(GUEST_CR4) & CR4_PKE ? CPUID_7_ECX_OSPKE : 0;
     } else if (leaf == 0xd && subleaf < 2) {
-        regs->r[1] = cpuid(leaf, subleaf).ebx; // the size of what XCR0, which is the guest's, has on
+        regs->r[1] = cpuid_xsave_bytes(&v->vm->cpuid, xgetbv(), subleaf == 1);
     }
 }
 

@@ -22,8 +22,9 @@
 #include "summary.h"
 #include "vm.h"
 
-#define CPUID_1_ECX_XSAVE BIT(26)
-#define INFO_LIMIT        (1 * MIB) // more boot information than any boot loader has
+#define CPUID_1_ECX_XSAVE        BIT(26)
+#define MISC_ENABLE_FAST_STRINGS BIT(0)
+#define INFO_LIMIT               (1 * MIB) // more boot information than any boot loader has
 
 const struct mmu_ops *mmu;
 
@@ -142,6 +143,15 @@ static struct cpuid_regs host_cpuid(u32 leaf, u32 subleaf)
     return (struct cpuid_regs){{r.eax, r.ebx, r.ecx, r.edx}};
 }
 
+// Firmware may turn fast strings off while CPUID still shows ERMS and FSRM (Bochs 2.7 does). Linux 6.1 then
+// drops ERMS alone, and its memmove() with FSRM but without ERMS overruns on short lengths (SDM vol. 4, table
+// 2-2, IA32_MISC_ENABLE).
+static bool fast_strings(void)
+{
+    u64 enabled;
+    return trap_try_rdmsr(IA32_MISC_ENABLE, &enabled) && enabled & MISC_ENABLE_FAST_STRINGS;
+}
+
 // Features that need a VMX control which the processor may not have.
 static void make_cpuid(void)
 {
@@ -157,6 +167,7 @@ static void make_cpuid(void)
     facts.hide[CPUID_INVPCID] |= shadow;
     facts.hide[CPUID_PKU] = !params.pku || shadow;
     facts.hide[CPUID_RDPID] = facts.hide[CPUID_RDTSCP];
+    facts.hide[CPUID_ERMS] = facts.hide[CPUID_FSRM] = !fast_strings();
     vm.tsc_hz = rates.tsc_hz;
     cpuid_make(&vm.cpuid, &facts);
     vm.vcpu.physical_bits = cpuid_physical_bits(&vm.cpuid);

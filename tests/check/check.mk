@@ -3,7 +3,7 @@
 CHECKS := $(wildcard tests/check/*.t)
 
 .PHONY: check
-check: export CHECK_FLAGS := $(filter-out -MMD -g -W%,$(MONITOR_FLAGS))
+check: export CHECK_FLAGS := $(filter-out -MMD -MP -g -W%,$(MONITOR_FLAGS))
 check: export CHECK_INCLUDES_arch := $(INCLUDES_arch)
 check: export CHECK_INCLUDES_hv := $(INCLUDES_hv)
 check: export CHECK_INCLUDES_ept := $(INCLUDES_ept)

@@ -2,16 +2,17 @@
 // bit, alignment checks, SYSCALL and SYSRET, SYSENTER and SYSEXIT. The ring 3 code is user_code.asm.
 #include "cpu.h"
 
-#define PIECES(X)                                                                                          \
-    X(user_exit)                                                                                           \
-    X(user_syscall)                                                                                        \
-    X(user_after_syscall)                                                                                  \
-    X(user_sysenter) X(user_int81) X(user_int3) X(user_cli) X(user_sti) X(user_hlt) X(user_in)             \
-        X(user_in_dword) X(user_out) X(user_rdmsr) X(user_wrmsr) X(user_mov_cr0) X(user_mov_cr3)           \
-            X(user_mov_cr8) X(user_mov_dr7) X(user_clts) X(user_lmsw) X(user_invlpg) X(user_wbinvd)        \
-                X(user_invd) X(user_lgdt) X(user_lidt) X(user_ltr) X(user_swapgs) X(user_iret_ring0)       \
-                    X(user_rdtsc) X(user_cpuid) X(user_read) X(user_write) X(user_jump) X(user_misaligned) \
-                        X(user32_syscall) X(user32_exit) X(user_insb) X(user_xsetbv)
+// It does not find rest with this list.
+// clang-format off
+#define PIECES(X)                                                                            \
+    X(user_exit) X(user_syscall) X(user_after_syscall) X(user_sysenter) X(user_int81)        \
+    X(user_int3) X(user_cli) X(user_sti) X(user_hlt) X(user_in) X(user_in_dword) X(user_out) \
+    X(user_rdmsr) X(user_wrmsr) X(user_mov_cr0) X(user_mov_cr3) X(user_mov_cr8)              \
+    X(user_mov_dr7) X(user_clts) X(user_lmsw) X(user_invlpg) X(user_wbinvd) X(user_invd)     \
+    X(user_lgdt) X(user_lidt) X(user_ltr) X(user_swapgs) X(user_iret_ring0) X(user_rdtsc)    \
+    X(user_cpuid) X(user_read) X(user_write) X(user_jump) X(user_misaligned)                 \
+    X(user32_syscall) X(user32_exit) X(user_insb) X(user_xsetbv)
+// clang-format on
 #define X(name) void name(void);
 PIECES(X)
 #undef X

@@ -73,7 +73,7 @@ static void mistakes(void **state)
     static const char *const bad_mem[] = {"",      "15M", "16385K", "16777217",    "1025G",
                                           "512MB", "-1",  "on",     "99999999999G"};
     static const char names[] =
-        "There is no parameter `%s': the parameters are mmu= vpid= mem= p2m.max= log= console= "
+        "There is no parameter `%s': the parameters are mmu= vpid= mem= p2m.max= pcid= pku= log= console= "
         "on-exit=.";
     static const char *const bad_name[] = {"mmux=ept", "mm=ept", "quiet", "mmu", "=", "MMU=ept", "vpid:on"};
     char line[256], sentence[256];
@@ -132,9 +132,10 @@ static void printing(void **state)
 {
     (void)state;
     static const char *const expected[PARAMS_COUNT] = {
-        "mmu=ept", "vpid=off", "mem=1537M", "p2m.max=1g", "log=warn", "console=0x2000", "on-exit=reboot",
+        "mmu=ept", "vpid=off", "mem=1537M",      "p2m.max=1g",     "pcid=on",
+        "pku=off", "log=warn", "console=0x2000", "on-exit=reboot",
     };
-    struct params p = parsed("vpid=off mem=1537M log=warn console=0x2000 on-exit=reboot");
+    struct params p = parsed("vpid=off mem=1537M pku=off log=warn console=0x2000 on-exit=reboot");
     char line[200], text[200];
     *line = 0;
     for (unsigned i = 0; i < PARAMS_COUNT; i++) {

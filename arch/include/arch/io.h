@@ -83,6 +83,14 @@ CONTROL_REGISTER(3)
 CONTROL_REGISTER(4)
 #undef CONTROL_REGISTER
 
+// XCR0. #UD unless CR4.OSXSAVE is set.
+static inline u64 xgetbv(void)
+{
+    u32 low, high;
+    asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (u64)high << 32 | low;
+}
+
 static inline void invlpg(const void *address)
 {
     asm volatile("invlpg (%0)" : : "r"(address) : "memory");

@@ -25,7 +25,7 @@ sub linux_boot {
     my (%linux) = @_;
     my $parameters = delete $linux{parameters} // '';
     my $arguments = delete $linux{arguments} // ARGUMENTS;
-    return boot(mem => 512, ips => IPS, timeout => 280, files => \%FILES, grub => <<"END", %linux);
+    return boot(mem => 512, ips => IPS, timeout => 200, files => \%FILES, grub => <<"END", %linux);
 multiboot2 /penumbra.elf $parameters
 module2 /vmlinuz linux $arguments
 module2 /initrd.gz initrd
@@ -62,7 +62,10 @@ sub script {
     my @interrupt = ('send sleep 100000', 'expect sleep 100000', 'wait 0.5', 'type \x03', 'expect ' . PROMPT);
     my @commands = map { (my $typed = $_->[0]) =~ s/\\/\\\\/g; command_steps($typed) } @COMMANDS;
     # A wide terminal: the shell breaks no echo into lines.
-    return ['expect ' . PROMPT, command_steps('stty cols 300'), @commands, @interrupt, 'send poweroff', 'expect "penumbra":"summary"'];
+    return [
+        'expect ' . PROMPT, command_steps('stty cols 300'), @commands, @interrupt,
+        'send poweroff', 'expect "penumbra":"summary"'
+    ];
 }
 
 # The output of each command: from the end of its echo to the next prompt.

@@ -1,0 +1,225 @@
+// The guest's devices as they are wired: the UART's interrupt through the IOAPIC to the local APIC, the ports
+// that end the guest, and what is at a device page.
+
+// link: MACHINE
+#include "fake_machine.h"
+
+#include <arch/cpu.h>
+
+#include "hv/devices.h"
+
+#define UART      0x3f8
+#define IER       (UART + 1)
+#define FCR       (UART + 2)
+#define MCR       (UART + 4)
+#define LSR       (UART + 5)
+#define OUT2      8
+#define PIN       4
+#define VECTOR    0x41
+#define ICR_SELF  (1u << 18)
+#define NMI_ENTRY (BIT(31) | 2 << 8 | 2)
+enum { LEVEL = 1 << 15, MASKED = 1 << 16, DELIVER_NMI = 4 << 8 };
+
+static struct vcpu *v;
+
+static int setup(void **state)
+{
+    (void)state;
+    v = machine_make(MACHINE_UNRESTRICTED);
+    machine_start_64(v);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    machine_gone();
+    return 0;
+}
+
+static void out(u16 port, u32 value)
+{
+    assert_int_equal(devices_port_write(v, port, 1, value), VERDICT_SKIP);
+}
+
+static u32 in(u16 port)
+{
+    return devices_port_read(v, port, 1) & 0xff;
+}
+
+static void route(u64 entry)
+{
+    devices_page_write(v, IOAPIC_GPA, 4, 0x10 + 2 * PIN + 1);
+    devices_page_write(v, IOAPIC_GPA + 0x10, 4, entry >> 32);
+    devices_page_write(v, IOAPIC_GPA, 4, 0x10 + 2 * PIN);
+    devices_page_write(v, IOAPIC_GPA + 0x10, 4, (u32)entry);
+}
+
+// The self-IPI since the last call, or 0.
+static u32 raised(void)
+{
+    u32 *icr = phys_ptr(0xfee00300);
+    u32 value = *icr;
+    *icr = 0;
+    return value;
+}
+
+static void receive_interrupt_by_edge(void **state)
+{
+    (void)state;
+    route(VECTOR);
+    out(MCR, OUT2);
+    out(IER, 1);
+    assert_int_equal(raised(), 0);
+    uart_receive(&v->vm->uart, 'a');
+    assert_int_equal(raised(), ICR_SELF | VECTOR);
+    uart_receive(&v->vm->uart, 'b'); // the line is asserted already
+    assert_int_equal(raised(), 0);
+    assert_int_equal(in(UART), 'a');
+    while (in(LSR)&1)
+        in(UART);
+    raised();
+    uart_receive(&v->vm->uart, 'c');
+    assert_int_equal(raised(), ICR_SELF | VECTOR);
+}
+
+// A level-triggered pin delivers again after each access that leaves the line asserted: nobody sees the EOI.
+static void receive_interrupt_by_level(void **state)
+{
+    (void)state;
+    route(VECTOR | LEVEL);
+    out(FCR, 1);
+    out(MCR, OUT2);
+    out(IER, 1);
+    uart_receive(&v->vm->uart, 'a');
+    uart_receive(&v->vm->uart, 'b');
+    assert_int_equal(raised(), ICR_SELF | VECTOR);
+    assert_int_equal(in(UART), 'a');
+    assert_int_equal(raised(), ICR_SELF | VECTOR);
+    assert_int_equal(in(UART), 'b');
+    assert_int_equal(raised(), 0);
+}
+
+static void masked_pin(void **state)
+{
+    (void)state;
+    route(VECTOR | LEVEL | MASKED);
+    out(MCR, OUT2);
+    out(IER, 1);
+    uart_receive(&v->vm->uart, 'a');
+    assert_int_equal(raised(), 0);
+    route(VECTOR | LEVEL);
+    assert_int_equal(raised(), ICR_SELF | VECTOR);
+}
+
+// Without OUT2 a PC's UART is not connected to its pin.
+static void out2_gates(void **state)
+{
+    (void)state;
+    route(VECTOR);
+    out(IER, 1);
+    uart_receive(&v->vm->uart, 'a');
+    assert_int_equal(raised(), 0);
+    out(MCR, OUT2);
+    assert_int_equal(raised(), ICR_SELF | VECTOR);
+}
+
+static void delivered_as_nmi(void **state)
+{
+    (void)state;
+    route(DELIVER_NMI);
+    out(MCR, OUT2);
+    out(IER, 1);
+    uart_receive(&v->vm->uart, 'a');
+    assert_int_equal(raised(), 0);
+    assert_int_equal(vmcs_read(ENTRY_INTERRUPTION_INFO), NMI_ENTRY);
+}
+
+static void transmit(void **state)
+{
+    (void)state;
+    route(VECTOR);
+    out(MCR, OUT2);
+    out(IER, 2); // the transmitter is empty: at once
+    assert_int_equal(raised(), ICR_SELF | VECTOR);
+    in(FCR); // IIR: reading it takes the interrupt back
+    out(UART, 'x');
+    assert_int_equal(raised(), ICR_SELF | VECTOR);
+    assert_int_equal(devices_port_write(v, UART, 2, 0x0079),
+                     VERDICT_SKIP); // a word is two registers: data and IER
+    assert_int_equal(in(IER), 0);
+    assert_int_equal(machine_uart_count, 2);
+    assert_memory_equal(machine_uart, "xy", 2);
+}
+
+static void ends(void **state)
+{
+    (void)state;
+    static const struct {
+        u16 port;
+        unsigned bytes;
+        u32 value;
+        const char *end; // NULL: it goes on
+    } rows[] = {
+        {0xf4, 1, 7, "guest ended with status 7"},
+        {0xf4, 4, 0x12345, "guest ended with status 74565"},
+        {0x600, 1, 5 << 2 | 0x20, "guest powered off"},
+        {0x600, 1, 5 << 2, NULL},        // no SLP_EN
+        {0x600, 1, 3 << 2 | 0x20, NULL}, // no such sleep state
+        {0xcf9, 1, 6, "guest reset"},
+        {0xcf9, 1, 2, NULL},
+        {0xcf8, 4, 0x80000600, NULL}, // PCI's address register: 06H falls on CF9H
+        {0x64, 1, 0xfe, "guest reset"},
+        {0x64, 1, 0xd1, NULL},
+        {0x80, 1, 0xff, NULL},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        v->vm->end[0] = 0;
+        enum verdict verdict = devices_port_write(v, rows[i].port, rows[i].bytes, rows[i].value);
+        assert_int_equal(verdict, rows[i].end ? VERDICT_STOP : VERDICT_SKIP);
+        assert_string_equal(v->vm->end, rows[i].end ? rows[i].end : "");
+    }
+}
+
+static void nobody_reads_as_ones(void **state)
+{
+    (void)state;
+    for (u32 port = 0; port < 0x10000; port++) {
+        bool answers = (port >= UART && port < UART + 8) || port == 0x600 || port == 0x601;
+        if (!answers)
+            assert_int_equal(devices_port_read(v, (u16)port, 4), 0xffffffff);
+    }
+    assert_int_equal(in(0x601), 0);
+}
+
+static void local_apic_page_wants_words(void **state)
+{
+    (void)state;
+    v->vm->apic.hardware_x2apic = true;
+    fake_msr_set(0x808, 0x33);
+    assert_int_equal(devices_page_read(v, 0xfee00080, 4), 0x33);
+    assert_int_equal(devices_page_read(v, 0xfee00084, 4), 0);
+    assert_int_equal(devices_page_read(v, 0xfee00080, 1), 0);
+    devices_page_write(v, 0xfee00080, 2, 0x44);
+    assert_int_equal(fake_msr(0x808), 0x33);
+    devices_page_write(v, 0xfee00080, 4, 0x44);
+    assert_int_equal(fake_msr(0x808), 0x44);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(receive_interrupt_by_edge),
+        TEST(receive_interrupt_by_level),
+        TEST(masked_pin),
+        TEST(out2_gates),
+        TEST(delivered_as_nmi),
+        TEST(transmit),
+        TEST(ends),
+        TEST(nobody_reads_as_ones),
+        TEST(local_apic_page_wants_words),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
