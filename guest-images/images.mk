@@ -9,9 +9,10 @@ GUEST_INITRD ?= $(GUEST_BUILD)/initrd.gz
 GUEST_KERNEL_PACKAGE ?= linux-image-cloud-amd64*
 GUEST_BUSYBOX_PACKAGE ?= busybox-static
 GUEST_TREE := $(shell find guest-images/rootfs guest-images/scripts -type f)
+GUEST_TREES := --tree guest-images/rootfs= --tree guest-images/scripts=scripts --tree $(GUEST_BUILD)/bench=bin
 
 .DELETE_ON_ERROR:
-.PHONY: guest-images guest-refetch
+.PHONY: guest-images guest-refetch guest-stress
 guest-images: $(GUEST_KERNEL) $(GUEST_INITRD)
 
 # Fetched once: a newer kernel in the index does not change the guest under running comparisons. This asks anew.
@@ -47,5 +48,20 @@ $(GUEST_BUILD)/bench/bench_commands: guest-images/bench/bench_commands
 
 $(GUEST_BUILD)/initrd.gz: $(GUEST_BUILD)/busybox/version guest-images/make-initrd $(GUEST_TREE) \
     $(BENCH_FILES)
+	guest-images/make-initrd --busybox $(GUEST_BUILD)/busybox/root/bin/busybox --output $@ $(GUEST_TREES)
+
+# The same initramfs with Debian's stress-ng, which is dynamic, and the libraries that it needs: 20 times larger and
+# slower to boot, so it is not the default. The packages are those whose libraries take-program asks for.
+GUEST_STRESS_PACKAGES := stress-ng libapparmor1 libbsd0 libc6 libcrypt1 libdrm2 libegl1 libexpat1 libffi8 libgbm1 libgles2 \
+    libglvnd0 libipsec-mb1 libjpeg62-turbo libjudydebian1 libkmod2 liblzma5 libmd0 libsctp1 libssl3 libwayland-server0 \
+    libxxhash0 libzstd1 zlib1g
+GUEST_STRESS_FOLDERS := $(addprefix $(GUEST_BUILD)/stress/,$(GUEST_STRESS_PACKAGES))
+guest-stress: $(GUEST_BUILD)/initrd-stress.gz
+
+$(GUEST_BUILD)/stress/%/version: guest-images/fetch-deb
+	guest-images/fetch-deb $* $(@D)
+
+$(GUEST_BUILD)/initrd-stress.gz: $(GUEST_STRESS_FOLDERS:=/version) guest-images/take-program $(GUEST_BUILD)/initrd.gz
+	guest-images/take-program --output $(GUEST_BUILD)/stress-tree usr/bin/stress-ng $(GUEST_STRESS_FOLDERS:=/root)
 	guest-images/make-initrd --busybox $(GUEST_BUILD)/busybox/root/bin/busybox --output $@ \
-	    --tree guest-images/rootfs= --tree guest-images/scripts=scripts --tree $(GUEST_BUILD)/bench=bin
+	    $(GUEST_TREES) --tree $(GUEST_BUILD)/stress-tree=

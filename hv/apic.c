@@ -91,15 +91,20 @@ static void to_xapic(struct apic *apic, u64 base)
     apic->hardware_x2apic = !back || (rdmsr(IA32_APIC_BASE) & APIC_BASE_X2APIC);
 }
 
-const char *apic_init(struct apic *apic)
+const char *apic_missing(void)
 {
     u64 base = rdmsr(IA32_APIC_BASE);
     if (!(base & APIC_BASE_ENABLE))
         return "The processor's local APIC is disabled: enable it in the firmware set-up.";
     if ((base & APIC_BASE_ADDRESS) != APIC_GPA)
         return "The processor's local APIC is not at 0xfee00000, where the monitor expects it: load the "
-               "firmware's "
-               "defaults.";
+               "firmware's defaults.";
+    return NULL;
+}
+
+void apic_init(struct apic *apic)
+{
+    u64 base = rdmsr(IA32_APIC_BASE);
     apic->hardware_x2apic = base & APIC_BASE_X2APIC;
     if (apic->hardware_x2apic)
         to_xapic(apic, base);
@@ -107,7 +112,6 @@ const char *apic_init(struct apic *apic)
     u32 id = register_read(apic, REG_ID);
     apic->id = apic->hardware_x2apic ? id : id >> 24;
     apic_reset(apic);
-    return NULL;
 }
 
 int apic_map(struct vcpu *v)

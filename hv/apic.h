@@ -18,9 +18,12 @@ struct apic {
     u32 icr_high, ldr, dfr; // xAPIC over x2APIC: what has no x2APIC register
 };
 
+// What keeps the machine's local APIC from being used, as one sentence with the remedy, or NULL.
+const char *apic_missing(void);
+
 // Takes the machine's local APIC over, in xAPIC mode where it lets itself be put there, with its registers at
-// their reset values. NULL, or one sentence with the remedy.
-const char *apic_init(struct apic *apic);
+// their reset values. After apic_missing has found nothing.
+void apic_init(struct apic *apic);
 
 // Maps the APIC page as the guest's mode wants it. ERR_NOMEM.
 int apic_map(struct vcpu *v) must_check;

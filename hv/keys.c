@@ -11,7 +11,7 @@
 static enum verdict key_help(struct vcpu *v)
 {
     (void)v;
-    log_error(
+    log_notice(
         "Ctrl-A h: this help; s: statistics; x: stop the guest; Ctrl-A Ctrl-A: send Ctrl-A to the guest");
     return VERDICT_RESUME;
 }

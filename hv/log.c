@@ -12,11 +12,11 @@ void log_set_level(enum log_level level)
 
 void log_message(enum log_level level, const char *format, ...)
 {
-    static const char *const marks[] = {"error: ", "warning: ", "", "debug: "};
+    static const char *const marks[] = {"", "error: ", "warning: ", "", "debug: "};
     if (level > shown)
         return;
     char line[512];
-    size_t length = (size_t)fmt(line, sizeof(line), "[penumbra] %s", marks[level]);
+    size_t length = (size_t)fmt(line, sizeof(line), "[penumbra] %s", marks[level - LOG_NOTICE]);
     va_list args;
     va_start(args, format);
     length += (size_t)fmtv(line + length, sizeof(line) - length, format, args);

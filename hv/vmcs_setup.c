@@ -37,6 +37,8 @@ static void setup_controls(struct vcpu *v)
     const struct vmx_caps *caps = v->caps;
     v->base_proc = PROC_NEEDED | PROC_SECONDARY_CONTROLS;
     v->base_proc2 = PROC2_WANTED;
+    if (!v->vm->cpuid.has[CPUID_XSAVES])
+        v->base_proc2 &= ~(u32)PROC2_XSAVES; // then it raises #UD, as CPUID says
     v->entry_controls = vmx_controls_fit(caps->entry, ENTRY_LOAD_DEBUG_CONTROLS | ENTRY_STATE);
     v->cr4_allowed = cpuid_cr4_allowed(&v->vm->cpuid);
     vmcs_write(PIN_BASED_CONTROLS, vmx_controls_fit(caps->pin, PIN_NEEDED));
@@ -48,7 +50,7 @@ static void setup_controls(struct vcpu *v)
     vmcs_write(ENTRY_MSR_LOAD_COUNT, 0);
     vmcs_write(ENTRY_INTERRUPTION_INFO, 0);
     vmcs_write(TSC_OFFSET, 0);
-    if (caps->proc2.may & PROC2_XSAVES)
+    if (v->base_proc2 & caps->proc2.may & PROC2_XSAVES)
         vmcs_write(XSS_EXITING_BITMAP, 0);
     if (caps->proc2.may & PROC2_ENCLS_EXITING)
         vmcs_write(ENCLS_EXITING_BITMAP, ~0ull); // SGX is not offered

@@ -100,7 +100,7 @@ sub ask {
 # The 80x25 text screen, from the words at 0xB8000. The picture lies beside it, since under UEFI there is no text mode.
 sub screen_text {
     my ($self) = @_;
-    $self->ask("pmemsave 0xb8000 4000 $self->{dir}/text");
+    $self->ask("pmemsave 0xb8000 4000 \\\"$self->{dir}/text\\\""); # quoted inside JSON: a bare path is a division
     $self->ask("screendump $self->{dir}/screen.ppm");
     open my $in, '<:raw', "$self->{dir}/text" or return '';
     local $/;

@@ -79,7 +79,7 @@ bool model_page(const struct model *m, unsigned level, u64 entry)
     }
 }
 
-static struct model_entry *model_read(struct model *m, unsigned level, u64 gpa)
+struct model_entry *model_read(struct model *m, unsigned level, u64 gpa)
 {
     struct model_entry *e = &m->list[m->count++];
     *e = (struct model_entry){.level = level, .gpa = gpa};
@@ -93,6 +93,17 @@ static struct model_entry *model_read(struct model *m, unsigned level, u64 gpa)
     return e;
 }
 
+u64 model_next(const struct model *m, unsigned *level)
+{
+    if (m->mode == PAGING_4LEVEL && !m->count) {
+        *level = 4;
+        return (bits(m->context->regs.cr3, 51, 12) << 12) + 8 * bits(m->gva, 47, 39);
+    }
+    const struct model_entry *e = &m->list[m->count - 1];
+    *level = bit(e->value, 0) && !e->page ? e->level - 1 : 0;
+    return (bits(e->value, 51, 12) << 12) + 8 * bits(m->gva, 9 * e->level + 2, 9 * e->level - 6);
+}
+
 void model_list(struct model *m)
 {
     u64 cr3 = m->context->regs.cr3;
@@ -103,20 +114,15 @@ void model_list(struct model *m)
             model_read(m, 1, (bits(pde->value, 31, 12) << 12) + 4 * bits(m->gva, 21, 12));
         return;
     }
-    struct model_entry *e;
-    unsigned level = 3;
-    if (m->mode == PAGING_4LEVEL) {
-        e = model_read(m, 4, (bits(cr3, 51, 12) << 12) + 8 * bits(m->gva, 47, 39));
-    } else {
-        e = &m->list[m->count++];
+    if (m->mode == PAGING_PAE) {
         unsigned index = bits(m->gva, 31, 30);
-        *e = (struct model_entry){
+        m->list[m->count++] = (struct model_entry){
             3, (bits(cr3, 31, 5) << 5) + 8 * index, m->context->pdptes[index], NULL, 0, false};
-        level = 2;
     }
-    for (; bit(e->value, 0) && !e->page; level--)
-        e = model_read(m, level,
-                       (bits(e->value, 51, 12) << 12) + 8 * bits(m->gva, 9 * level + 11, 9 * level + 3));
+    unsigned level;
+    u64 gpa = model_next(m, &level);
+    for (; level; gpa = model_next(m, &level))
+        model_read(m, level, gpa);
 }
 
 // In how many of the entries with rights this bit is set.

@@ -31,18 +31,18 @@ my $keys = guest('keys', $ECHO, '', 'expect guest starts', 'wait 0.5', 'type a',
     'type \x01q', 'expect this help', 'type \x01s', 'expect exits by reason', 'type \x01\x01', "expect \x02", 'type \x01x',
     'expect "penumbra":"summary"');
 is($keys->{end}, 'shutdown', 'keys: every step came, and the machine is switched off') or diag($keys->{text});
-says($keys, qr/^b\[penumbra\] error: Ctrl-A h: this help; s: statistics; x: stop the guest/m, 'keys: h is for help, a goes to the guest');
+says($keys, qr/^b\[penumbra\] Ctrl-A h: this help; s: statistics; x: stop the guest/m, 'keys: h is for help, a goes to the guest');
 is(() = $keys->{text} =~ /this help/g, 2, 'keys: an unknown one is for help too');
-says($keys, qr/^\x02\[penumbra\] error: stopped from the console$/m, 'keys: x stops');
+says($keys, qr/^\x02\[penumbra\] stopped from the console$/m, 'keys: x stops');
 is(scalar summary_tables($keys->{text}), 2, 'keys: s shows the statistics, and so does the end');
 
 my $status = guest('status', $ENDS, '');
-says($status, qr/^\[penumbra\] error: guest ended with status 7$/m, 'a status at port 0xF4');
+says($status, qr/^\[penumbra\] guest ended with status 7$/m, 'a status at port 0xF4');
 is(decode_json(json_line($status->{text}))->{status}, 7, 'it is in the summary');
 is($status->{end}, 'shutdown', 'on-exit=poweroff is the default');
 
 my $halted = guest('halt', $ENDS, 'on-exit=halt', 'expect "penumbra":"summary"', 'wait 1', 'quit');
-says($halted, qr/^\{"penumbra":"summary".*\}\n*\z/m, 'on-exit=halt: nothing after the summary');
+says($halted, qr/^\{"penumbra":"summary".*\}\n\[penumbra\] guest ended with status 7\n*\z/m, 'on-exit=halt: the sentence again after the summary, and nothing else');
 is($halted->{end}, 'quit', 'on-exit=halt: the machine stays');
 like($halted->{screen}, qr/"status":7,/, 'on-exit=halt: the screen keeps the summary');
 
@@ -51,7 +51,7 @@ my $again = guest('reboot', $ENDS, 'on-exit=reboot', 'expect guest ended', 'expe
 is($again->{end}, 'quit', 'on-exit=reboot: the machine boots anew') or diag(substr $again->{text}, -1500);
 
 my $reset = guest('reset', $RESET, '');
-says($reset, qr/^\[penumbra\] error: guest reset$/m, 'a guest resets itself');
+says($reset, qr/^\[penumbra\] guest reset$/m, 'a guest resets itself');
 my $triple = guest('triple', $TRIPLE, '');
 says($triple, qr/^\[penumbra\] error: guest triple fault at RIP 0x100013$/m, 'a triple fault says where');
 is($triple->{end}, 'shutdown', 'a triple fault ends the run');

@@ -8,5 +8,5 @@ use JSON::PP;
 use Linux;
 use Test::More;
 
-linux_check('lynnfield', { mmu => 'ept', vpid => JSON::PP::true, p2m_4k => 1, p2m_2m => 128, p2m_1g => 0 }, cpu => 'corei5_lynnfield_750', parameters => 'mem=256M');
+linux_check('lynnfield', { mmu => 'ept', vpid => JSON::PP::true, p2m_2m => 128, p2m_1g => 0 }, cpu => 'corei5_lynnfield_750', parameters => 'mem=256M');
 done_testing;

@@ -4,7 +4,8 @@
 
 #include <arch/types.h>
 
-enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+// LOG_NOTICE: what was asked for or must be known, shown at every level.
+enum log_level { LOG_NOTICE = -1, LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 // The least important level that is shown; LOG_INFO until it is set.
 void log_set_level(enum log_level level);
@@ -12,7 +13,8 @@ void log_set_level(enum log_level level);
 // `format` as fmt(), without the newline.
 void log_message(enum log_level level, const char *format, ...) printf_like(2);
 
-#define log_error(...) log_message(LOG_ERROR, __VA_ARGS__)
-#define log_warn(...)  log_message(LOG_WARN, __VA_ARGS__)
-#define log_info(...)  log_message(LOG_INFO, __VA_ARGS__)
-#define log_debug(...) log_message(LOG_DEBUG, __VA_ARGS__)
+#define log_notice(...) log_message(LOG_NOTICE, __VA_ARGS__)
+#define log_error(...)  log_message(LOG_ERROR, __VA_ARGS__)
+#define log_warn(...)   log_message(LOG_WARN, __VA_ARGS__)
+#define log_info(...)   log_message(LOG_INFO, __VA_ARGS__)
+#define log_debug(...)  log_message(LOG_DEBUG, __VA_ARGS__)

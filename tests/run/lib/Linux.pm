@@ -92,7 +92,7 @@ sub commands_check {
 # The end of a run by poweroff: sentence, table, JSON, and that both tell the same.
 sub linux_summary_check {
     my ($name, $run, %expected) = @_;
-    says($run, qr/^\[penumbra\] error: guest powered off$/m, "$name: the monitor says that the guest powered off");
+    says($run, qr/^\[penumbra\] guest powered off$/m, "$name: the monitor says that the guest powered off");
     my $json = eval { decode_json(json_line($run->{text})) } // {};
     my ($table) = (summary_tables($run->{text}))[-1];
     $table //= {};

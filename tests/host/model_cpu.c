@@ -1,0 +1,203 @@
+// See model_cpu.h. A cached item is the list of entries that a walk has read, down to a page (the TLB) or to
+// a table entry (the paging-structure caches); so an access through it is judged like a walk.
+#include "model_cpu.h"
+
+#include <arch/lib.h>
+#include <arch/panic.h>
+
+#define ITEMS   32768u
+#define BUCKETS 4096u
+#define VPIDS   1024u
+#define NO_ITEM 0u // item 0 is not used
+
+struct item {
+    bool page; // TLB
+    u8 level;  // of the last entry
+    u16 vpid;
+    u64 prefix; // of gva
+    u64 time;
+    bool removed;
+    u32 next;
+    unsigned count;
+    struct model_entry list[4];
+};
+
+static struct item items[ITEMS];
+static u32 buckets[BUCKETS], used;
+static u64 now, all_flushed, vpid_flushed[VPIDS], structures_flushed[VPIDS];
+
+static u64 prefix_of(u64 gva, unsigned level)
+{
+    return gva << 16 >> (16 + 12 + 9 * (level - 1));
+}
+
+static bool item_alive(const struct item *i)
+{
+    u64 flushed = vpid_flushed[i->vpid] > all_flushed ? vpid_flushed[i->vpid] : all_flushed;
+    if (!i->page && structures_flushed[i->vpid] > flushed)
+        flushed = structures_flushed[i->vpid];
+    return !i->removed && i->time > flushed;
+}
+
+static u32 *bucket_of(u16 vpid, bool page, unsigned level, u64 prefix)
+{
+    u64 key = ((prefix * 8 + level) * 2 + page) * VPIDS + vpid;
+    return &buckets[key * 0x9e3779b97f4a7c15ull >> 52];
+}
+
+static struct item *item_find(const struct model_cpu *cpu, bool page, unsigned level, u64 gva)
+{
+    u64 prefix = prefix_of(gva, level);
+    for (u32 at = *bucket_of(cpu->vpid, page, level, prefix); at != NO_ITEM; at = items[at].next) {
+        struct item *i = &items[at];
+        bool same = i->page == page && i->level == level && i->vpid == cpu->vpid && i->prefix == prefix;
+        if (same && item_alive(i))
+            return i;
+    }
+    return NULL;
+}
+
+// Makes room by leaving out what is dead.
+static void items_compact(void)
+{
+    u32 kept = 0;
+    memset(buckets, 0, sizeof(buckets));
+    for (u32 at = 1; at <= used; at++) {
+        if (!item_alive(&items[at]))
+            continue;
+        struct item *i = &items[++kept];
+        *i = items[at];
+        u32 *bucket = bucket_of(i->vpid, i->page, i->level, i->prefix);
+        i->next = *bucket;
+        *bucket = kept;
+    }
+    used = kept;
+    if (used > ITEMS / 2)
+        panic("the model TLB is too small");
+}
+
+static void item_add(const struct model_cpu *cpu, const struct model *m, unsigned count)
+{
+    const struct model_entry *last = &m->list[count - 1];
+    struct item *old = item_find(cpu, last->page, last->level, m->gva);
+    if (old)
+        old->removed = true;
+    if (used + 1 == ITEMS)
+        items_compact();
+    u64 prefix = prefix_of(m->gva, last->level);
+    u32 *bucket = bucket_of(cpu->vpid, last->page, last->level, prefix);
+    struct item *i = &items[++used];
+    *i = (struct item){.page = last->page,
+                       .level = last->level,
+                       .vpid = cpu->vpid,
+                       .prefix = prefix,
+                       .time = ++now,
+                       .next = *bucket,
+                       .count = count};
+    memcpy(i->list, m->list, count * sizeof(m->list[0]));
+    *bucket = used;
+}
+
+void cpu_reset(struct model_cpu *cpu)
+{
+    (void)cpu;
+    memset(buckets, 0, sizeof(buckets));
+    memset(vpid_flushed, 0, sizeof(vpid_flushed));
+    memset(structures_flushed, 0, sizeof(structures_flushed));
+    used = 0;
+    now = all_flushed = 0;
+}
+
+static void items_remove(struct model_cpu *cpu, u64 gva, bool page)
+{
+    for (unsigned level = 1; level <= 4; level++) {
+        struct item *i = item_find(cpu, page, level, gva);
+        if (i)
+            i->removed = true;
+    }
+}
+
+void cpu_invlpg(struct model_cpu *cpu, u64 gva)
+{
+    items_remove(cpu, gva, true);
+    structures_flushed[cpu->vpid] = ++now;
+}
+
+void cpu_flush_vpid(struct model_cpu *cpu, u16 vpid)
+{
+    (void)cpu;
+    if (vpid >= VPIDS)
+        panic("VPID %u", vpid);
+    vpid_flushed[vpid] = ++now;
+}
+
+void cpu_flush_all(struct model_cpu *cpu)
+{
+    (void)cpu;
+    all_flushed = ++now;
+}
+
+// The entry in memory and in the list.
+static void mark(struct model_entry *e, u64 flags)
+{
+    if ((e->value & flags) == flags || !e->memory)
+        return;
+    e->value |= flags;
+    memcpy(e->memory, &e->value, sizeof(e->value));
+}
+
+static int fault(struct model_cpu *cpu, const struct model *m)
+{
+    cpu->faults++;
+    items_remove(cpu, m->gva, true);
+    items_remove(cpu, m->gva, false);
+    return ERR_INVALID;
+}
+
+static int walk_tables(struct model_cpu *cpu, struct model *m, struct walk *out)
+{
+    for (unsigned level = 2; level <= 4 && !m->count; level++) {
+        const struct item *i = item_find(cpu, false, level, m->gva);
+        if (!i)
+            continue;
+        m->count = i->count;
+        memcpy(m->list, i->list, sizeof(m->list));
+    }
+    cpu->walks++;
+    unsigned level;
+    u64 hpa = model_next(m, &level);
+    for (; level; hpa = model_next(m, &level)) {
+        const struct model_entry *e = model_read(m, level, hpa);
+        if (model_reserved(m->context, m->mode, level, e->page, e->value))
+            break; // what it points to is not touched
+    }
+    if (model_judge_list(m, out))
+        return fault(cpu, m);
+    for (unsigned i = 0; i < m->count; i++) {
+        bool dirty = i == m->count - 1 && m->access.kind == ACCESS_WRITE;
+        mark(&m->list[i], dirty ? BIT(5) | BIT(6) : BIT(5));
+        item_add(cpu, m, i + 1);
+    }
+    return 0;
+}
+
+int cpu_access(struct model_cpu *cpu, u64 gva, struct walk_access access, struct walk *out)
+{
+    cpu->context.regs.cr3 = cpu->cr3;
+    struct model m = {.context = &cpu->context,
+                      .mode = PAGING_4LEVEL,
+                      .gva = gva,
+                      .access = access,
+                      .by_user = cpu->context.cpl == 3 && !access.implicit,
+                      .memory = cpu->memory};
+    for (unsigned level = 1; level <= 3; level++) {
+        const struct item *i = item_find(cpu, true, level, gva);
+        if (!i || (access.kind == ACCESS_WRITE && !bit(i->list[i->count - 1].value, 6)))
+            continue;
+        cpu->hits++;
+        m.count = i->count;
+        memcpy(m.list, i->list, sizeof(m.list));
+        return model_judge_list(&m, out) ? fault(cpu, &m) : 0;
+    }
+    return walk_tables(cpu, &m, out);
+}

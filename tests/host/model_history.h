@@ -1,0 +1,31 @@
+// What a processor without a monitor may do: translations that its TLB or its paging-structure caches may
+// still hold, because each entry had the value at some time since the architecture last made the processor
+// forget it (SDM vol. 3, 4.10.4). The past of each paging-structure entry is kept since the last event that
+// forgets all. Neighbours: model_walk.h judges; test_shadow.c tells what happens and asks.
+#pragma once
+
+#include "model_walk.h"
+
+enum history_event {
+    HISTORY_CR3,    // MOV to CR3, CR4.PCIDE = 0: `value` is CR3
+    HISTORY_INVLPG, // `value` is gva
+    HISTORY_FAULT,  // a #PF that the guest got: `value` is gva
+};
+
+// Everything is forgotten: CR4.PGE was changed, or the tables are to be taken as they are now.
+void history_start(u64 cr3);
+
+// Whether there is room for more: if not, history_start has to be called soon.
+bool history_full(void);
+
+// The entry at gpa (8 bytes, aligned) has had the value `old` until now.
+void history_store(u64 gpa, u64 old);
+
+void history_event(enum history_event event, u64 value);
+
+// Whether the access that `m` describes may be translated to gpa through something cached, or through entries
+// in memory that need no accessed or dirty bit set. Overwrites m's list.
+bool history_allows(struct model *m, u64 gpa);
+
+// Whether it may fault with this error code, which has no P, through table entries that are cached.
+bool history_allows_absent(struct model *m, u32 error_code);
