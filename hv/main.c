@@ -155,9 +155,9 @@ static bool fast_strings(void)
     return trap_try_rdmsr(IA32_MISC_ENABLE, &enabled) && enabled & MISC_ENABLE_FAST_STRINGS;
 }
 
-// XSAVES of Bochs 2.7 loses state: sums of floating-point numbers in a guest came out wrong, and right with
-// XSAVES off. It is known by the size of the compacted area, of which that processor says something else than
-// its components do.
+// Bochs 2.7 says another size for the compacted XSAVE area (CPUID.(DH,1):EBX) than the components add up to
+// by the SDM. A guest that believes either can lose state: with compaction in use floating-point sums came
+// out wrong. So the compacted forms are not offered there.
 static bool compacted_size_is_right(void)
 {
     u64 all = vm.cpuid.xcr0;
@@ -185,7 +185,9 @@ static void make_cpuid(void)
     facts.hide[CPUID_ERMS] = facts.hide[CPUID_FSRM] = !fast_strings();
     vm.tsc_hz = rates.tsc_hz;
     cpuid_make(&vm.cpuid, &facts);
-    facts.hide[CPUID_XSAVES] |= !compacted_size_is_right();
+    bool right = compacted_size_is_right();
+    facts.hide[CPUID_XSAVES] |= !right;
+    facts.hide[CPUID_XSAVEC] = !right;
     cpuid_make(&vm.cpuid, &facts);
     vm.vcpu.physical_bits = cpuid_physical_bits(&vm.cpuid);
     vm.vcpu.has_1g_pages = vm.cpuid.has[CPUID_PDPE1GB];
