@@ -1,0 +1,98 @@
+// The engine checked against what it stands for: every entry against the guest's tables and the p2m, every
+// reference against the entry that it is of. Slow; for tests and for the parameter audit=.
+#include <arch/phys.h>
+
+#include "tables.h"
+
+// Present entries carry these as the guest's entry has them; the rest is the engine's.
+#define RIGHTS (PTE_W | PTE_U | PTE_NX)
+
+static bool in_chain(const struct shadow *s, u32 head, u32 id)
+{
+    u32 at = head;
+    while (at != SHADOW_NONE && at != id)
+        at = s->links[at].next;
+    return at == id;
+}
+
+// Whatever else is stale, nothing may lead to a frame that is not the guest's, or write to one that is
+// watched.
+static const char *audit_leaf(const struct shadow *s, u32 id, u64 entry)
+{
+    u64 frame = hpa_mfn(entry & PTE_ADDRESS).n;
+    bool ram = frame < s->p2m->frames->limit;
+    if (ram && !frames_owned(s->p2m->frames, mfn(frame), 1, FRAME_GUEST) &&
+        !frames_owned(s->p2m->frames, mfn(frame), 1, FRAME_NONE))
+        return "a leaf maps a frame that is not the guest's";
+    if (!ram || !(entry & PTE_W))
+        return NULL;
+    if (frame_traced(s, mfn(frame)))
+        return "a traced frame is mapped writable";
+    return in_chain(s, s->frames[frame].writers, id) ? NULL : "a writable leaf is not in its frame's chain";
+}
+
+static const char *audit_link(const struct shadow *s, const struct shadow_table *t, u32 id, u64 entry)
+{
+    u32 child = entry_child(s, entry);
+    if (child >= s->config.pool || !s->tables[child].used)
+        return "an entry points to no table";
+    if (s->tables[child].level + 1 != t->level)
+        return "an entry points to a table of another level";
+    return in_chain(s, s->tables[child].parents, id) ? NULL : "an entry is not in its child's chain";
+}
+
+// An entry of a table that is in sync says what the guest's entry says, or is unknown.
+static const char *audit_exact(const struct shadow *s, const struct walk_context *w,
+                               const struct shadow_table *t, unsigned slot)
+{
+    u64 entry = t->entries[slot], guest_entry = t->guest[slot];
+    if (s->unknown && entry == 0)
+        return guest_entry & PTE_P ? "an exact none although the guest's entry is present" : NULL;
+    if (!entry_maps(s, entry))
+        return NULL;
+    if (!(guest_entry & PTE_P))
+        return "an entry maps although the guest's is not present";
+    if (t->level == 1) {
+        u64 value = leaf_value(s, w, guest_entry | PTE_A | PTE_D);
+        bool same = ((entry ^ value) & (PTE_ADDRESS | PTE_U | PTE_NX)) == 0;
+        bool writable = !(entry & PTE_W) || (value & PTE_W && guest_entry & PTE_D);
+        return same && writable ? NULL : "a leaf differs from the guest's entry";
+    }
+    u64 more = entry & RIGHTS & ~PTE_NX & ~guest_entry;
+    return more || (guest_entry & PTE_NX && !(entry & PTE_NX)) ? "an entry gives more rights than the guest's"
+                                                               : NULL;
+}
+
+static const char *audit_table(const struct shadow *s, const struct walk_context *w, u32 table)
+{
+    const struct shadow_table *t = &s->tables[table];
+    bool exact = s->config.strategy.trace && !t->out_of_sync && t->guest;
+    for (unsigned slot = 0; slot < ENTRIES; slot++) {
+        u64 entry = t->entries[slot];
+        u32 id = entry_id(table, slot);
+        const char *wrong = exact ? audit_exact(s, w, t, slot) : NULL;
+        if (!wrong && entry_maps(s, entry))
+            wrong = t->level == 1 ? audit_leaf(s, id, entry) : audit_link(s, t, id, entry);
+        if (wrong)
+            return wrong;
+    }
+    return NULL;
+}
+
+const char *shadow_audit(const struct shadow *s, const struct walk_context *w)
+{
+    u32 out_of_sync = 0;
+    for (u32 table = s->newest; table != SHADOW_NONE; table = s->tables[table].older) {
+        const struct shadow_table *t = &s->tables[table];
+        bool traced = s->config.strategy.trace && t->guest && !t->out_of_sync;
+        if (!t->used)
+            return "a free table is in use";
+        if (t->guest && traced != !!(s->frames[t->frame].levels & BIT(t->level)))
+            return "a table's frame is not traced, or is although the table is out of sync";
+        const char *wrong = audit_table(s, w, table);
+        if (wrong)
+            return wrong;
+        out_of_sync += t->out_of_sync;
+    }
+    return out_of_sync == s->out_of_sync ? NULL : "the count of tables out of sync is wrong";
+}
