@@ -90,6 +90,7 @@ struct shadow {
     struct shadow_hw hw;
     u64 unknown; // the value of an unknown entry
     mfn_t pool;  // first frame of the tables, which are contiguous
+    u64 *seen;   // by entry: the guest's tables as they were when they went out of sync
     struct shadow_table *tables;
     struct shadow_link *links;
     struct shadow_frame *frames;

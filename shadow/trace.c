@@ -94,8 +94,15 @@ static void synchronise(struct shadow *s, const struct walk_context *w, u32 tabl
 {
     table_enter_sync(s, table); // first: from here on no write is missed
     bool changed = false;
-    for (unsigned slot = 0; slot < ENTRIES; slot++)
-        changed |= entry_refresh(s, w, entry_id(table, slot));
+    const struct shadow_table *t = &s->tables[table];
+    for (unsigned slot = 0; slot < ENTRIES; slot++) {
+        u32 id = entry_id(table, slot);
+        u64 guest_entry = t->guest[slot];
+        if (s->seen[id] != guest_entry)
+            changed |= entry_refresh(s, w, id);
+        else if (!(guest_entry & PTE_P))
+            t->entries[slot] = 0; // exact again
+    }
     s->epoch += changed;
     s->stats.synchronised++;
 }
