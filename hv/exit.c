@@ -77,6 +77,8 @@ static enum verdict dispatch(struct vcpu *v)
 // Enters the guest once and handles what comes of it.
 static enum verdict run_once(struct vcpu *v)
 {
+    if (__builtin_expect(v->unsupported != NULL, 0))
+        return vm_stop_unsupported(v, "%s", v->unsupported);
     u64 entry = rdtsc();
     v->monitor_cycles += entry - v->last_exit;
     enum world_result result = world_switch(&v->world);

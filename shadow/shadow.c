@@ -15,7 +15,7 @@ static struct {
     u16 root_vpid;
     u64 root_hpa;
     u64 invvpid_context; // the type of INVVPID for one VPID that the processor has
-    struct mmu_stats stats;
+    u64 faults, invvpids;
 } self;
 
 static const char *shadow_missing(const struct vmx_caps *caps, bool vpid)
@@ -32,7 +32,7 @@ static void flush_vpid(void *context, u16 vpid)
     (void)context;
     if (!self.vpid)
         return; // the next entry flushes
-    self.stats.invvpid++;
+    self.invvpids++;
     vmx_invvpid(INVVPID_CONTEXT, vpid, 0);
 }
 
@@ -41,7 +41,7 @@ static void flush_all(void *context)
     (void)context;
     if (!self.vpid)
         return;
-    self.stats.invvpid++;
+    self.invvpids++;
     vmx_invvpid(INVVPID_ALL, 0, 0);
 }
 
@@ -117,7 +117,7 @@ static enum mmu_outcome shadow_ops_fault(struct vcpu *v, struct mmu_fault *fault
         [SHADOW_TRACED_WRITE] = MMU_TRACED,
         [SHADOW_EMULATE] = MMU_DEVICE,
     };
-    self.stats.violations++;
+    self.faults++;
     access_context(v, fault->error_code);
     enum shadow_outcome outcome =
         shadow_fault(&self.engine, &self.walk, fault->gva, &fault->error_code, &fault->gpa);
@@ -152,6 +152,8 @@ static void shadow_paging_written(struct vcpu *v, const struct paging_regs *befo
     self.loaded = walk_mode(after) == PAGING_4LEVEL;
     if (self.loaded)
         load_root(v);
+    else
+        v->unsupported = "mmu=shadow runs only guests with 4-level paging so far: use mmu=ept for this guest";
 }
 
 static void shadow_ops_invlpg(struct vcpu *v, u64 gva)
@@ -160,7 +162,7 @@ static void shadow_ops_invlpg(struct vcpu *v, u64 gva)
     shadow_invlpg(&self.engine, &self.walk, gva);
     if (!self.vpid)
         return;
-    self.stats.invvpid++;
+    self.invvpids++;
     vmx_invvpid(INVVPID_ADDRESS, self.root_vpid, gva);
 }
 
@@ -202,9 +204,32 @@ static void shadow_p2m_changed(struct vcpu *v, gfn_t first, u64 count)
     v->refresh = true;
 }
 
-static const struct mmu_stats *shadow_stats(void)
+static unsigned shadow_figures(struct mmu_figure figures[MMU_FIGURES])
 {
-    return &self.stats;
+    const struct shadow_stats *e = &self.engine.stats;
+    const struct mmu_figure all[] = {
+        {"page_faults", self.faults},
+        {"hidden_faults", e->hidden_faults},
+        {"true_faults", e->true_faults},
+        {"emulated", e->emulated},
+        {"prefetched", e->prefetched},
+        {"traced_writes", e->traced_writes},
+        {"traced_fills", e->traced_fills},
+        {"traced_changes", e->traced_changes},
+        {"left_sync", e->out_of_sync},
+        {"synchronised", e->synchronised},
+        {"tables_made", e->tables_made},
+        {"tables_dropped", e->tables_dropped},
+        {"tables_recycled", e->tables_recycled},
+        {"root_loads", e->root_loads},
+        {"flush_vpid", e->flush_vpid},
+        {"flush_all", e->flush_all},
+        {"invvpid", self.invvpids},
+    };
+    _Static_assert(ARRAY_SIZE(all) <= MMU_FIGURES, "MMU_FIGURES is too small");
+    for (unsigned i = 0; i < ARRAY_SIZE(all); i++)
+        figures[i] = all[i];
+    return ARRAY_SIZE(all);
 }
 
 const struct mmu_ops shadow_ops = {
@@ -216,7 +241,7 @@ const struct mmu_ops shadow_ops = {
     .fault = shadow_ops_fault,
     .paging_written = shadow_paging_written,
     .p2m_changed = shadow_p2m_changed,
-    .stats = shadow_stats,
+    .figures = shadow_figures,
     .invlpg = shadow_ops_invlpg,
     .written = shadow_ops_written,
     .release = shadow_ops_release,

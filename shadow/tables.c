@@ -183,8 +183,10 @@ bool entry_clear(struct shadow *s, u32 id, u64 blank)
             chain_remove(s, writers, id);
         return true;
     }
-    u32 child = entry_child(s, old);
-    chain_remove(s, &s->tables[child].parents, id);
+    // The guest ends a large page with one INVLPG; the processor may have cached the splinters below one by
+    // one.
+    flush_everything(s);
+    chain_remove(s, &s->tables[entry_child(s, old)].parents, id);
     return true;
 }
 
@@ -196,15 +198,21 @@ static void table_blank(struct shadow *s, u32 table)
         t->entries[slot] = exact && !(t->guest[slot] & PTE_P) ? 0 : s->unknown;
 }
 
+void table_forget_entries(struct shadow *s, u32 table)
+{
+    const struct shadow_table *t = &s->tables[table];
+    for (unsigned slot = 0; slot < ENTRIES; slot++) {
+        if (entry_maps(s, t->entries[slot]))
+            entry_clear(s, entry_id(table, slot), s->unknown);
+    }
+}
+
 void table_drop(struct shadow *s, u32 table)
 {
     struct shadow_table *t = &s->tables[table];
     while (t->parents != SHADOW_NONE)
         entry_clear(s, t->parents, s->unknown);
-    for (unsigned slot = 0; slot < ENTRIES; slot++) {
-        if (entry_maps(s, t->entries[slot]))
-            entry_clear(s, entry_id(table, slot), s->unknown);
-    }
+    table_forget_entries(s, table);
     if (t->out_of_sync)
         s->out_of_sync--;
     frame_untrace(s, table);
@@ -262,9 +270,12 @@ u32 table_get(struct shadow *s, u64 frame, unsigned level, bool splinter, const 
     return table;
 }
 
-void flush_everything(struct shadow *s)
+void settle(struct shadow *s)
 {
-    s->stats.flush_all++;
+    if (!s->flush)
+        return;
+    s->flush = false;
     s->flushed = s->epoch;
+    s->stats.flush_all++;
     s->hw.flush_all(s->hw.context);
 }

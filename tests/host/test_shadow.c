@@ -7,10 +7,9 @@
 // leads to a frame that the p2m does not give. SEED and RUN in the environment repeat one run, VERBOSE=1
 // tells its steps.
 
-// link: tests/host/model_walk.c tests/host/model_cpu.c tests/host/model_history.c shadow/tables.c
-// shadow/fill.c
+// link: tests/host/model_walk.c tests/host/model_cpu.c tests/host/model_history.c hv/p2m.c hv/walk.c
 
-// link: shadow/trace.c shadow/init.c shadow/eager.c hv/p2m.c hv/walk.c
+// link: shadow/tables.c shadow/fill.c shadow/trace.c shadow/init.c shadow/eager.c shadow/audit.c
 #include "support.h"
 
 #include "model_cpu.h"
@@ -33,8 +32,8 @@
 #define TRIES        12u    // of one instruction
 #define WINDOW       300u   // PML4 entry through which the guest's kernel sees its memory
 
-#define RUNS  128u
-#define STEPS 3500u
+#define RUNS  64u
+#define STEPS 1100u
 
 struct place {
     u64 mfn; // counted from BACKING
@@ -47,12 +46,12 @@ static const struct {
     unsigned count, level;
 } table_groups[] = {
     {0x10, 4, 4},  {0x14, 8, 3},  {0x1c, 14, 2}, {0x22a, 2, 2},
-    {0x2c, 34, 1}, {0x250, 4, 1}, {0x410, 2, 1}, {0x4c, 1, 3}, // the window
-    {0x4d, 1, 2},  {0x4e, 2, 1},
+    {0x2c, 90, 1}, {0x250, 4, 1}, {0x410, 2, 1}, {0x8c, 1, 3}, // the window
+    {0x8d, 1, 2},  {0x8e, 2, 1},
 };
-#define WINDOW_PDPT 0x4cu
-#define WINDOW_PD   0x4du
-#define WINDOW_PT   0x4eu
+#define WINDOW_PDPT 0x8cu
+#define WINDOW_PD   0x8du
+#define WINDOW_PT   0x8eu
 
 static const u16 indices[5][9] = {
     {0}, {8, 0, 1, 8, 9, 64, 65, 510, 511}, {4, 0, 1, 7, 511}, {3, 0, 1, 511}, {4, 0, 256, WINDOW, 511},
@@ -73,8 +72,8 @@ static unsigned run, step;
 static bool verbose;
 
 static struct {
-    u64 accesses, hidden, true_faults, direct, emulated, traced, released, stale, stale_faults, native_invlpg,
-        p2m_changes, stores, unreleased;
+    u64 accesses, stores, hidden, true_faults, direct, emulated, traced, released, stale, stale_faults,
+        native_invlpg, p2m_changes, recycled, out_of_sync;
 } happened;
 
 __attribute__((format(printf, 1, 2), noreturn)) static void bad(const char *format, ...)
@@ -215,9 +214,11 @@ static void memory_check(u64 gpa)
             expected_entry(gpa));
 }
 
+// All entries of the guest's tables that it uses; some of them each time, as it takes long.
 static void memory_check_tables(void)
 {
-    for (unsigned i = 0; i < ARRAY_SIZE(table_groups); i++) {
+    static unsigned turn;
+    for (unsigned i = turn++ % 4; i < ARRAY_SIZE(table_groups); i += 4) {
         for (u64 g = table_groups[i].gfn; g < table_groups[i].gfn + table_groups[i].count; g++) {
             const u16 *list = indices[table_groups[i].level];
             for (unsigned j = 1; j <= list[0]; j++)
@@ -256,14 +257,19 @@ static u64 canonical(u64 gva)
     return gva & BIT(47) ? gva | ~(BIT(48) - 1) : gva & (BIT(48) - 1);
 }
 
-static u64 random_gva(void)
+static u64 fresh_gva(void)
 {
-    if (chance(65))
-        return recent[rnd(ARRAY_SIZE(recent))];
     u64 gva = 0;
     for (unsigned level = 1; level <= 4; level++)
         gva |= (u64)random_index(level) << (3 + 9 * level);
-    return recent[rnd(ARRAY_SIZE(recent))] = canonical(gva);
+    return canonical(gva);
+}
+
+static u64 random_gva(void)
+{
+    if (chance(55))
+        return recent[rnd(ARRAY_SIZE(recent))];
+    return recent[rnd(ARRAY_SIZE(recent))] = fresh_gva();
 }
 
 static u64 random_page(unsigned level)
@@ -281,16 +287,16 @@ static u64 random_page(unsigned level)
 
 static u64 random_entry(unsigned level)
 {
-    u64 entry = maybe(BIT(0), 92) | maybe(BIT(1), 85) | maybe(BIT(2), 75) | maybe(BIT(5), 65);
-    entry |= maybe(BIT(6), 55) | maybe(BIT(8), 25) | maybe(BIT(63), 10) | maybe(BIT(3), 5) | maybe(BIT(4), 5);
-    entry |= rnd(8) << 9 | maybe(rnd(16) << 59, 10);
+    u64 entry = maybe(BIT(0), 97) | maybe(BIT(1), 92) | maybe(BIT(2), 88) | maybe(BIT(5), 70);
+    entry |= maybe(BIT(6), 55) | maybe(BIT(8), 25) | maybe(BIT(63), 4) | maybe(BIT(3), 5) | maybe(BIT(4), 5);
+    entry |= rnd(8) << 9 | maybe(rnd(16) << 59, 5);
     if (level == 1 || (level < 4 && chance(15))) {
         entry |= random_page(level) | (level > 1 ? BIT(7) : 0) | maybe(level == 1 ? BIT(7) : BIT(12), 5);
     } else {
         unsigned child = chance(92) ? level - 1 : 1 + (unsigned)rnd(4);
         entry |= (chance(98) ? table_of(child) : 0x40c + rnd(8)) * PAGE_SIZE;
     }
-    return entry ^ maybe(BIT(rnd(64)), 2);
+    return entry ^ maybe(BIT(rnd(64)), 1);
 }
 
 static void entry_init(u64 g, unsigned index, u64 entry)
@@ -504,7 +510,6 @@ static bool traced_write(struct attempt *a, u64 gpa)
         shadow_release(&shadow, gpa_gfn(gpa));
         return false;
     }
-    happened.unreleased += a->release;
     memory_store(gpa, a->data, a->bytes);
     shadow_written(&shadow, &guest, gpa, a->bytes);
     return true;
@@ -549,8 +554,11 @@ static bool attempt_run(struct attempt *a)
     a->result = model_judge(&m, &a->present);
     cpu_load_context();
     happened.accesses++;
-    say("  %s: tables say %d gpa %lx ec %x\n", attempt_text(a), a->result, a->present.gpa,
+    say("  %s: tables say %d gpa %lx ec %x:", attempt_text(a), a->result, a->present.gpa,
         a->present.error_code);
+    for (unsigned i = 0; i < m.count; i++)
+        say(" %lx=%lx", m.list[i].gpa, m.list[i].value);
+    say("\n");
     for (unsigned i = 0; i < TRIES; i++) {
         struct walk out;
         if (!cpu_access(&cpu, a->gva, a->access, &out)) {
@@ -567,8 +575,71 @@ static bool attempt_run(struct attempt *a)
     bad("%s makes no progress", attempt_text(a));
 }
 
+static void invlpg(u64 gva)
+{
+    say("  invlpg %lx\n", gva);
+    history_event(HISTORY_INVLPG, gva);
+    if (shadow_is_exact(&shadow) && chance(85))
+        happened.native_invlpg++;
+    else
+        shadow_invlpg(&shadow, &guest, gva);
+    cpu_invlpg(&cpu, gva);
+}
+
+static void cr3_load(u64 cr3)
+{
+    say("  cr3 %lx\n", cr3);
+    history_event(HISTORY_CR3, cr3);
+    guest.regs.cr3 = cr3;
+    root_load();
+}
+
+// What the guest's kernel does on a page fault, mostly: the entry that denied the access is made one that
+// permits it. Stores on behalf of the guest, so that a guest that has lost its window can go on.
+static void repair(u64 gva)
+{
+    struct model m = model_of(gva, (struct walk_access){ACCESS_WRITE, false});
+    struct walk out;
+    unsigned percent = 100;
+    while (model_judge(&m, &out) && chance(percent)) {
+        const struct model_entry *e = &m.list[m.count - 1];
+        for (unsigned i = 0; i < m.count; i++) {
+            if (m.list[i].level == out.fault_level || (m.list[i].value & 7) != 7)
+                e = &m.list[i];
+        }
+        if (e->type != P2M_RAM || !e->memory)
+            return;
+        u64 value = random_entry(e->level) | BIT(0) | BIT(1) | BIT(2);
+        say("  repair %lx: %lx\n", e->gpa, value);
+        memory_store(e->gpa, &value, sizeof(value));
+        shadow_written(&shadow, &guest, e->gpa, sizeof(value));
+        percent = 80;
+    }
+    if (chance(50))
+        invlpg(gva);
+}
+
+static void window_repair(void)
+{
+    u64 root = guest.regs.cr3 & ~0xfffull;
+    const u64 entries[][2] = {
+        {root + WINDOW * 8ull, WINDOW_PDPT * PAGE_SIZE | KERNEL},
+        {WINDOW_PDPT * PAGE_SIZE, WINDOW_PD * PAGE_SIZE | KERNEL},
+        {WINDOW_PD * PAGE_SIZE, KERNEL | BIT(7)},
+        {WINDOW_PD * PAGE_SIZE + 8, 2 * MIB | KERNEL | BIT(7)},
+        {WINDOW_PD * PAGE_SIZE + 16, WINDOW_PT * PAGE_SIZE | KERNEL},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(entries); i++) {
+        if (entries[i][0] >= GUEST_FRAMES * PAGE_SIZE || places[entries[i][0] / PAGE_SIZE].type != P2M_RAM)
+            continue;
+        memory_store(entries[i][0], &entries[i][1], 8);
+        shadow_written(&shadow, &guest, entries[i][0], 8);
+    }
+    cr3_load(guest.regs.cr3);
+}
+
 // The steps of the guest.
-static void step_access(void)
+static bool touch(u64 gva)
 {
     u64 value = random_entry(1 + (unsigned)rnd(4));
     guest.cpl = chance(50) ? 3 : 0;
@@ -580,9 +651,20 @@ static void step_access(void)
     bool told = guest.regs.efer & EFER_NXE || guest.regs.cr4 & CR4_SMEP;
     if (a.access.kind == ACCESS_FETCH && !told && guest.regs.cr4 & (CR4_SMAP | CR4_PKE))
         a.access.kind = ACCESS_READ;
-    a.gva = random_gva() + random_index(1 + (unsigned)rnd(4)) * 8;
+    a.gva = gva + random_index(1 + (unsigned)rnd(4)) * 8;
     a.release = chance(10);
-    attempt_run(&a);
+    return attempt_run(&a);
+}
+
+static void step_access(void)
+{
+    u64 gva = random_gva();
+    if (touch(gva))
+        return;
+    if (chance(60))
+        repair(gva);
+    if (chance(50))
+        touch(gva);
 }
 
 // A store by the guest's kernel through its window.
@@ -618,8 +700,8 @@ static u64 edited(u64 gpa, unsigned level)
     u64 old = gpa < GUEST_FRAMES * PAGE_SIZE ? expected_entry(gpa) : 0;
     switch (rnd(10)) {
     case 0:
-        return 0;
     case 1:
+        return 0;
     case 2:
     case 3:
         return random_entry(level);
@@ -634,47 +716,64 @@ static u64 edited(u64 gpa, unsigned level)
     }
 }
 
-static void invlpg(u64 gva)
+// One store that edits an entry. False: the guest could not make it.
+static bool edit(u64 gpa, unsigned level)
 {
-    say("  invlpg %lx\n", gva);
-    history_event(HISTORY_INVLPG, gva);
-    if (shadow_is_exact(&shadow) && chance(85))
-        happened.native_invlpg++;
-    else
-        shadow_invlpg(&shadow, &guest, gva);
-    cpu_invlpg(&cpu, gva);
-}
-
-static void cr3_load(u64 cr3)
-{
-    say("  cr3 %lx\n", cr3);
-    history_event(HISTORY_CR3, cr3);
-    guest.regs.cr3 = cr3;
-    root_load();
+    static const u8 sizes[] = {8, 8, 8, 8, 8, 8, 4, 1, 2, 16};
+    u64 values[2] = {edited(gpa, level), random_entry(level)};
+    unsigned bytes = sizes[rnd(ARRAY_SIZE(sizes))];
+    unsigned offset = bytes < 8 ? (unsigned)rnd(8 / bytes) * bytes : 0;
+    if (bytes == 16 && gpa % PAGE_SIZE > PAGE_SIZE - 16)
+        bytes = 8;
+    if (gpa < MIXED * PAGE_SIZE && kernel_store(gpa + offset, (const u8 *)values + offset, bytes))
+        return true;
+    window_repair();
+    return false;
 }
 
 static void step_edit(void)
 {
-    static const u8 sizes[] = {8, 8, 8, 8, 8, 8, 4, 1, 2, 16};
     u64 gva = random_gva();
-    unsigned level, count = chance(20) ? 1 + (unsigned)rnd(6) : 1;
-    for (unsigned i = 0; i < count; i++) {
-        u64 gpa = random_slot(gva, &level);
-        if (gpa >= MIXED * PAGE_SIZE)
-            return;
-        u64 values[2] = {edited(gpa, level), random_entry(level)};
-        unsigned bytes = sizes[rnd(ARRAY_SIZE(sizes))],
-                 offset = bytes < 8 ? (unsigned)rnd(8 / bytes) * bytes : 0;
-        if (bytes == 16 && gpa % PAGE_SIZE > PAGE_SIZE - 16)
-            bytes = 8;
-        if (!kernel_store(gpa + offset, (const u8 *)values + offset, bytes))
-            return;
-    }
-    if (chance(55))
+    unsigned level;
+    if (edit(random_slot(gva, &level), level) && chance(60))
         invlpg(gva);
     else if (chance(15))
         cr3_load(guest.regs.cr3);
     recent[rnd(ARRAY_SIZE(recent))] = gva;
+}
+
+// Several entries of one leaf table, as in mprotect or munmap, then the addresses that they map.
+static void step_burst(void)
+{
+    u64 gva = random_gva();
+    struct model m = model_of(gva, (struct walk_access){ACCESS_READ, false});
+    model_list(&m);
+    const struct model_entry leaf = m.list[m.count - 1];
+    if (leaf.level != 1)
+        return;
+    bool flush = chance(60);
+    for (unsigned i = 0; i < 8; i++) {
+        u64 index = random_index(1);
+        u64 address = (gva & ~(0x1ffull << 12)) | index << 12;
+        if (chance(50) && !edit(align_down(leaf.gpa, PAGE_SIZE) + index * 8, 1))
+            return;
+        if (flush && chance(70))
+            invlpg(address);
+        if (chance(40))
+            touch(address);
+    }
+}
+
+// Many addresses, one after the other: more tables than a small pool has.
+static void step_sweep(void)
+{
+    guest.cpl = 0;
+    guest.rflags = RFLAGS_AC;
+    for (unsigned i = 0; i < 120; i++) {
+        struct attempt a = {.access = {ACCESS_READ, false}, .gva = fresh_gva()};
+        if (!attempt_run(&a) && i < 80)
+            repair(a.gva);
+    }
 }
 
 static void step_invlpg(void)
@@ -684,7 +783,7 @@ static void step_invlpg(void)
 
 static void step_root(void)
 {
-    u64 root = chance(25) ? guest.regs.cr3 / PAGE_SIZE : 0x10 + rnd(4);
+    u64 root = chance(25) ? guest.regs.cr3 / PAGE_SIZE : 0x10 + rnd(chance(70) ? 2 : 4);
     if (chance(2))
         root = 0x40c + rnd(8); // a hole, a device or no table
     cr3_load(root * PAGE_SIZE | (chance(50) ? BIT(3) | BIT(4) : 0));
@@ -715,6 +814,7 @@ static void step_nxe(void)
     say("  efer %lx\n", guest.regs.efer);
     history_start(guest.regs.cr3);
     shadow_drop_all(&shadow);
+    root_load();
 }
 
 static void place_move(struct place *p)
@@ -759,8 +859,8 @@ static const struct {
     void (*run)(void);
     unsigned weight;
 } steps[] = {
-    {step_access, 600}, {step_edit, 220}, {step_invlpg, 60}, {step_root, 70},
-    {step_rights, 40},  {step_pge, 4},    {step_nxe, 2},     {step_p2m, 5},
+    {step_access, 600}, {step_edit, 220}, {step_invlpg, 60}, {step_root, 90}, {step_rights, 40},
+    {step_sweep, 3},    {step_burst, 30}, {step_pge, 3},     {step_nxe, 1},   {step_p2m, 3},
 };
 
 static void step_run(void)
@@ -808,7 +908,7 @@ static void guest_make(void)
         .p2m = &p2m,
         .regs = {.cr0 = CR0_PE | CR0_PG | CR0_WP,
                  .cr3 = 0x10 * PAGE_SIZE,
-                 .cr4 = CR4_PAE | CR4_PGE | maybe(CR4_PKE, 30),
+                 .cr4 = CR4_PAE | CR4_PGE,
                  .efer = EFER_LME | EFER_LMA | EFER_NXE},
         .physical_bits = cpu.context.physical_bits,
         .has_1g_pages = chance(50),
@@ -830,6 +930,8 @@ static void run_one(unsigned number)
     for (step = 0; step < STEPS; step++)
         step_run();
     memory_check_all();
+    happened.recycled += shadow.stats.tables_recycled;
+    happened.out_of_sync += shadow.stats.out_of_sync;
     machine_gone();
 }
 
@@ -845,12 +947,29 @@ static void test_random(void **unused)
     }
     for (unsigned i = 0; i < RUNS; i++)
         run_one(i);
-    print_message(
-        "# %lu accesses, %lu stores, %lu hidden faults, %lu true, %lu direct, %lu emulated, %lu traced, "
-        "%lu released, %lu not, %lu stale, %lu stale faults, %lu native INVLPG, %lu p2m changes\n",
-        happened.accesses, happened.stores, happened.hidden, happened.true_faults, happened.direct,
-        happened.emulated, happened.traced, happened.released, happened.unreleased, happened.stale,
-        happened.stale_faults, happened.native_invlpg, happened.p2m_changes);
+    static const struct {
+        const char *what;
+        const u64 *count;
+        u64 least;
+    } counted[] = {
+        {"accesses", &happened.accesses, 100000},
+        {"stores to tables", &happened.stores, 20000},
+        {"hidden faults", &happened.hidden, 20000},
+        {"true faults", &happened.true_faults, 10000},
+        {"true faults without an exit", &happened.direct, 300},
+        {"emulated", &happened.emulated, 2000},
+        {"traced writes", &happened.traced, 5000},
+        {"released", &happened.released, 300},
+        {"stale translations used", &happened.stale, 50},
+        {"INVLPG without an exit", &happened.native_invlpg, 3000},
+        {"p2m changes", &happened.p2m_changes, 200},
+        {"tables recycled", &happened.recycled, 50},
+        {"tables left out of sync", &happened.out_of_sync, 300},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(counted); i++)
+        print_message("# %lu %s\n", *counted[i].count, counted[i].what);
+    for (unsigned i = 0; i < ARRAY_SIZE(counted); i++)
+        assert_true(*counted[i].count >= counted[i].least);
 }
 
 int main(void)

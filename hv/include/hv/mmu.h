@@ -40,10 +40,12 @@ struct mmu_fault {
     const char *why;
 };
 
-struct mmu_stats {
-    u64 violations; // EPT violations, or #PF exits
-    u64 invept, invvpid;
+// A counter of the back end's, for the exit summary.
+struct mmu_figure {
+    const char *name;
+    u64 value;
 };
+#define MMU_FIGURES 24
 
 // The strategies of shadow paging (shadow/README.md).
 enum shadow_strategy_name { SHADOW_LAZY, SHADOW_EAGER, SHADOW_TRACE, SHADOW_ADAPTIVE, SHADOW_STRATEGIES };
@@ -66,7 +68,7 @@ struct mmu_ops {
     enum mmu_outcome (*fault)(struct vcpu *v, struct mmu_fault *fault);
     void (*paging_written)(struct vcpu *v, const struct paging_regs *before, const struct paging_regs *after);
     void (*p2m_changed)(struct vcpu *v, gfn_t first, u64 count);
-    const struct mmu_stats *(*stats)(void);
+    unsigned (*figures)(struct mmu_figure figures[MMU_FIGURES]);
     // Shadow paging only: NULL elsewhere, where nothing of it exits.
     void (*invlpg)(struct vcpu *v, u64 gva);
     void (*written)(struct vcpu *v, u64 gpa, unsigned bytes);
@@ -146,8 +148,8 @@ static inline bool mmu_translate(struct vcpu *v, u64 gva, u64 *hpa)
     return mmu->translate(v, gva, hpa);
 }
 
-// Counters, for the lifetime of the monitor.
-static inline const struct mmu_stats *mmu_stats(void)
+// The back end's counters since the monitor started: fills the array and returns how many there are.
+static inline unsigned mmu_figures(struct mmu_figure figures[MMU_FIGURES])
 {
-    return mmu->stats();
+    return mmu->figures(figures);
 }

@@ -33,8 +33,10 @@ struct vcpu {
     u64 owned_cr3;          // the guest's CR3 while CR3 accesses exit
     u64 owned_efer;         // the guest's EFER while it is not in the VMCS
     bool cr3_owned, efer_owned;
-    bool refresh;              // the back end has forgotten its root: paging_refresh before the next entry
-    bool refresh_controls;     // it wants other intercepts: paging_refresh before the next entry
+    const char
+        *unsupported;      // the back end cannot go on, in one sentence: the guest ends before the next entry
+    bool refresh;          // the back end has forgotten its root: paging_refresh before the next entry
+    bool refresh_controls; // it wants other intercepts: paging_refresh before the next entry
     unsigned physical_bits;    // MAXPHYADDR of the guest
     bool has_1g_pages;         // in the guest's CPUID
     bool nmi_pending;          // an NMI of the guest's waits until it is not blocked
