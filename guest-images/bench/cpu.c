@@ -14,6 +14,16 @@ void syscall_run(unsigned long iterations)
             die("getpid changed");
 }
 
+void cpuid_run(unsigned long iterations)
+{
+    while (iterations--) {
+        uint32_t eax = 0, ecx = 0;
+        __asm__ volatile("cpuid" : "+a"(eax), "+c"(ecx) : : "rbx", "rdx");
+        if (eax == 0)
+            die("CPUID shows no leaf");
+    }
+}
+
 void alu_run(unsigned long iterations)
 {
     uint64_t x = 88172645463325252;
