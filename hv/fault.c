@@ -32,7 +32,8 @@ static u64 segment_base(void *context, enum insn_segment segment)
     return vmcs_read(GUEST_ES_BASE + 2 * (enum vmcs_field)segment);
 }
 
-// Whether the operand begins where the fault is: one that begins on the page before faults here with its second half.
+// Whether the operand begins where the fault is: one that begins on the page before faults here with its
+// second half.
 static bool begins_at(struct vcpu *v, const struct insn *insn, u64 rip, u64 gva)
 {
     static const struct emulate_ops ops = {.segment_base = segment_base};

@@ -33,7 +33,7 @@
 #define WINDOW       300u   // PML4 entry through which the guest's kernel sees its memory
 
 #define RUNS  64u
-#define STEPS 1100u
+#define STEPS 1600u
 
 struct place {
     u64 mfn; // counted from BACKING
@@ -615,7 +615,7 @@ static void repair(u64 gva)
         shadow_written(&shadow, &guest, e->gpa, sizeof(value));
         percent = 80;
     }
-    if (chance(50))
+    if (chance(80))
         invlpg(gva);
 }
 
@@ -639,7 +639,7 @@ static void window_repair(void)
 }
 
 // The steps of the guest.
-static bool touch(u64 gva)
+static void step_access(void)
 {
     u64 value = random_entry(1 + (unsigned)rnd(4));
     guest.cpl = chance(50) ? 3 : 0;
@@ -651,20 +651,10 @@ static bool touch(u64 gva)
     bool told = guest.regs.efer & EFER_NXE || guest.regs.cr4 & CR4_SMEP;
     if (a.access.kind == ACCESS_FETCH && !told && guest.regs.cr4 & (CR4_SMAP | CR4_PKE))
         a.access.kind = ACCESS_READ;
-    a.gva = gva + random_index(1 + (unsigned)rnd(4)) * 8;
+    a.gva = random_gva() + random_index(1 + (unsigned)rnd(4)) * 8;
     a.release = chance(10);
-    return attempt_run(&a);
-}
-
-static void step_access(void)
-{
-    u64 gva = random_gva();
-    if (touch(gva))
-        return;
-    if (chance(60))
-        repair(gva);
-    if (chance(50))
-        touch(gva);
+    if (!attempt_run(&a) && chance(60))
+        repair(a.gva);
 }
 
 // A store by the guest's kernel through its window.
@@ -700,8 +690,8 @@ static u64 edited(u64 gpa, unsigned level)
     u64 old = gpa < GUEST_FRAMES * PAGE_SIZE ? expected_entry(gpa) : 0;
     switch (rnd(10)) {
     case 0:
-    case 1:
         return 0;
+    case 1:
     case 2:
     case 3:
         return random_entry(level);
@@ -716,52 +706,34 @@ static u64 edited(u64 gpa, unsigned level)
     }
 }
 
-// One store that edits an entry. False: the guest could not make it.
-static bool edit(u64 gpa, unsigned level)
-{
-    static const u8 sizes[] = {8, 8, 8, 8, 8, 8, 4, 1, 2, 16};
-    u64 values[2] = {edited(gpa, level), random_entry(level)};
-    unsigned bytes = sizes[rnd(ARRAY_SIZE(sizes))];
-    unsigned offset = bytes < 8 ? (unsigned)rnd(8 / bytes) * bytes : 0;
-    if (bytes == 16 && gpa % PAGE_SIZE > PAGE_SIZE - 16)
-        bytes = 8;
-    if (gpa < MIXED * PAGE_SIZE && kernel_store(gpa + offset, (const u8 *)values + offset, bytes))
-        return true;
-    window_repair();
-    return false;
-}
-
 static void step_edit(void)
 {
+    static const u8 sizes[] = {8, 8, 8, 8, 8, 8, 4, 1, 2, 16};
     u64 gva = random_gva();
-    unsigned level;
-    if (edit(random_slot(gva, &level), level) && chance(60))
+    unsigned level, count = chance(20) ? 1 + (unsigned)rnd(6) : 1;
+    u64 gpa = 0;
+    for (unsigned i = 0; i < count; i++) {
+        if (i && chance(70)) // bursts in one table
+            gpa = align_down(gpa, PAGE_SIZE) + random_index(level) * 8;
+        else
+            gpa = random_slot(gva, &level);
+        if (gpa >= MIXED * PAGE_SIZE)
+            return;
+        u64 values[2] = {edited(gpa, level), random_entry(level)};
+        unsigned bytes = sizes[rnd(ARRAY_SIZE(sizes))],
+                 offset = bytes < 8 ? (unsigned)rnd(8 / bytes) * bytes : 0;
+        if (bytes == 16 && gpa % PAGE_SIZE > PAGE_SIZE - 16)
+            bytes = 8;
+        if (!kernel_store(gpa + offset, (const u8 *)values + offset, bytes)) {
+            window_repair();
+            return;
+        }
+    }
+    if (chance(55))
         invlpg(gva);
     else if (chance(15))
         cr3_load(guest.regs.cr3);
     recent[rnd(ARRAY_SIZE(recent))] = gva;
-}
-
-// Several entries of one leaf table, as in mprotect or munmap, then the addresses that they map.
-static void step_burst(void)
-{
-    u64 gva = random_gva();
-    struct model m = model_of(gva, (struct walk_access){ACCESS_READ, false});
-    model_list(&m);
-    const struct model_entry leaf = m.list[m.count - 1];
-    if (leaf.level != 1)
-        return;
-    bool flush = chance(60);
-    for (unsigned i = 0; i < 8; i++) {
-        u64 index = random_index(1);
-        u64 address = (gva & ~(0x1ffull << 12)) | index << 12;
-        if (chance(50) && !edit(align_down(leaf.gpa, PAGE_SIZE) + index * 8, 1))
-            return;
-        if (flush && chance(70))
-            invlpg(address);
-        if (chance(40))
-            touch(address);
-    }
 }
 
 // Many addresses, one after the other: more tables than a small pool has.
@@ -769,9 +741,9 @@ static void step_sweep(void)
 {
     guest.cpl = 0;
     guest.rflags = RFLAGS_AC;
-    for (unsigned i = 0; i < 120; i++) {
+    for (unsigned i = 0; i < 60; i++) {
         struct attempt a = {.access = {ACCESS_READ, false}, .gva = fresh_gva()};
-        if (!attempt_run(&a) && i < 80)
+        if (!attempt_run(&a) && chance(50))
             repair(a.gva);
     }
 }
@@ -783,7 +755,7 @@ static void step_invlpg(void)
 
 static void step_root(void)
 {
-    u64 root = chance(25) ? guest.regs.cr3 / PAGE_SIZE : 0x10 + rnd(chance(70) ? 2 : 4);
+    u64 root = chance(25) ? guest.regs.cr3 / PAGE_SIZE : 0x10 + rnd(4);
     if (chance(2))
         root = 0x40c + rnd(8); // a hole, a device or no table
     cr3_load(root * PAGE_SIZE | (chance(50) ? BIT(3) | BIT(4) : 0));
@@ -859,8 +831,8 @@ static const struct {
     void (*run)(void);
     unsigned weight;
 } steps[] = {
-    {step_access, 600}, {step_edit, 220}, {step_invlpg, 60}, {step_root, 90}, {step_rights, 40},
-    {step_sweep, 3},    {step_burst, 30}, {step_pge, 3},     {step_nxe, 1},   {step_p2m, 3},
+    {step_access, 600}, {step_edit, 220}, {step_invlpg, 60}, {step_root, 70}, {step_rights, 40},
+    {step_sweep, 4},    {step_pge, 3},    {step_nxe, 1},     {step_p2m, 3},
 };
 
 static void step_run(void)
