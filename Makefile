@@ -11,7 +11,7 @@ INCLUDES_arch   := -Iarch/include
 INCLUDES_hv     := -Iarch/include -Ihv/include -I$(BUILD)/hv
 INCLUDES_ept    := -Iarch/include -Ihv/include -Iept/include
 INCLUDES_shadow := -Iarch/include -Ihv/include -Ishadow/include
-INCLUDES_main   := $(INCLUDES_hv) -Iept/include
+INCLUDES_main   := $(INCLUDES_hv) -Iept/include -Ishadow/include
 
 MONITOR_FLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -ffreestanding \
                  -mcmodel=kernel -fno-pic -mno-red-zone -mgeneral-regs-only -fno-stack-protector \
@@ -21,7 +21,8 @@ MONITOR_FLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Werror -Wmissing-prototypes -W
 ARCH_C := $(filter-out arch/asm_offsets.c,$(wildcard arch/*.c))
 HV_C   := $(filter-out hv/main.c,$(wildcard hv/*.c))
 EPT_C  := $(wildcard ept/*.c)
-OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(ARCH_C) $(HV_C) $(EPT_C) hv/main.c) \
+SHADOW_C := $(wildcard shadow/*.c)
+OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(ARCH_C) $(HV_C) $(EPT_C) $(SHADOW_C) hv/main.c) \
            $(patsubst %.asm,$(BUILD)/%.asm.o,$(wildcard arch/*.asm)) $(BUILD)/arch/font_psf.o
 
 $(MONITOR): $(OBJECTS) arch/monitor.ld
@@ -35,7 +36,7 @@ $(BUILD)/$(1)/%.o: $(1)/%.c Makefile
 	@echo "  CC      $$@"
 	@$(CC) $(MONITOR_FLAGS) $$(INCLUDES_$(1)) -c -o $$@ $$<
 endef
-$(foreach folder,arch hv ept,$(eval $(call FOLDER_RULE,$(folder))))
+$(foreach folder,arch hv ept shadow,$(eval $(call FOLDER_RULE,$(folder))))
 
 # The one file that names the back ends.
 $(BUILD)/hv/main.o: INCLUDES_hv := $(INCLUDES_main)
@@ -77,7 +78,7 @@ include tests/check/check.mk
 include tests/tests.mk
 include tests/guest/park/park.mk
 
--include $(wildcard $(BUILD)/arch/*.d $(BUILD)/hv/*.d $(BUILD)/ept/*.d)
+-include $(wildcard $(BUILD)/arch/*.d $(BUILD)/hv/*.d $(BUILD)/ept/*.d $(BUILD)/shadow/*.d)
 
 .PHONY: clean help
 clean:

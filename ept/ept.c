@@ -20,7 +20,7 @@ static struct {
     u64 eptp;
     bool vpid;
     bool context_invept, context_invvpid;
-    struct mmu_stats stats;
+    u64 violations, invepts, invvpids;
 } ept;
 
 #define EPT_CAPS_NEEDED (EPT_CAP_WALK_4 | EPT_CAP_WRITE_BACK | EPT_CAP_INVEPT)
@@ -42,28 +42,28 @@ static const char *ept_missing(const struct vmx_caps *caps, bool vpid)
 
 static void invept(void)
 {
-    ept.stats.invept++;
+    ept.invepts++;
     vmx_invept(ept.context_invept ? INVEPT_CONTEXT : INVEPT_ALL, ept.eptp);
 }
 
 static void invvpid(void)
 {
-    ept.stats.invvpid++;
+    ept.invvpids++;
     vmx_invvpid(ept.context_invvpid ? INVVPID_CONTEXT : INVVPID_ALL, GUEST_VPID, 0);
 }
 
-static int ept_init(struct vcpu *v, struct p2m *p2m, bool vpid)
+static int ept_init(struct vcpu *v, struct p2m *p2m, const struct mmu_options *options)
 {
     u64 caps = v->caps->ept_vpid;
     ept.p2m = p2m;
-    ept.vpid = vpid;
+    ept.vpid = options->vpid;
     ept.context_invept = caps & EPT_CAP_INVEPT_CONTEXT;
     ept.context_invvpid = caps & VPID_CAP_INVVPID_CONTEXT;
     ept.eptp = mfn_hpa(p2m->root) | EPTP_WALK_4 | EPTP_WRITE_BACK;
     if (caps & EPT_CAP_ACCESSED_DIRTY)
         ept.eptp |= EPTP_ACCESSED_DIRTY;
     invept(); // of whoever used these frames before
-    if (vpid)
+    if (ept.vpid)
         invvpid();
     if (!(v->caps->proc2.may & PROC2_UNRESTRICTED_GUEST))
         return identity_init(p2m);
@@ -113,7 +113,7 @@ static enum mmu_outcome walk_fault(struct vcpu *v, struct mmu_fault *fault, enum
 
 static enum mmu_outcome ept_fault(struct vcpu *v, struct mmu_fault *fault)
 {
-    ept.stats.violations++;
+    ept.violations++;
     enum p2m_type type = p2m_lookup(ept.p2m, gpa_gfn(fault->gpa)).type;
     if (type == P2M_RAM || (type == P2M_RAM_RO && !fault->write))
         return MMU_FIXED; // the p2m has changed since
@@ -143,9 +143,12 @@ static void ept_p2m_changed(struct vcpu *v, gfn_t first, u64 count)
     invept();
 }
 
-static const struct mmu_stats *ept_stats(void)
+static unsigned ept_figures(struct mmu_figure figures[MMU_FIGURES])
 {
-    return &ept.stats;
+    figures[0] = (struct mmu_figure){"violations", ept.violations};
+    figures[1] = (struct mmu_figure){"invept", ept.invepts};
+    figures[2] = (struct mmu_figure){"invvpid", ept.invvpids};
+    return 3;
 }
 
 const struct mmu_ops ept_ops = {
@@ -157,5 +160,5 @@ const struct mmu_ops ept_ops = {
     .fault = ept_fault,
     .paging_written = ept_paging_written,
     .p2m_changed = ept_p2m_changed,
-    .stats = ept_stats,
+    .figures = ept_figures,
 };

@@ -247,6 +247,12 @@ const struct cpuid_row *cpuid_find(const struct cpuid_policy *policy, u32 leaf, 
     return scan(policy, leaf <= policy->max_basic ? policy->basic[leaf] : 0, leaf, subleaf);
 }
 
+unsigned cpuid_physical_bits(const struct cpuid_policy *policy)
+{
+    const struct cpuid_row *row = cpuid_find(policy, LEAF_EXTENDED_MAX, 0);
+    return row && policy->max_extended >= LEAF_EXTENDED_MAX ? row->regs.r[EAX] & 0xff : 36;
+}
+
 // CR4 bits and the feature that each needs (SDM vol. 3, 2.5).
 static const struct {
     u64 bit;

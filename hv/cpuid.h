@@ -61,5 +61,8 @@ struct cpuid_ratio {
 };
 struct cpuid_ratio cpuid_tsc_ratio(u64 tsc_hz, u64 crystal_hz);
 
+// MAXPHYADDR as this guest sees it.
+unsigned cpuid_physical_bits(const struct cpuid_policy *policy);
+
 // The bits of CR4 that this guest may set.
 u64 cpuid_cr4_allowed(const struct cpuid_policy *policy);

@@ -66,6 +66,16 @@ bool event_redeliver(struct vcpu *v)
     return true;
 }
 
+// Divide error, #TS, #NP, #SS, #GP, #PF, #CP.
+#define CONTRIBUTORY (BIT(0) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(14) | BIT(21))
+
+bool event_is_contributory(struct vcpu *v)
+{
+    (void)v;
+    u64 info = vmcs_read(IDT_VECTORING_INFO);
+    return INFO_TYPE_OF(info) == TYPE_EXCEPTION && CONTRIBUTORY & BIT(info & 31);
+}
+
 void event_cancel(struct vcpu *v)
 {
     (void)v;

@@ -13,6 +13,10 @@ enum verdict event_pf(struct vcpu *v, u64 gva, u32 error_code); // also sets CR2
 // If the exit interrupted the delivery of an event, queues that event again. True if it did.
 bool event_redeliver(struct vcpu *v);
 
+// Whether the event whose delivery was interrupted is one that makes a #PF a double fault (SDM vol. 3, table
+// 6-5).
+bool event_is_contributory(struct vcpu *v);
+
 // Takes a queued event back: what event_redeliver has just queued will not be delivered.
 void event_cancel(struct vcpu *v);
 

@@ -6,6 +6,7 @@
 #include "dump_vmcs.h"
 #include "event.h"
 #include "nmi.h"
+#include "paging.h"
 #include "vm.h"
 
 #define REASON_BASIC   0xffff
@@ -68,12 +69,16 @@ static enum verdict dispatch(struct vcpu *v)
     enum verdict verdict = row->handle(v);
     if (verdict == VERDICT_SKIP)
         skip_instruction(v);
+    if (v->refresh || v->refresh_controls)
+        paging_refresh(v);
     return verdict;
 }
 
 // Enters the guest once and handles what comes of it.
 static enum verdict run_once(struct vcpu *v)
 {
+    if (__builtin_expect(v->unsupported != NULL, 0))
+        return vm_stop_unsupported(v, "%s", v->unsupported);
     u64 entry = rdtsc();
     v->monitor_cycles += entry - v->last_exit;
     enum world_result result = world_switch(&v->world);

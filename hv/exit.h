@@ -32,6 +32,10 @@ enum verdict exit_rdmsr(struct vcpu *v);
 enum verdict exit_wrmsr(struct vcpu *v);
 enum verdict exit_ept_violation(struct vcpu *v);
 enum verdict exit_xsetbv(struct vcpu *v);
+enum verdict exit_invlpg(struct vcpu *v);
+
+// A #PF that exited: shadow paging (fault.c).
+enum verdict exit_page_fault(struct vcpu *v);
 
 // The name of a basic exit reason, or "?".
 const char *exit_name(unsigned reason);

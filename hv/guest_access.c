@@ -41,7 +41,6 @@ static u32 read_pkru(u64 cr4)
 
 void guest_access_init(struct guest_access *a, struct vcpu *v)
 {
-    const struct cpuid_row *widths = cpuid_find(&v->vm->cpuid, 0x80000008, 0);
     *a = (struct guest_access){
         .v = v,
         .walk =
@@ -50,8 +49,8 @@ void guest_access_init(struct guest_access *a, struct vcpu *v)
                 .regs = vcpu_paging(v),
                 .rflags = vmcs_read(GUEST_RFLAGS),
                 .cpl = vcpu_cpl(v),
-                .physical_bits = widths ? widths->regs.r[0] & 0xff : 36,
-                .has_1g_pages = v->vm->cpuid.has[CPUID_PDPE1GB],
+                .physical_bits = v->physical_bits,
+                .has_1g_pages = v->has_1g_pages,
             },
     };
     a->walk.pkru = read_pkru(a->walk.regs.cr4);

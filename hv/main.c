@@ -13,6 +13,7 @@
 #include <arch/timer.h>
 #include <arch/traps.h>
 #include <ept/ept.h>
+#include <shadow/shadow.h>
 #include <hv/log.h>
 
 #include "devices.h"
@@ -98,7 +99,7 @@ static void start_machine(u64 info_hpa, u64 image_hpa)
 
 static void start_vmx(void)
 {
-    static const struct mmu_ops *const modes[] = {[MMU_EPT] = &ept_ops};
+    static const struct mmu_ops *const modes[] = {[MMU_EPT] = &ept_ops, [MMU_SHADOW] = &shadow_ops};
     const char *why = vmx_missing(&caps);
     mmu = modes[params.mmu];
     if (!why)
@@ -176,8 +177,10 @@ static void make_cpuid(void)
     struct cpuid_facts facts = {host_cpuid, vm.apic.id, rates.tsc_hz, rates.apic_hz, {false}};
     for (size_t i = 0; i < ARRAY_SIZE(needs); i++)
         facts.hide[needs[i].feature] = !(caps.proc2.may & needs[i].control);
-    facts.hide[CPUID_PCID] = !params.pcid;
-    facts.hide[CPUID_PKU] = !params.pku;
+    bool shadow = params.mmu == MMU_SHADOW; // which has no PCID (its roots have VPIDs) and no protection keys
+    facts.hide[CPUID_PCID] = !params.pcid || shadow;
+    facts.hide[CPUID_INVPCID] |= shadow;
+    facts.hide[CPUID_PKU] = !params.pku || shadow;
     facts.hide[CPUID_RDPID] = facts.hide[CPUID_RDTSCP];
     facts.hide[CPUID_ERMS] = facts.hide[CPUID_FSRM] = !fast_strings();
     vm.tsc_hz = rates.tsc_hz;
@@ -186,6 +189,8 @@ static void make_cpuid(void)
     facts.hide[CPUID_XSAVES] |= !right;
     facts.hide[CPUID_XSAVEC] = !right;
     cpuid_make(&vm.cpuid, &facts);
+    vm.vcpu.physical_bits = cpuid_physical_bits(&vm.cpuid);
+    vm.vcpu.has_1g_pages = vm.cpuid.has[CPUID_PDPE1GB];
 }
 
 static void make_vm(void)
@@ -214,7 +219,16 @@ static void start_guest(void)
         refuse(why);
     devices_init(&vm.vcpu);
     vmcs_setup(&vm.vcpu);
-    if (mmu_init(&vm.vcpu, &vm.p2m, params.vpid))
+    struct mmu_options options = {
+        .vpid = params.vpid,
+        .strategy = (enum shadow_strategy_name)params.shadow,
+        .root_vpids = params.shadow_vpid,
+        .directpf = params.directpf,
+        .direct_invlpg = params.direct_invlpg,
+        .prefetch = (unsigned)params.prefetch,
+        .pool = (u32)params.pool,
+    };
+    if (mmu_init(&vm.vcpu, &vm.p2m, &options))
         refuse("No memory is left for the monitor: give the guest less with mem=.");
     vmcs_start_guest(&vm.vcpu, &start);
 }

@@ -6,6 +6,7 @@
 #include "emulate.h"
 #include "event.h"
 #include "guest_access.h"
+#include "mmio.h"
 #include "vm.h"
 
 // Exit qualification of EPT violations (SDM vol. 3, table 28-7).
@@ -66,7 +67,7 @@ static enum verdict emulate_outcome(struct vcpu *v, struct guest_access *a, int 
 
 // Completes the instruction at RIP in software. RIP moves here and not in the dispatcher because a repeated
 // string instruction may stay where it is, with part of its work done.
-static enum verdict emulate(struct vcpu *v)
+enum verdict mmio_emulate(struct vcpu *v)
 {
     struct guest_access a;
     struct insn insn;
@@ -114,5 +115,5 @@ enum verdict exit_ept_violation(struct vcpu *v)
                                    fault.gpa);
     if (fault.fetch)
         return vm_stop_unsupported(v, "the guest executes at gpa 0x%lx, where there is no memory", fault.gpa);
-    return emulate(v);
+    return mmio_emulate(v);
 }

@@ -1,6 +1,7 @@
 // See nmi.h. Only here is the host console read, with the UART's interrupt off meanwhile: so each NMI from
 // the console finds at least one byte, and an NMI that finds none is the guest's.
 #include <arch/console.h>
+#include <arch/cpu.h>
 
 #include "event.h"
 #include "keys.h"
@@ -42,11 +43,17 @@ static void unblock_nmis(void)
     vmcs_write(GUEST_INTERRUPTIBILITY, vmcs_read(GUEST_INTERRUPTIBILITY));
 }
 
+static enum verdict unexpected(struct vcpu *v, u64 info)
+{
+    return vm_stop_unsupported(v, "unexpected exit for exception %lu", info & INFO_VECTOR);
+}
+
 enum verdict exit_exception(struct vcpu *v)
 {
     u64 info = vmcs_read(EXIT_INTERRUPTION_INFO);
     if ((info & (INFO_VALID | INFO_TYPE)) != (INFO_VALID | INFO_TYPE_NMI))
-        return vm_stop_unsupported(v, "unexpected exit for exception %lu", info & INFO_VECTOR);
+        return info & INFO_VALID && (info & INFO_VECTOR) == VECTOR_PF ? exit_page_fault(v)
+                                                                      : unexpected(v, info);
     unblock_nmis();
     return handle(v);
 }

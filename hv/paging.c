@@ -2,6 +2,7 @@
 // MOV CR.
 #include <arch/cpu.h>
 #include <arch/lib.h>
+#include <hv/walk.h>
 
 #include "event.h"
 #include "msr.h"
@@ -22,8 +23,7 @@ static bool unrestricted(const struct vcpu *v)
 
 static u64 physical_mask(const struct vcpu *v)
 {
-    const struct cpuid_row *row = cpuid_find(&v->vm->cpuid, 0x80000008, 0);
-    return BIT(row ? row->regs.r[0] & 0xff : 36) - 1;
+    return BIT(v->physical_bits) - 1;
 }
 
 struct paging_regs vcpu_paging(const struct vcpu *v)
@@ -63,12 +63,19 @@ static void apply_efer(struct vcpu *v, const struct paging_regs *guest, const st
     vmcs_write(ENTRY_CONTROLS, v->entry_controls | (needs->hw.efer & EFER_LMA ? ENTRY_IA32E_GUEST : 0));
 }
 
-static void apply_controls(struct vcpu *v, const struct mmu_needs *needs)
+static void paging_apply_controls(struct vcpu *v, const struct mmu_needs *needs)
 {
     u32 nmi_window = v->proc_controls & PROC_NMI_WINDOW_EXITING;
-    v->proc_controls = vmx_controls_fit(v->caps->proc, v->base_proc | needs->proc) | nmi_window;
+    u32 proc = vmx_controls_fit(v->caps->proc, v->base_proc | needs->proc) | nmi_window;
     v->cr3_owned = needs->proc & PROC_CR3_LOAD_EXITING;
-    vmcs_write(PROCESSOR_BASED_CONTROLS, v->proc_controls);
+    if (proc != v->proc_controls)
+        vmcs_write(PROCESSOR_BASED_CONTROLS, proc);
+    v->proc_controls = proc;
+}
+
+static void apply_controls(struct vcpu *v, const struct mmu_needs *needs)
+{
+    paging_apply_controls(v, needs);
     vmcs_write(SECONDARY_CONTROLS, vmx_controls_fit(v->caps->proc2, v->base_proc2 | needs->proc2));
     vmcs_write(EXCEPTION_BITMAP, needs->exceptions);
     vmcs_write(PAGE_FAULT_ERROR_CODE_MASK, needs->pf_mask);
@@ -106,8 +113,22 @@ static bool load_pdptes(struct vcpu *v, u64 cr3)
 void paging_start(struct vcpu *v, const struct paging_regs *regs)
 {
     struct mmu_needs needs;
+    mmu_paging_written(v, regs, regs);
     mmu_needs(v, regs, &needs);
     apply(v, regs, &needs);
+}
+
+void paging_refresh(struct vcpu *v)
+{
+    struct paging_regs regs = vcpu_paging(v);
+    struct mmu_needs needs;
+    if (v->refresh)
+        mmu_paging_written(v, &regs, &regs);
+    mmu_needs(v, &regs, &needs);
+    if (v->refresh)
+        vmcs_write(GUEST_CR3, needs.hw.cr3);
+    paging_apply_controls(v, &needs);
+    v->refresh = v->refresh_controls = false;
 }
 
 // The bits whose change loads the PDPTEs, as every write of CR3 does (SDM vol. 3, 4.4.1).
@@ -124,8 +145,9 @@ static bool paging_set(struct vcpu *v, const struct paging_regs *before, const s
                  (before->cr4 ^ after->cr4) & CR4_LOADS_PDPTES;
     if (needs.load_pdptes && loads && !load_pdptes(v, after->cr3))
         return false;
-    apply(v, after, &needs);
     mmu_paging_written(v, before, after);
+    mmu_needs(v, after, &needs); // again: what the back end wants may follow from what it has just done
+    apply(v, after, &needs);
     return true;
 }
 
@@ -173,6 +195,17 @@ static enum verdict write_cr0_exit(struct vcpu *v, u64 value)
     return paging_set(v, &before, &after, false) ? VERDICT_SKIP : event_gp(v);
 }
 
+// A write of CR3 changes nothing but the root, and what follows from it.
+static void switch_root(struct vcpu *v, const struct paging_regs *before, const struct paging_regs *after)
+{
+    struct mmu_needs needs;
+    v->owned_cr3 = after->cr3;
+    mmu_paging_written(v, before, after);
+    mmu_needs(v, after, &needs);
+    vmcs_write(GUEST_CR3, needs.hw.cr3);
+    paging_apply_controls(v, &needs);
+}
+
 static enum verdict write_cr3_exit(struct vcpu *v, u64 value)
 {
     struct paging_regs before = vcpu_paging(v), after = before;
@@ -180,6 +213,10 @@ static enum verdict write_cr3_exit(struct vcpu *v, u64 value)
     if (before.efer & EFER_LMA && value & ~allowed)
         return event_gp(v);
     after.cr3 = value & ~CR3_NO_FLUSH;
+    if (walk_mode(&after) == PAGING_4LEVEL) {
+        switch_root(v, &before, &after);
+        return VERDICT_SKIP;
+    }
     return paging_set(v, &before, &after, true) ? VERDICT_SKIP : event_gp(v);
 }
 

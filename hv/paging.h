@@ -7,5 +7,8 @@
 // Puts the whole state into the VMCS. For the start of the guest, when there is no state before it.
 void paging_start(struct vcpu *v, const struct paging_regs *regs);
 
+// Puts what the back end wants now into the VMCS again, as v->refresh and v->refresh_controls say.
+void paging_refresh(struct vcpu *v);
+
 // A write of EFER that exited. False: #GP.
 bool paging_write_efer(struct vcpu *v, u64 value);

@@ -6,7 +6,7 @@
 #include "guest_map.h"
 #include "params.h"
 
-enum param_kind { PARAM_WORDS, PARAM_SIZE, PARAM_NUMBER };
+enum param_kind { PARAM_WORDS, PARAM_SIZE, PARAM_NUMBER, PARAM_PORT };
 
 struct param {
     const char *name;
@@ -81,7 +81,7 @@ static void put_number(struct text *text, enum param_kind kind, u64 value)
     if (kind == PARAM_SIZE)
         put_size(text, value);
     else
-        put(text, "0x%llx", (unsigned long long)value);
+        put(text, kind == PARAM_PORT ? "0x%lx" : "%lu", value);
 }
 
 static void put_valid(struct text *text, unsigned index)

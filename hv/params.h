@@ -2,9 +2,9 @@
 // them and prints them. It acts on none of them.
 #pragma once
 
-#include <arch/types.h>
+#include <hv/mmu.h>
 
-enum mmu_mode { MMU_EPT };
+enum mmu_mode { MMU_EPT, MMU_SHADOW };
 enum on_exit { ON_EXIT_POWEROFF, ON_EXIT_REBOOT, ON_EXIT_HALT };
 
 // One u64 for each PARAM row of params.def: mmu is an enum mmu_mode, vpid 0 or 1, mem bytes, p2m_max a

@@ -20,7 +20,7 @@ struct figure {
     u64 value;
 };
 
-#define FIGURES 16
+#define FIGURES 40
 
 static u64 all_exits(const struct vcpu *v)
 {
@@ -33,7 +33,6 @@ static u64 all_exits(const struct vcpu *v)
 static unsigned figures(const struct vm *vm, struct figure *f)
 {
     const struct vcpu *v = &vm->vcpu;
-    const struct mmu_stats *translation = mmu_stats();
     u64 exits = all_exits(v), cycles = v->monitor_cycles + v->guest_cycles;
     u64 milliseconds = cycles / (vm->tsc_hz / 1000);
     const struct figure all[] = {
@@ -44,18 +43,19 @@ static unsigned figures(const struct vm *vm, struct figure *f)
         {"milliseconds", "ms", milliseconds},
         {"vmreads", "", vmcs_counts.reads},
         {"vmwrites", "", vmcs_counts.writes},
-        {"violations", "", translation->violations},
-        {"invept", "", translation->invept},
-        {"invvpid", "", translation->invvpid},
         {"p2m_4k", "pages", vm->p2m.leaves[P2M_LEVEL_4K]},
         {"p2m_2m", "pages", vm->p2m.leaves[P2M_LEVEL_2M]},
         {"p2m_1g", "pages", vm->p2m.leaves[P2M_LEVEL_1G]},
         {"p2m_tables", "frames", vm->p2m.tables},
         {"monitor_memory", "KiB", (vm->frames->count[FRAME_MONITOR] * PAGE_SIZE + memory_kept_bytes()) / KIB},
     };
-    _Static_assert(ARRAY_SIZE(all) <= FIGURES, "FIGURES is too small");
+    _Static_assert(ARRAY_SIZE(all) + MMU_FIGURES <= FIGURES, "FIGURES is too small");
     memcpy(f, all, sizeof(all));
-    return ARRAY_SIZE(all);
+    struct mmu_figure translation[MMU_FIGURES];
+    unsigned count = mmu_figures(translation);
+    for (unsigned i = 0; i < count; i++)
+        f[ARRAY_SIZE(all) + i] = (struct figure){translation[i].name, "", translation[i].value};
+    return ARRAY_SIZE(all) + count;
 }
 
 void summary_table(const struct vm *vm)

@@ -55,7 +55,8 @@ static const char *audit_exact(const struct shadow *s, const struct walk_context
     if (t->level == 1) {
         u64 value = leaf_value(s, w, guest_entry | PTE_A | PTE_D);
         bool same = ((entry ^ value) & (PTE_ADDRESS | PTE_U | PTE_NX)) == 0;
-        bool writable = !(entry & PTE_W) || (value & PTE_W && guest_entry & PTE_D);
+        bool writable =
+            !(entry & PTE_W) || value & PTE_W; // not dirty: a table in read-only memory keeps its bits
         return same && writable ? NULL : "a leaf differs from the guest's entry";
     }
     u64 more = entry & RIGHTS & ~PTE_NX & ~guest_entry;

@@ -26,7 +26,6 @@ struct shadow_strategy {
     bool eager; // the whole tree is built when a root is loaded
 };
 
-enum shadow_strategy_name { SHADOW_LAZY, SHADOW_EAGER, SHADOW_TRACE, SHADOW_ADAPTIVE, SHADOW_STRATEGIES };
 extern const struct shadow_strategy shadow_strategies[SHADOW_STRATEGIES];
 
 struct shadow_config {
@@ -91,6 +90,7 @@ struct shadow {
     struct shadow_hw hw;
     u64 unknown; // the value of an unknown entry
     mfn_t pool;  // first frame of the tables, which are contiguous
+    u64 *seen;   // by entry: the guest's tables as they were when they went out of sync
     struct shadow_table *tables;
     struct shadow_link *links;
     struct shadow_frame *frames;
@@ -101,6 +101,7 @@ struct shadow {
     u32 root;        // in use
     u32 out_of_sync; // how many tables are
     u64 epoch;       // counts changes of translations that a TLB may hold
+    bool flush;      // all VPIDs must be flushed before the guest runs: shadow_settle
     u64 flushed;     // s->epoch when all VPIDs were flushed last
     struct shadow_stats stats;
 };

@@ -72,6 +72,16 @@ static u64 child_flags(const struct walk *walk, unsigned level, bool write)
     return level == walk->level && !write && !(entry & PTE_D) ? flags & ~PTE_W : flags;
 }
 
+// A table that is not exact may hold entries that were never true at a new place, or under new rights: there
+// they would not be stale but invented. So it starts blank.
+static void link_anew(struct shadow *s, u32 id, u32 child, u64 flags)
+{
+    const struct shadow_table *t = &s->tables[child];
+    if (!t->splinter && (!s->config.strategy.trace || t->out_of_sync))
+        table_forget_entries(s, child);
+    entry_link(s, id, child, flags);
+}
+
 // Walks down from the root to the table of level 1 for gva, making and linking what is missing.
 static u32 path_make(struct shadow *s, u64 gva, const struct walk *walk, bool write)
 {
@@ -82,7 +92,7 @@ static u32 path_make(struct shadow *s, u64 gva, const struct walk *walk, bool wr
         u32 child = child_for(s, walk, level, path);
         u64 flags = child_flags(walk, level, write), now = *entry_at(s, id);
         if (!entry_maps(s, now) || entry_child(s, now) != child || (now & LINK_RIGHTS) != flags)
-            entry_link(s, id, child, flags);
+            link_anew(s, id, child, flags);
         path[depth++] = child;
         path[depth] = SHADOW_NONE;
     }
@@ -151,7 +161,7 @@ static struct walk_access access_of(const struct walk_context *w, u32 error_code
     return (struct walk_access){kind, .implicit = w->cpl == 3 && !(error_code & PFEC_U)};
 }
 
-enum shadow_outcome shadow_fault(struct shadow *s, const struct walk_context *w, u64 gva, u32 *error_code,
+static enum shadow_outcome judge(struct shadow *s, const struct walk_context *w, u64 gva, u32 *error_code,
                                  u64 *gpa)
 {
     struct walk_access access = access_of(w, *error_code);
@@ -159,6 +169,8 @@ enum shadow_outcome shadow_fault(struct shadow *s, const struct walk_context *w,
     if (walk_guest(w, gva, access, true, &walk)) {
         *error_code = walk.error_code;
         s->stats.true_faults++;
+        if (!shadow_is_exact(s))
+            path_refresh(s, w, gva); // a #PF drops what is cached for its address (SDM vol. 3, 4.10.4.1)
         return SHADOW_GUEST_FAULT;
     }
     *gpa = walk.gpa;
@@ -173,4 +185,12 @@ enum shadow_outcome shadow_fault(struct shadow *s, const struct walk_context *w,
         return SHADOW_TRACED_WRITE;
     fill(s, w, gva, &walk, write);
     return SHADOW_FIXED;
+}
+
+enum shadow_outcome shadow_fault(struct shadow *s, const struct walk_context *w, u64 gva, u32 *error_code,
+                                 u64 *gpa)
+{
+    enum shadow_outcome outcome = judge(s, w, gva, error_code, gpa);
+    settle(s);
+    return outcome;
 }

@@ -33,11 +33,12 @@ static int take_all(struct shadow *s)
         hash *= 2;
     s->hash_mask = (u32)hash - 1;
     void *tables = take(f, pool * PAGE_SIZE, &s->pool);
+    s->seen = take(f, pool * PAGE_SIZE, &unused);
     s->tables = take(f, pool * sizeof(*s->tables), &unused);
     s->links = take(f, pool * ENTRIES * sizeof(*s->links), &unused);
     s->hash = take(f, hash * sizeof(*s->hash), &unused);
     s->frames = take(f, f->limit * sizeof(*s->frames), &unused);
-    return tables && s->tables && s->links && s->hash && s->frames ? 0 : ERR_NOMEM;
+    return tables && s->seen && s->tables && s->links && s->hash && s->frames ? 0 : ERR_NOMEM;
 }
 
 int shadow_init(struct shadow *s, struct p2m *p2m, const struct shadow_config *config,

@@ -119,6 +119,7 @@ void table_leave_sync(struct shadow *s, u32 table)
     t->burst = 0;
     s->out_of_sync++;
     s->stats.out_of_sync++;
+    memcpy(&s->seen[entry_id(table, 0)], t->guest, PAGE_SIZE);
     frame_untrace(s, table);
     for (unsigned slot = 0; slot < ENTRIES; slot++) {
         if (t->entries[slot] == 0)
@@ -143,11 +144,21 @@ bool frame_protect(struct shadow *s, mfn_t frame)
     return any;
 }
 
+// What an entry of a table out of sync was made from, so that coming back into sync finds out whether it
+// still holds.
+static void remember(struct shadow *s, u32 id)
+{
+    const struct shadow_table *t = &s->tables[id >> 9];
+    if (t->out_of_sync)
+        s->seen[id] = t->guest[id & (ENTRIES - 1)];
+}
+
 void entry_link(struct shadow *s, u32 id, u32 child, u64 flags)
 {
     entry_clear(s, id, s->unknown);
     *entry_at(s, id) = (mfn_hpa(s->pool) + child * PAGE_SIZE) | flags | PTE_P | PTE_A;
     chain_add(s, &s->tables[child].parents, id);
+    remember(s, id);
 }
 
 void entry_set_leaf(struct shadow *s, u32 id, u64 value)
@@ -157,6 +168,7 @@ void entry_set_leaf(struct shadow *s, u32 id, u64 value)
     u32 *writers = entry_maps(s, value) ? writers_of(s, value) : NULL;
     if (writers)
         chain_add(s, writers, id);
+    remember(s, id);
 }
 
 bool entry_clear(struct shadow *s, u32 id, u64 blank)
@@ -171,16 +183,28 @@ bool entry_clear(struct shadow *s, u32 id, u64 blank)
             chain_remove(s, writers, id);
         return true;
     }
-    u32 child = entry_child(s, old);
-    chain_remove(s, &s->tables[child].parents, id);
+    // The guest ends a large page with one INVLPG; the processor may have cached the splinters below one by
+    // one.
+    flush_everything(s);
+    chain_remove(s, &s->tables[entry_child(s, old)].parents, id);
     return true;
 }
 
 static void table_blank(struct shadow *s, u32 table)
 {
     struct shadow_table *t = &s->tables[table];
+    bool exact = s->config.strategy.trace && t->guest;
     for (unsigned slot = 0; slot < ENTRIES; slot++)
-        t->entries[slot] = entry_blank(s, t, t->guest ? t->guest[slot] : 0);
+        t->entries[slot] = exact && !(t->guest[slot] & PTE_P) ? 0 : s->unknown;
+}
+
+void table_forget_entries(struct shadow *s, u32 table)
+{
+    const struct shadow_table *t = &s->tables[table];
+    for (unsigned slot = 0; slot < ENTRIES; slot++) {
+        if (entry_maps(s, t->entries[slot]))
+            entry_clear(s, entry_id(table, slot), s->unknown);
+    }
 }
 
 void table_drop(struct shadow *s, u32 table)
@@ -188,8 +212,7 @@ void table_drop(struct shadow *s, u32 table)
     struct shadow_table *t = &s->tables[table];
     while (t->parents != SHADOW_NONE)
         entry_clear(s, t->parents, s->unknown);
-    for (unsigned slot = 0; slot < ENTRIES; slot++)
-        entry_clear(s, entry_id(table, slot), s->unknown);
+    table_forget_entries(s, table);
     if (t->out_of_sync)
         s->out_of_sync--;
     frame_untrace(s, table);
@@ -247,9 +270,12 @@ u32 table_get(struct shadow *s, u64 frame, unsigned level, bool splinter, const 
     return table;
 }
 
-void flush_everything(struct shadow *s)
+void settle(struct shadow *s)
 {
-    s->stats.flush_all++;
+    if (!s->flush)
+        return;
+    s->flush = false;
     s->flushed = s->epoch;
+    s->stats.flush_all++;
     s->hw.flush_all(s->hw.context);
 }

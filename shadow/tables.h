@@ -64,6 +64,9 @@ u32 table_get(struct shadow *s, u64 frame, unsigned level, bool splinter, const 
 // Marks as just used.
 void table_touch(struct shadow *s, u32 table);
 
+// Makes all entries of a table unknown.
+void table_forget_entries(struct shadow *s, u32 table);
+
 // Forgets a table: all entries that point to it and all that it has. The caller flushes.
 void table_drop(struct shadow *s, u32 table);
 
@@ -84,8 +87,13 @@ bool frame_protect(struct shadow *s, mfn_t frame);
 void table_leave_sync(struct shadow *s, u32 table);
 void table_enter_sync(struct shadow *s, u32 table);
 
-// Flushes what the processor may have cached of all this.
-void flush_everything(struct shadow *s);
+// What the processor may have cached of all this must be gone before the guest runs. At most one flush is
+// done, at the end of the engine's call, by settle().
+static inline void flush_everything(struct shadow *s)
+{
+    s->flush = true;
+}
+void settle(struct shadow *s);
 
 // Whether writes to the frame must be seen: a table stands for it that is not out of sync.
 static inline bool frame_traced(const struct shadow *s, mfn_t frame)
@@ -107,6 +115,9 @@ u64 link_flags(u64 guest_entry);
 
 // Makes the entry follow the guest's. True if a translation that the processor may hold has changed.
 bool entry_refresh(struct shadow *s, const struct walk_context *w, u32 id);
+
+// trace.c: makes the entries that translate gva follow the guest's, those that are stale.
+void path_refresh(struct shadow *s, const struct walk_context *w, u64 gva);
 
 // eager.c: builds all that the guest has used under the current root.
 void eager_build(struct shadow *s, const struct walk_context *w);

@@ -52,10 +52,8 @@ bool entry_refresh(struct shadow *s, const struct walk_context *w, u32 id)
 // else.
 static void drop_orphan(struct shadow *s, u32 table)
 {
-    if (s->tables[table].parents != SHADOW_NONE || table == s->root)
-        return;
-    table_drop(s, table);
-    flush_everything(s);
+    if (s->tables[table].parents == SHADOW_NONE && table != s->root)
+        table_drop(s, table);
 }
 
 static void slot_written(struct shadow *s, const struct walk_context *w, u32 table, unsigned slot)
@@ -79,6 +77,7 @@ void shadow_written(struct shadow *s, const struct walk_context *w, u64 gpa, uns
         for (unsigned slot = first; slot <= last && s->frames[frame].levels & BIT(level); slot++)
             slot_written(s, w, table_find(s, frame, level, false), slot);
     }
+    settle(s);
 }
 
 void shadow_release(struct shadow *s, gfn_t g)
@@ -94,8 +93,15 @@ static void synchronise(struct shadow *s, const struct walk_context *w, u32 tabl
 {
     table_enter_sync(s, table); // first: from here on no write is missed
     bool changed = false;
-    for (unsigned slot = 0; slot < ENTRIES; slot++)
-        changed |= entry_refresh(s, w, entry_id(table, slot));
+    const struct shadow_table *t = &s->tables[table];
+    for (unsigned slot = 0; slot < ENTRIES; slot++) {
+        u32 id = entry_id(table, slot);
+        u64 guest_entry = t->guest[slot];
+        if (s->seen[id] != guest_entry)
+            changed |= entry_refresh(s, w, id);
+        else if (!(guest_entry & PTE_P))
+            t->entries[slot] = 0; // exact again
+    }
     s->epoch += changed;
     s->stats.synchronised++;
 }
@@ -108,7 +114,7 @@ static void synchronise_all(struct shadow *s, const struct walk_context *w)
     }
 }
 
-void shadow_invlpg(struct shadow *s, const struct walk_context *w, u64 gva)
+void path_refresh(struct shadow *s, const struct walk_context *w, u64 gva)
 {
     u32 table = s->root;
     for (unsigned level = WALK_LEVELS; level > 0; level--) {
@@ -118,6 +124,28 @@ void shadow_invlpg(struct shadow *s, const struct walk_context *w, u64 gva)
         if (level > 1)
             table = entry_child(s, *entry_at(s, id));
     }
+}
+
+// INVLPG of any address drops all that the processor cached of entries above the leaves (SDM vol.
+// 3, 4.10.4.1): so no link that is stale may lead to leaves that are looked at from now on.
+static void links_refresh(struct shadow *s, const struct walk_context *w)
+{
+    for (u32 table = s->newest; table != SHADOW_NONE; table = s->tables[table].older) {
+        const struct shadow_table *t = &s->tables[table];
+        if (t->level == 1 || !t->guest || (s->config.strategy.trace && !t->out_of_sync))
+            continue;
+        for (unsigned slot = 0; slot < ENTRIES; slot++) {
+            if (entry_maps(s, t->entries[slot]))
+                entry_refresh(s, w, entry_id(table, slot));
+        }
+    }
+}
+
+void shadow_invlpg(struct shadow *s, const struct walk_context *w, u64 gva)
+{
+    path_refresh(s, w, gva);
+    links_refresh(s, w);
+    settle(s);
 }
 
 // A root where there is no RAM reads as ones: every walk of the guest's ends with a reserved bit, and nothing
@@ -144,6 +172,7 @@ void shadow_drop_all(struct shadow *s)
     forget(s);
     s->stats.dropped_all++;
     flush_everything(s);
+    settle(s);
 }
 
 u64 shadow_load_root(struct shadow *s, const struct walk_context *w, u16 *vpid)
@@ -164,5 +193,6 @@ u64 shadow_load_root(struct shadow *s, const struct walk_context *w, u16 *vpid)
     root->epoch = s->epoch;
     if (s->config.strategy.eager)
         eager_build(s, w);
+    settle(s);
     return mfn_hpa(s->pool) + s->root * PAGE_SIZE;
 }

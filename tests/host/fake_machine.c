@@ -122,13 +122,15 @@ struct vcpu *machine_make(unsigned flags)
         fake_msr_refuses = stays_x2apic;
     apic_init(&vm.apic);
     cpuid_make(&vm.cpuid, &(struct cpuid_facts){host_cpuid, 7, 1000000000, 1000000000, {false}});
+    vm.vcpu.physical_bits = cpuid_physical_bits(&vm.cpuid);
+    vm.vcpu.has_1g_pages = vm.cpuid.has[CPUID_PDPE1GB];
     mfn_t bitmap;
     assert_int_equal(frames_alloc(&frames, ORDER_4K, FRAME_MONITOR, &bitmap), 0);
     vm.msr_bitmap_hpa = mfn_hpa(bitmap);
     msr_bitmap_make(&vm.cpuid, mfn_ptr(bitmap));
     assert_null(vm_memory_make(&vm));
     devices_init(&vm.vcpu);
-    assert_int_equal(mmu_init(&vm.vcpu, &vm.p2m, true), 0);
+    assert_int_equal(mmu_init(&vm.vcpu, &vm.p2m, &(struct mmu_options){.vpid = true}), 0);
     vm.vcpu.cr4_allowed = cpuid_cr4_allowed(&vm.cpuid);
     return &vm.vcpu;
 }

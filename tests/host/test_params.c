@@ -72,9 +72,10 @@ static void mistakes(void **state)
     static const char mem[] = "mem= cannot be `%s': it takes a number from 16M to 1024G in steps of 4K.";
     static const char *const bad_mem[] = {"",      "15M", "16385K", "16777217",    "1025G",
                                           "512MB", "-1",  "on",     "99999999999G"};
-    static const char names[] =
-        "There is no parameter `%s': the parameters are mmu= vpid= mem= p2m.max= pcid= pku= log= console= "
-        "on-exit=.";
+    static const char names[] = "There is no parameter `%s': the parameters are mmu= vpid= mem= p2m.max= "
+                                "pcid= pku= shadow= shadow.vpid= "
+                                "shadow.directpf= shadow.invlpg= shadow.prefetch= shadow.pool= log= console= "
+                                "on-exit=.";
     static const char *const bad_name[] = {"mmux=ept", "mm=ept", "quiet", "mmu", "=", "MMU=ept", "vpid:on"};
     char line[256], sentence[256];
     for (size_t i = 0; i < ARRAY_SIZE(bad_mem); i++) {
@@ -86,7 +87,7 @@ static void mistakes(void **state)
         snprintf(sentence, sizeof(sentence), names, bad_name[i]);
         refused(bad_name[i], sentence);
     }
-    refused("mmu=shado", "mmu= cannot be `shado': it takes ept.");
+    refused("mmu=shado", "mmu= cannot be `shado': it takes ept|shadow.");
     refused("vpid=1", "vpid= cannot be `1': it takes on|off.");
     refused("vpid=on1", "vpid= cannot be `on1': it takes on|off.");
     refused("vpid=o", "vpid= cannot be `o': it takes on|off.");
@@ -132,11 +133,25 @@ static void printing(void **state)
 {
     (void)state;
     static const char *const expected[PARAMS_COUNT] = {
-        "mmu=ept", "vpid=off", "mem=1537M",      "p2m.max=1g",     "pcid=on",
-        "pku=off", "log=warn", "console=0x2000", "on-exit=reboot",
+        "mmu=ept",
+        "vpid=off",
+        "mem=1537M",
+        "p2m.max=1g",
+        "pcid=on",
+        "pku=off",
+        "shadow=trace",
+        "shadow.vpid=root",
+        "shadow.directpf=on",
+        "shadow.invlpg=direct",
+        "shadow.prefetch=8",
+        "shadow.pool=64",
+        "log=warn",
+        "console=0x2000",
+        "on-exit=reboot",
     };
-    struct params p = parsed("vpid=off mem=1537M pku=off log=warn console=0x2000 on-exit=reboot");
-    char line[200], text[200];
+    struct params p = parsed("vpid=off mem=1537M pku=off shadow=trace shadow.pool=64 log=warn console=0x2000 "
+                             "on-exit=reboot");
+    char line[400], text[200];
     *line = 0;
     for (unsigned i = 0; i < PARAMS_COUNT; i++) {
         assert_int_equal(params_format(&p, i, text, sizeof(text)), strlen(expected[i]));

@@ -24,35 +24,56 @@ enum mmu_outcome {
     MMU_GUEST_FAULT, // a true fault: `fault` holds the #PF for the guest
     MMU_DEVICE,      // the access is to a device model or is a dropped write: emulate the instruction
     MMU_HOLE,        // the same where nothing answers: reads give ones
+    MMU_TRACED,      // a write to a guest page table that is watched: carry it out and call mmu_written
     MMU_UNSUPPORTED, // `why` says in one sentence what cannot be done
 };
 
 struct mmu_fault {
-    u64 gpa; // EPT: of the access. Shadow: not used
+    u64 gpa; // EPT: of the access. Shadow: returned with MMU_TRACED
     u64 gva; // of the access, where the processor gives it
     bool gva_valid;
     bool write, fetch;
     bool present;   // the translation existed and denied the access
     bool walk;      // the access was to a paging structure
+    u64 hpa;        // of the access, returned with MMU_TRACED
     u32 error_code; // of the #PF: given under shadow, returned with MMU_GUEST_FAULT
     const char *why;
 };
 
-struct mmu_stats {
-    u64 violations; // EPT violations, or #PF exits
-    u64 invept, invvpid;
+// A counter of the back end's, for the exit summary.
+struct mmu_figure {
+    const char *name;
+    u64 value;
+};
+#define MMU_FIGURES 24
+
+// The strategies of shadow paging (shadow/README.md).
+enum shadow_strategy_name { SHADOW_LAZY, SHADOW_EAGER, SHADOW_TRACE, SHADOW_ADAPTIVE, SHADOW_STRATEGIES };
+
+// The parameters that back ends know.
+struct mmu_options {
+    bool vpid;
+    enum shadow_strategy_name strategy;
+    bool root_vpids, directpf, direct_invlpg;
+    unsigned prefetch; // entries
+    u32 pool;          // tables
 };
 
 struct mmu_ops {
     const char *name;
     const char *(*missing)(const struct vmx_caps *caps, bool vpid);
-    int (*init)(struct vcpu *v, struct p2m *p2m, bool vpid);
+    int (*init)(struct vcpu *v, struct p2m *p2m, const struct mmu_options *options);
     void (*needs)(const struct vcpu *v, const struct paging_regs *guest, struct mmu_needs *needs);
     void (*load)(struct vcpu *v);
     enum mmu_outcome (*fault)(struct vcpu *v, struct mmu_fault *fault);
     void (*paging_written)(struct vcpu *v, const struct paging_regs *before, const struct paging_regs *after);
     void (*p2m_changed)(struct vcpu *v, gfn_t first, u64 count);
-    const struct mmu_stats *(*stats)(void);
+    unsigned (*figures)(struct mmu_figure figures[MMU_FIGURES]);
+    // Shadow paging only: NULL elsewhere, where nothing of it exits.
+    void (*invlpg)(struct vcpu *v, u64 gva);
+    void (*written)(struct vcpu *v, u64 gpa, unsigned bytes);
+    void (*release)(struct vcpu *v, u64 gpa);
+    bool (*translate)(struct vcpu *v, u64 gva, u64 *hpa);
 };
 
 extern const struct mmu_ops *mmu;
@@ -64,9 +85,9 @@ static inline const char *mmu_missing(const struct vmx_caps *caps, bool vpid)
 }
 
 // Once, with the VMCS current and the p2m filled. ERR_NOMEM: no frames.
-static inline must_check int mmu_init(struct vcpu *v, struct p2m *p2m, bool vpid)
+static inline must_check int mmu_init(struct vcpu *v, struct p2m *p2m, const struct mmu_options *options)
 {
-    return mmu->init(v, p2m, vpid);
+    return mmu->init(v, p2m, options);
 }
 
 // Fills `needs` for the guest's paging state. Changes nothing.
@@ -87,9 +108,9 @@ static inline enum mmu_outcome mmu_fault(struct vcpu *v, struct mmu_fault *fault
     return mmu->fault(v, fault);
 }
 
-// After each write of CR0, CR3, CR4 or EFER that exited, also of an equal value; the VMCS holds the new
-// state. The back end drops the translations that the architecture says the write drops (SDM vol.
-// 3, 4.10.4.1).
+// At each write of CR0, CR3, CR4 or EFER that exited, also of an equal value, and at the start with before =
+// after; the VMCS still holds the old state and is written from `needs` afterwards. The back end drops the
+// translations that the architecture says the write drops (SDM vol. 3, 4.10.4.1).
 static inline void mmu_paging_written(struct vcpu *v, const struct paging_regs *before,
                                       const struct paging_regs *after)
 {
@@ -102,8 +123,33 @@ static inline void mmu_p2m_changed(struct vcpu *v, gfn_t first, u64 count)
     mmu->p2m_changed(v, first, count);
 }
 
-// Counters, for the lifetime of the monitor.
-static inline const struct mmu_stats *mmu_stats(void)
+// INVLPG exited: no stale translation of gva is used from now on.
+static inline void mmu_invlpg(struct vcpu *v, u64 gva)
 {
-    return mmu->stats();
+    mmu->invlpg(v, gva);
+}
+
+// After MMU_TRACED: the write of `bytes` at gpa, within one page, has been carried out.
+static inline void mmu_written(struct vcpu *v, u64 gpa, unsigned bytes)
+{
+    mmu->written(v, gpa, bytes);
+}
+
+// After MMU_TRACED: the instruction is not one that can be carried out; let it run.
+static inline void mmu_release(struct vcpu *v, u64 gpa)
+{
+    mmu->release(v, gpa);
+}
+
+// Where the processor finds gva now, by the tables that it walks itself: true, and the machine address. As
+// stale as a TLB may be. False: not mapped.
+static inline bool mmu_translate(struct vcpu *v, u64 gva, u64 *hpa)
+{
+    return mmu->translate(v, gva, hpa);
+}
+
+// The back end's counters since the monitor started: fills the array and returns how many there are.
+static inline unsigned mmu_figures(struct mmu_figure figures[MMU_FIGURES])
+{
+    return mmu->figures(figures);
 }

@@ -33,6 +33,12 @@ struct vcpu {
     u64 owned_cr3;          // the guest's CR3 while CR3 accesses exit
     u64 owned_efer;         // the guest's EFER while it is not in the VMCS
     bool cr3_owned, efer_owned;
+    const char
+        *unsupported;      // the back end cannot go on, in one sentence: the guest ends before the next entry
+    bool refresh;          // the back end has forgotten its root: paging_refresh before the next entry
+    bool refresh_controls; // it wants other intercepts: paging_refresh before the next entry
+    unsigned physical_bits;    // MAXPHYADDR of the guest
+    bool has_1g_pages;         // in the guest's CPUID
     bool nmi_pending;          // an NMI of the guest's waits until it is not blocked
     u32 base_proc, base_proc2; // processor-based controls that every mode wants
     u32 entry_controls;        // entry controls but "IA-32e mode guest"

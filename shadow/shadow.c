@@ -1,0 +1,249 @@
+// The back end: connects the engine (engine.h) to the vcpu, the VMCS and the TLBs.
+#include <arch/cpu.h>
+#include <shadow/shadow.h>
+
+#include "tables.h"
+
+#define ONE_VPID 1
+
+static struct {
+    struct shadow engine;
+    struct walk_context walk; // but rflags and cpl, which are read for each exit
+    bool vpid, direct_invlpg;
+    bool loaded;       // a root is in use
+    bool invlpg_exits; // as in the VMCS
+    u16 root_vpid;
+    u64 root_hpa;
+    u64 invvpid_context; // the type of INVVPID for one VPID that the processor has
+    u64 faults, invvpids;
+} self;
+
+static const char *shadow_missing(const struct vmx_caps *caps, bool vpid)
+{
+    u64 needed =
+        VPID_CAP_INVVPID | VPID_CAP_INVVPID_ADDRESS | VPID_CAP_INVVPID_CONTEXT | VPID_CAP_INVVPID_ALL;
+    if (vpid && (!(caps->proc2.may & PROC2_VPID) || (caps->ept_vpid & needed) != needed))
+        return "vpid=on: this processor has no VPID or not all types of INVVPID: boot with vpid=off.";
+    return NULL;
+}
+
+static void flush_vpid(void *context, u16 vpid)
+{
+    (void)context;
+    if (!self.vpid)
+        return; // the next entry flushes
+    self.invvpids++;
+    vmx_invvpid(INVVPID_CONTEXT, vpid, 0);
+}
+
+static void flush_all(void *context)
+{
+    (void)context;
+    if (!self.vpid)
+        return;
+    self.invvpids++;
+    vmx_invvpid(INVVPID_ALL, 0, 0);
+}
+
+static int shadow_ops_init(struct vcpu *v, struct p2m *p2m, const struct mmu_options *options)
+{
+    const struct shadow_hw hw = {flush_vpid, flush_all, NULL};
+    struct shadow_config config = {
+        .strategy = shadow_strategies[options->strategy],
+        .directpf = options->directpf,
+        .root_vpids = options->vpid && options->root_vpids,
+        .prefetch = options->prefetch,
+        .pool = options->pool,
+        .physical_bits = v->physical_bits,
+    };
+    self.vpid = options->vpid;
+    self.direct_invlpg = options->direct_invlpg;
+    self.walk =
+        (struct walk_context){.p2m = p2m, .physical_bits = v->physical_bits, .has_1g_pages = v->has_1g_pages};
+    return shadow_init(&self.engine, p2m, &config, &hw);
+}
+
+static void shadow_needs(const struct vcpu *v, const struct paging_regs *guest, struct mmu_needs *needs)
+{
+    (void)v;
+    bool direct = self.engine.unknown != 0; // what is unknown has P and a reserved bit: only P = 1 must exit
+    *needs = (struct mmu_needs){
+        .proc =
+            PROC_CR3_LOAD_EXITING | PROC_CR3_STORE_EXITING | (self.invlpg_exits ? PROC_INVLPG_EXITING : 0),
+        .proc2 = self.vpid ? PROC2_VPID : 0,
+        .cr0_owned = CR0_PE | CR0_PG | CR0_WP,
+        .cr4_owned = CR4_PAE | CR4_PSE | CR4_PGE | CR4_PCIDE,
+        .hw = *guest,
+        .efer_owned = true,
+        .exceptions = BIT(VECTOR_PF),
+        .pf_mask = direct ? PFEC_P : 0,
+        .pf_match = direct ? PFEC_P : 0,
+    };
+    needs->hw.cr0 |= CR0_WP; // a page that is read-only here is so for the guest's kernel too
+    needs->hw.cr3 = self.root_hpa;
+}
+
+static void shadow_load(struct vcpu *v)
+{
+    (void)v;
+    if (self.vpid)
+        vmcs_write(VPID, self.root_vpid);
+}
+
+// INVLPG must be seen while a table is out of sync or none is traced.
+static void follow_exactness(struct vcpu *v)
+{
+    bool exits = !self.direct_invlpg || !shadow_is_exact(&self.engine);
+    if (exits != self.invlpg_exits && self.loaded)
+        v->refresh_controls = true;
+    self.invlpg_exits = exits;
+}
+
+static void access_context(const struct vcpu *v, u32 error_code)
+{
+    (void)v;
+    self.walk.cpl = error_code & PFEC_U ? 3 : 0;
+    if (self.walk.regs.cr4 & CR4_SMAP && !(error_code & PFEC_U)) {
+        self.walk.rflags = vmcs_read(GUEST_RFLAGS);
+        self.walk.cpl = vcpu_cpl(v);
+    }
+}
+
+static enum mmu_outcome shadow_ops_fault(struct vcpu *v, struct mmu_fault *fault)
+{
+    static const enum mmu_outcome outcomes[] = {
+        [SHADOW_FIXED] = MMU_FIXED,
+        [SHADOW_GUEST_FAULT] = MMU_GUEST_FAULT,
+        [SHADOW_TRACED_WRITE] = MMU_TRACED,
+        [SHADOW_EMULATE] = MMU_DEVICE,
+    };
+    self.faults++;
+    access_context(v, fault->error_code);
+    enum shadow_outcome outcome =
+        shadow_fault(&self.engine, &self.walk, fault->gva, &fault->error_code, &fault->gpa);
+    if (outcome == SHADOW_TRACED_WRITE)
+        fault->hpa =
+            mfn_hpa(p2m_lookup(self.engine.p2m, gpa_gfn(fault->gpa)).mfn) | (fault->gpa & (PAGE_SIZE - 1));
+    follow_exactness(v);
+    return outcomes[outcome];
+}
+
+static void load_root(struct vcpu *v)
+{
+    u16 vpid;
+    self.root_hpa = shadow_load_root(&self.engine, &self.walk, &vpid);
+    self.root_vpid = vpid;
+    shadow_load(v);
+    follow_exactness(v);
+}
+
+// Each of these makes shadow entries wrong, not only stale.
+static bool forgets(const struct paging_regs *before, const struct paging_regs *after)
+{
+    return (before->efer ^ after->efer) & EFER_NXE || walk_mode(before) != walk_mode(after);
+}
+
+static void shadow_paging_written(struct vcpu *v, const struct paging_regs *before,
+                                  const struct paging_regs *after)
+{
+    self.walk.regs = *after;
+    if (self.loaded && forgets(before, after))
+        shadow_drop_all(&self.engine);
+    self.loaded = walk_mode(after) == PAGING_4LEVEL;
+    if (self.loaded)
+        load_root(v);
+    else
+        v->unsupported = "mmu=shadow runs only guests with 4-level paging so far: use mmu=ept for this guest";
+}
+
+static void shadow_ops_invlpg(struct vcpu *v, u64 gva)
+{
+    (void)v;
+    shadow_invlpg(&self.engine, &self.walk, gva);
+    if (!self.vpid)
+        return;
+    self.invvpids++;
+    vmx_invvpid(INVVPID_ADDRESS, self.root_vpid, gva);
+}
+
+static void shadow_ops_written(struct vcpu *v, u64 gpa, unsigned bytes)
+{
+    shadow_written(&self.engine, &self.walk, gpa, bytes);
+    follow_exactness(v);
+}
+
+static void shadow_ops_release(struct vcpu *v, u64 gpa)
+{
+    shadow_release(&self.engine, gpa_gfn(gpa));
+    follow_exactness(v);
+}
+
+static bool shadow_translate(struct vcpu *v, u64 gva, u64 *hpa)
+{
+    (void)v;
+    const struct shadow *s = &self.engine;
+    u32 table = s->root;
+    for (unsigned level = WALK_LEVELS;; level--) {
+        u64 entry = s->tables[table].entries[SLOT(gva, level)];
+        if (!entry_maps(s, entry))
+            return false;
+        if (level == 1) {
+            *hpa = (entry & PTE_ADDRESS) | (gva & (PAGE_SIZE - 1));
+            return true;
+        }
+        table = entry_child(s, entry);
+    }
+}
+
+static void shadow_p2m_changed(struct vcpu *v, gfn_t first, u64 count)
+{
+    (void)first, (void)count;
+    if (!self.loaded)
+        return;
+    shadow_drop_all(&self.engine);
+    v->refresh = true;
+}
+
+static unsigned shadow_figures(struct mmu_figure figures[MMU_FIGURES])
+{
+    const struct shadow_stats *e = &self.engine.stats;
+    const struct mmu_figure all[] = {
+        {"page_faults", self.faults},
+        {"hidden_faults", e->hidden_faults},
+        {"true_faults", e->true_faults},
+        {"emulated", e->emulated},
+        {"prefetched", e->prefetched},
+        {"traced_writes", e->traced_writes},
+        {"traced_fills", e->traced_fills},
+        {"traced_changes", e->traced_changes},
+        {"left_sync", e->out_of_sync},
+        {"synchronised", e->synchronised},
+        {"tables_made", e->tables_made},
+        {"tables_dropped", e->tables_dropped},
+        {"tables_recycled", e->tables_recycled},
+        {"root_loads", e->root_loads},
+        {"flush_vpid", e->flush_vpid},
+        {"flush_all", e->flush_all},
+        {"invvpid", self.invvpids},
+    };
+    _Static_assert(ARRAY_SIZE(all) <= MMU_FIGURES, "MMU_FIGURES is too small");
+    for (unsigned i = 0; i < ARRAY_SIZE(all); i++)
+        figures[i] = all[i];
+    return ARRAY_SIZE(all);
+}
+
+const struct mmu_ops shadow_ops = {
+    .name = "shadow",
+    .missing = shadow_missing,
+    .init = shadow_ops_init,
+    .needs = shadow_needs,
+    .load = shadow_load,
+    .fault = shadow_ops_fault,
+    .paging_written = shadow_paging_written,
+    .p2m_changed = shadow_p2m_changed,
+    .figures = shadow_figures,
+    .invlpg = shadow_ops_invlpg,
+    .written = shadow_ops_written,
+    .release = shadow_ops_release,
+    .translate = shadow_translate,
+};
