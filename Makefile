@@ -83,3 +83,23 @@ include tests/guest/park/park.mk
 .PHONY: clean help
 clean:
 	rm -rf $(BUILD)
+
+define HELP
+make             build/penumbra.iso (the same as make iso) and build/penumbra.elf, the monitor alone
+make run         set up, build, and run the ISO with the guest's console in this terminal
+make test        set up, build, and run every test
+make check       what can be checked without running: layers, compilers, format, headers
+make host-tests  unit and model tests under sanitizers;   make fuzz  fuzzers, FUZZ_SECONDS=600 each
+make run-tests   tests in emulators only;                 make guest-images, make guest-stress  the guests
+make clean       removes build/
+
+Variables of make run:
+  MMU=ept|shadow   VPID=on|off   MEM=512M       as the monitor's parameters
+  EMU=bochs|qemu   CPU=model     FIRMWARE=bios|uefi (QEMU)
+  APPEND="words"   more of the guest kernel's command line
+  ARGS="words"     more of the monitor's parameters (README.md lists them)
+  NATIVE=1         the same kernel without the monitor
+endef
+export HELP
+help:
+	@echo "$$HELP"

@@ -22,5 +22,6 @@ setup-build setup-run setup-test: setup-%:
 
 # The settings go through the environment, since APPEND may hold any character.
 export MMU VPID MEM EMU CPU FIRMWARE APPEND ARGS NATIVE MONITOR GUEST_KERNEL GUEST_INITRD BUILD
-run: $(ISO)
+run: setup-run
+	@$(MAKE) --no-print-directory $(ISO)
 	@iso/run
