@@ -25,7 +25,7 @@ sub linux_boot {
     my (%linux) = @_;
     my $parameters = delete $linux{parameters} // '';
     my $arguments = delete $linux{arguments} // ARGUMENTS;
-    return boot(mem => 512, ips => IPS, timeout => 200, files => \%FILES, grub => <<"END", %linux);
+    return boot(mem => 512, ips => IPS, timeout => 400, files => \%FILES, grub => <<"END", %linux);
 multiboot2 /penumbra.elf $parameters
 module2 /vmlinuz linux $arguments
 module2 /initrd.gz initrd
