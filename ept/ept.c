@@ -20,6 +20,7 @@ static struct {
     u64 eptp;
     bool vpid;
     bool context_invept, context_invvpid;
+    bool stale; // the p2m has changed since the last INVEPT
     u64 violations, invepts, invvpids;
 } ept;
 
@@ -43,6 +44,7 @@ static const char *ept_missing(const struct vmx_caps *caps, bool vpid)
 static void invept(void)
 {
     ept.invepts++;
+    ept.stale = false;
     vmx_invept(ept.context_invept ? INVEPT_CONTEXT : INVEPT_ALL, ept.eptp);
 }
 
@@ -135,12 +137,16 @@ static void ept_paging_written(struct vcpu *v, const struct paging_regs *before,
                    (before->efer ^ after->efer) & EFER_FLUSHES || before->cr3 != after->cr3;
     if (ept.vpid && flushes) // without VPID each entry flushes
         invvpid();
+    if (ept.stale)
+        invept();
 }
 
-static void ept_p2m_changed(struct vcpu *v, gfn_t first, u64 count)
+// INVEPT knows no ranges, and has to come after the change.
+static void ept_p2m_changing(struct vcpu *v, gfn_t first, u64 count)
 {
-    (void)v, (void)first, (void)count; // INVEPT knows no ranges
-    invept();
+    (void)first, (void)count;
+    ept.stale = true;
+    v->refresh = true;
 }
 
 static unsigned ept_figures(struct mmu_figure figures[MMU_FIGURES])
@@ -159,6 +165,6 @@ const struct mmu_ops ept_ops = {
     .load = ept_load,
     .fault = ept_fault,
     .paging_written = ept_paging_written,
-    .p2m_changed = ept_p2m_changed,
+    .p2m_changing = ept_p2m_changing,
     .figures = ept_figures,
 };

@@ -1,7 +1,7 @@
 // The map gfn -> (mfn, type): see hv/p2m.h for the contract.
-// The tree is always as small as it can be: whatever can be one entry is one. A change runs in four steps:
-// the tables that it needs are counted, and allocated; the entries are written from the leaves up, in place;
-// `changed` is called; the tables that fell out of the tree are freed. Only the second can fail.
+// The tree is always as small as it can be: whatever can be one entry is one. A change runs in five steps:
+// the tables that it needs are counted, and allocated; `changing` is called; the entries are written from the
+// leaves up, in place; the tables that fell out of the tree are freed. Only the second can fail.
 // It does not flush TLBs, nor look at what memory contains. Neighbours: ept/ gives the tree to hardware,
 // shadow/ and the guest memory access read it.
 #include <hv/p2m.h>
@@ -292,11 +292,11 @@ static int change_run(struct change *c)
         needed += count_tables(c, root[i], TOP_LEVEL, i * level_frames(TOP_LEVEL));
     if (list_alloc(p, &c->spare, needed))
         return ERR_NOMEM;
+    if (p->changing)
+        p->changing(p->context, gfn(c->first), c->end - c->first);
     for (unsigned i = span.from; i < span.to; i++)
         apply(c, &root[i], TOP_LEVEL, i * level_frames(TOP_LEVEL));
     assert_that(!c->spare);
-    if (p->changed)
-        p->changed(p->context, gfn(c->first), c->end - c->first);
     list_free(p, &c->old);
     return 0;
 }

@@ -86,9 +86,9 @@ static int ram_make(struct vm *vm, u64 start, u64 end)
     return 0;
 }
 
-static void p2m_changed(void *context, gfn_t first, u64 count)
+static void p2m_changing(void *context, gfn_t first, u64 count)
 {
-    mmu_p2m_changed(context, first, count);
+    mmu_p2m_changing(context, first, count);
 }
 
 const char *vm_memory_make(struct vm *vm)
@@ -103,7 +103,7 @@ const char *vm_memory_make(struct vm *vm)
         ram_make(vm, 0, vm->map.low_end) || ram_make(vm, GUEST_HIGH_RAM, vm->map.high_end) ||
         p2m_clear(&vm->p2m, gpa_gfn(IOAPIC_GPA), 1, P2M_DEVICE) || apic_map(&vm->vcpu))
         return no_memory;
-    vm->p2m.changed = p2m_changed;
+    vm->p2m.changing = p2m_changing;
     vm->p2m.context = &vm->vcpu;
     return NULL;
 }

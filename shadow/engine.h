@@ -141,9 +141,14 @@ void shadow_release(struct shadow *s, gfn_t g);
 // INVLPG and INVPCID of one address: stale translations of gva are gone. Does not flush the TLB.
 void shadow_invlpg(struct shadow *s, const struct walk_context *w, u64 gva);
 
-// Forgets everything, the root too, and flushes: a change of EFER.NXE, of the paging mode, of the p2m. The
+// Forgets everything, the root too, and flushes: a change of EFER.NXE, of the paging mode. The
 // caller calls shadow_load_root before the guest runs again.
 void shadow_drop_all(struct shadow *s);
+
+// The p2m is about to change for [first, first + count), and still says what was there before: what was made
+// of it is forgotten, also the tables that stand for guest tables there, and flushed. The caller calls
+// shadow_load_root, after the change and before the guest runs again.
+void shadow_p2m_changing(struct shadow *s, gfn_t first, u64 count);
 
 // Whether no table is out of sync and tables are traced: then the guest's INVLPG need not be seen.
 static inline bool shadow_is_exact(const struct shadow *s)

@@ -195,12 +195,11 @@ static bool shadow_translate(struct vcpu *v, u64 gva, u64 *hpa)
     }
 }
 
-static void shadow_p2m_changed(struct vcpu *v, gfn_t first, u64 count)
+static void shadow_ops_p2m_changing(struct vcpu *v, gfn_t first, u64 count)
 {
-    (void)first, (void)count;
     if (!self.loaded)
         return;
-    shadow_drop_all(&self.engine);
+    shadow_p2m_changing(&self.engine, first, count);
     v->refresh = true;
 }
 
@@ -240,7 +239,7 @@ const struct mmu_ops shadow_ops = {
     .load = shadow_load,
     .fault = shadow_ops_fault,
     .paging_written = shadow_paging_written,
-    .p2m_changed = shadow_p2m_changed,
+    .p2m_changing = shadow_ops_p2m_changing,
     .figures = shadow_figures,
     .invlpg = shadow_ops_invlpg,
     .written = shadow_ops_written,

@@ -175,6 +175,12 @@ void shadow_drop_all(struct shadow *s)
     settle(s);
 }
 
+void shadow_p2m_changing(struct shadow *s, gfn_t first, u64 count)
+{
+    (void)first, (void)count; // nobody knows yet which leaves map a frame read-only
+    shadow_drop_all(s);
+}
+
 u64 shadow_load_root(struct shadow *s, const struct walk_context *w, u16 *vpid)
 {
     s->stats.root_loads++;

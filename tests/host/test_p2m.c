@@ -177,13 +177,13 @@ static void check_lookup(u64 g)
         assert_false(model_single(align_down(g, 512), 2));
 }
 
-// What the changed callback saw.
+// What the changing callback saw.
 static struct {
     unsigned calls;
     u64 first;
     u64 count;
     u64 tables;
-    struct p2m_leaf leaf; // of the first frame, at that time
+    struct p2m_leaf first_leaf, last_leaf; // at that time
 } seen;
 
 static void note_change(void *context, gfn_t first, u64 count)
@@ -193,7 +193,8 @@ static void note_change(void *context, gfn_t first, u64 count)
     seen.first = first.n;
     seen.count = count;
     seen.tables = p2m.tables;
-    seen.leaf = p2m_lookup(&p2m, first);
+    seen.first_leaf = p2m_lookup(&p2m, first);
+    seen.last_leaf = p2m_lookup(&p2m, gfn(first.n + count - 1));
     for (u64 i = 0; i < known_count; i++) // processors may still walk them
         assert_int_equal(frames.state[known_tables[i]] & 3, FRAME_MONITOR);
 }
@@ -417,15 +418,21 @@ static void op_run_short(const struct op *op, u64 left, u64 hash)
         assert_true(seen.tables - tables <= left);
 }
 
-static void op_check(const struct op *op)
+static u64 leaf_value(struct p2m_leaf leaf)
+{
+    return leaf.mfn.n << 8 | leaf.type;
+}
+
+// `before`: the values of the first and last frame before the change.
+static void op_check(const struct op *op, const u64 before[2])
 {
     assert_int_equal(seen.calls, op->count ? 1 : 0);
     if (!op->count)
         return;
     assert_int_equal(seen.first, op->first);
     assert_int_equal(seen.count, op->count);
-    u64 value = model_value(op->first);
-    assert_int_equal(seen.leaf.mfn.n << 8 | seen.leaf.type, value);
+    assert_int_equal(leaf_value(seen.first_leaf), before[0]);
+    assert_int_equal(leaf_value(seen.last_leaf), before[1]);
     if (op->first)
         check_lookup(op->first - 1);
     check_lookup(op->first);
@@ -456,8 +463,9 @@ static void random_step(unsigned step)
     }
     happened.merged += op.count && seen.tables > p2m.tables;
     happened.large += p2m.leaves[1] && p2m.leaves[2] && p2m.leaves[3];
+    u64 before[] = {model_value(op.first), model_value(op.first + op.count - 1)};
     model_apply(&op);
-    op_check(&op);
+    op_check(&op, before);
     check_lookup(random_gfn());
     if (whole)
         check_tree(step % 64 == 0);
@@ -477,7 +485,7 @@ static void machine_make(unsigned max_level)
     assert_int_equal(frames_alloc_at(&frames, mfn(MONITORS_OWN), ORDER_4K, FRAME_MONITOR), 0);
     assert_int_equal(frames.count[FRAME_FREE], POOL);
     assert_int_equal(p2m_init(&p2m, &frames, max_level, machine_memtype), 0);
-    p2m.changed = note_change;
+    p2m.changing = note_change;
     p2m.context = &seen;
     model = calloc(REGIONS * REGION, sizeof(u64));
     elsewhere = P2M_HOLE;

@@ -833,6 +833,7 @@ static void step_p2m(void)
 {
     u64 g = chance(60) ? table_of(1 + (unsigned)rnd(4)) : 0x100 + rnd(8) + rnd(3) * 0x200;
     struct place *p = &places[g];
+    shadow_p2m_changing(&shadow, gfn(g), 1);
     switch (rnd(4)) {
     case 0:
         p->type = chance(50) ? P2M_HOLE : P2M_DEVICE;
@@ -852,7 +853,6 @@ static void step_p2m(void)
     happened.p2m_changes++;
     place_apply(g);
     history_start(guest.regs.cr3);
-    shadow_drop_all(&shadow);
     root_load();
 }
 

@@ -67,7 +67,7 @@ struct mmu_ops {
     void (*load)(struct vcpu *v);
     enum mmu_outcome (*fault)(struct vcpu *v, struct mmu_fault *fault);
     void (*paging_written)(struct vcpu *v, const struct paging_regs *before, const struct paging_regs *after);
-    void (*p2m_changed)(struct vcpu *v, gfn_t first, u64 count);
+    void (*p2m_changing)(struct vcpu *v, gfn_t first, u64 count);
     unsigned (*figures)(struct mmu_figure figures[MMU_FIGURES]);
     // Shadow paging only: NULL elsewhere, where nothing of it exits.
     void (*invlpg)(struct vcpu *v, u64 gva);
@@ -117,10 +117,12 @@ static inline void mmu_paging_written(struct vcpu *v, const struct paging_regs *
     mmu->paging_written(v, before, after);
 }
 
-// The p2m has changed for [first, first + count): no stale translation may be used by the guest from now on.
-static inline void mmu_p2m_changed(struct vcpu *v, gfn_t first, u64 count)
+// The p2m is about to change for [first, first + count), and still says what was there before. The back end
+// forgets what it made of that; when the guest runs next, after the change, it uses no stale translation.
+// What has to be done after the change is done by mmu_paging_written, for which v->refresh asks.
+static inline void mmu_p2m_changing(struct vcpu *v, gfn_t first, u64 count)
 {
-    mmu->p2m_changed(v, first, count);
+    mmu->p2m_changing(v, first, count);
 }
 
 // INVLPG exited: no stale translation of gva is used from now on.

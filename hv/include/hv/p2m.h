@@ -1,7 +1,7 @@
 // The p2m: the only truth about guest memory, a map gfn -> (mfn, type).
 // It is stored as a 4-level radix tree of EPT entries (SDM vol. 3, 29.3.2), the type in bits that hardware
 // ignores: under EPT the processor walks this very tree, under shadow paging only software reads it. It knows
-// nothing of TLBs: whoever caches translations is told of each change through `changed`.
+// nothing of TLBs: whoever caches translations is told of each change, before it is made, through `changing`.
 #pragma once
 
 #include <arch/frames.h>
@@ -43,7 +43,7 @@ struct p2m {
     unsigned max_level;    // the largest leaf that may be used
     struct frames *frames; // where tables come from
     p2m_memtype_fn *memtype;
-    void (*changed)(void *context, gfn_t first, u64 count);
+    void (*changing)(void *context, gfn_t first, u64 count);
     void *context;
     u64 tables;    // frames used for the tree, the root included
     u64 leaves[4]; // leaves that translate, by level [1..3]
@@ -57,7 +57,7 @@ struct p2m_leaf {
         level; // of the entry that decides it (4: a whole empty PML4 entry): it covers 512^(level-1) frames
 };
 
-// An empty p2m (all P2M_HOLE). max_level 1..3. `changed` is set by the caller afterwards, or stays NULL.
+// An empty p2m (all P2M_HOLE). max_level 1..3. `changing` is set by the caller afterwards, or stays NULL.
 int p2m_init(struct p2m *p, struct frames *frames, unsigned max_level, p2m_memtype_fn *memtype) must_check;
 
 // Frees all tables (not the guest's frames).
@@ -79,9 +79,11 @@ int p2m_protect(struct p2m *p, gfn_t first, u64 count, enum p2m_type type) must_
 // What there is at `g`. Never fails: beyond the address width there is a hole.
 struct p2m_leaf p2m_lookup(const struct p2m *p, gfn_t g);
 
-// After each of the three changes neighbouring entries that again form one large page are merged (also those
-// that surround the range), then `changed` is called once with the range, and only then are tables freed.
-// max_level limits leaves that translate; a hole or a device may be one entry at any level. `changed` may
-// look up, not change. On an error, and for an empty range, it is not called. Accessed and dirty flags that
-// hardware sets follow a page when it is split, merged or protected; what p2m_map writes starts with both
-// clear.
+// Each of the three changes calls `changing` once with the range when nothing can fail any more and before
+// any entry is written: it may look up, and finds what was there before; it may not change. On an error, and
+// for an empty range, it is not called. After the entries are written, neighbouring ones that again form one
+// large page are merged (also those that surround the range), and the tables that fell out of the tree are
+// freed: a processor may still hold pointers to them, so `changing` sees to it that the guest does not run on
+// before these are flushed. max_level limits leaves that translate; a hole or a device may be one entry at
+// any level. Accessed and dirty flags that hardware sets follow a page when it is split, merged or protected;
+// what p2m_map writes starts with both clear.

@@ -35,7 +35,7 @@ struct vcpu {
     bool cr3_owned, efer_owned;
     const char
         *unsupported;      // the back end cannot go on, in one sentence: the guest ends before the next entry
-    bool refresh;          // the back end has forgotten its root: paging_refresh before the next entry
+    bool refresh;          // the back end wants mmu_paging_written before the next entry: paging_refresh
     bool refresh_controls; // it wants other intercepts: paging_refresh before the next entry
     unsigned physical_bits;    // MAXPHYADDR of the guest
     bool has_1g_pages;         // in the guest's CPUID
