@@ -16,9 +16,10 @@
 #define PDPTE_RESERVED 0x1e6ull // bits 8:5 and 2:1
 #define PDPTE_PRESENT  1ull
 
-static bool unrestricted(const struct vcpu *v)
+// The control needs EPT: whether the processor has it says nothing of this mode.
+static bool unrestricted(const struct mmu_needs *needs)
 {
-    return v->caps->proc2.may & PROC2_UNRESTRICTED_GUEST;
+    return needs->proc2 & PROC2_UNRESTRICTED_GUEST;
 }
 
 static u64 physical_mask(const struct vcpu *v)
@@ -39,7 +40,7 @@ struct paging_regs vcpu_paging(const struct vcpu *v)
 
 static void apply_cr0(struct vcpu *v, const struct paging_regs *guest, const struct mmu_needs *needs)
 {
-    u64 fixed = v->caps->cr0_fixed0 & ~(unrestricted(v) ? CR0_FIXED_EXEMPT : 0);
+    u64 fixed = v->caps->cr0_fixed0 & ~(unrestricted(needs) ? CR0_FIXED_EXEMPT : 0);
     v->cr0_mask = CR0_NE | needs->cr0_owned;
     vmcs_write(CR0_MASK, v->cr0_mask);
     vmcs_write(CR0_READ_SHADOW, guest->cr0);
@@ -180,6 +181,23 @@ static bool cr0_legal(u64 value)
     return !(value >> 32) && (!(value & CR0_PG) || value & CR0_PE) && (!(value & CR0_NW) || value & CR0_CD);
 }
 
+static bool runs_real_mode(struct vcpu *v, const struct paging_regs *regs)
+{
+    struct mmu_needs needs;
+    mmu_needs(v, regs, &needs);
+    return unrestricted(&needs);
+}
+
+static enum verdict refuse_real_mode(struct vcpu *v)
+{
+    if (v->caps->proc2.may & PROC2_UNRESTRICTED_GUEST)
+        return vm_stop_unsupported(
+            v, "the guest enters real mode, which mmu=%s cannot virtualise: use mmu=ept", mmu->name);
+    return vm_stop_unsupported(
+        v, "the guest enters real mode, which this processor cannot virtualise: it has no "
+           "\"unrestricted guest\" control: use mmu=ept on one that has it");
+}
+
 static enum verdict write_cr0_exit(struct vcpu *v, u64 value)
 {
     struct paging_regs before = vcpu_paging(v), after = before;
@@ -188,10 +206,8 @@ static enum verdict write_cr0_exit(struct vcpu *v, u64 value)
     after.cr0 = (value & CR0_DEFINED) | CR0_ET;
     if (!switch_paging(&after, before.cr0 ^ after.cr0))
         return event_gp(v);
-    if (!(after.cr0 & CR0_PE) && !unrestricted(v))
-        return vm_stop_unsupported(
-            v, "the guest enters real mode, which this processor cannot virtualise: it has no "
-               "\"unrestricted guest\" control");
+    if (!(after.cr0 & CR0_PE) && !runs_real_mode(v, &after))
+        return refuse_real_mode(v);
     return paging_set(v, &before, &after, false) ? VERDICT_SKIP : event_gp(v);
 }
 
