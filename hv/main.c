@@ -170,13 +170,9 @@ static bool compacted_size_is_right(void)
 // Features that need a VMX control which the processor may not have.
 static void make_cpuid(void)
 {
-    static const struct {
-        u32 control;
-        enum cpuid_feature feature;
-    } needs[] = {{PROC2_RDTSCP, CPUID_RDTSCP}, {PROC2_INVPCID, CPUID_INVPCID}, {PROC2_XSAVES, CPUID_XSAVES}};
     struct cpuid_facts facts = {host_cpuid, vm.apic.id, rates.tsc_hz, rates.apic_hz, {false}};
-    for (size_t i = 0; i < ARRAY_SIZE(needs); i++)
-        facts.hide[needs[i].feature] = !(caps.proc2.may & needs[i].control);
+    for (size_t i = 0; i < VMCS_INSTRUCTIONS; i++)
+        facts.hide[vmcs_instructions[i].feature] = !(caps.proc2.may & vmcs_instructions[i].control);
     bool shadow = params.mmu == MMU_SHADOW; // which has no PCID (its roots have VPIDs) and no protection keys
     facts.hide[CPUID_PCID] = !params.pcid || shadow;
     facts.hide[CPUID_INVPCID] |= shadow;

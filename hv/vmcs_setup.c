@@ -16,10 +16,9 @@ extern const u8 world_exit[];
 #define PROC_NEEDED                                                                       \
     (PROC_UNCONDITIONAL_IO | PROC_MSR_BITMAPS | PROC_RDPMC_EXITING | PROC_MWAIT_EXITING | \
      PROC_MONITOR_EXITING)
-#define PROC2_WANTED (PROC2_RDTSCP | PROC2_INVPCID | PROC2_XSAVES | PROC2_ENCLS_EXITING)
-#define EXIT_NEEDED  (EXIT_HOST_64BIT | EXIT_SAVE_DEBUG_CONTROLS)
-#define EXIT_STATE   (EXIT_SAVE_PAT | EXIT_LOAD_PAT | EXIT_SAVE_EFER | EXIT_LOAD_EFER)
-#define ENTRY_STATE  (ENTRY_LOAD_PAT | ENTRY_LOAD_EFER)
+#define EXIT_NEEDED (EXIT_HOST_64BIT | EXIT_SAVE_DEBUG_CONTROLS)
+#define EXIT_STATE  (EXIT_SAVE_PAT | EXIT_LOAD_PAT | EXIT_SAVE_EFER | EXIT_LOAD_EFER)
+#define ENTRY_STATE (ENTRY_LOAD_PAT | ENTRY_LOAD_EFER)
 
 const char *vmcs_missing(const struct vmx_caps *caps)
 {
@@ -32,13 +31,27 @@ const char *vmcs_missing(const struct vmx_caps *caps)
     return NULL;
 }
 
+const struct vmcs_instruction vmcs_instructions[VMCS_INSTRUCTIONS] = {
+    {PROC2_RDTSCP, CPUID_RDTSCP},
+    {PROC2_INVPCID, CPUID_INVPCID},
+    {PROC2_XSAVES, CPUID_XSAVES},
+};
+
+static u32 proc2_wanted(const struct cpuid_policy *cpuid)
+{
+    u32 wanted = PROC2_ENCLS_EXITING;
+    for (size_t i = 0; i < VMCS_INSTRUCTIONS; i++) {
+        if (cpuid->has[vmcs_instructions[i].feature])
+            wanted |= vmcs_instructions[i].control;
+    }
+    return wanted;
+}
+
 static void setup_controls(struct vcpu *v)
 {
     const struct vmx_caps *caps = v->caps;
     v->base_proc = PROC_NEEDED | PROC_SECONDARY_CONTROLS;
-    v->base_proc2 = PROC2_WANTED;
-    if (!v->vm->cpuid.has[CPUID_XSAVES])
-        v->base_proc2 &= ~(u32)PROC2_XSAVES; // then it raises #UD, as CPUID says
+    v->base_proc2 = proc2_wanted(&v->vm->cpuid);
     v->entry_controls = vmx_controls_fit(caps->entry, ENTRY_LOAD_DEBUG_CONTROLS | ENTRY_STATE);
     v->cr4_allowed = cpuid_cr4_allowed(&v->vm->cpuid);
     vmcs_write(PIN_BASED_CONTROLS, vmx_controls_fit(caps->pin, PIN_NEEDED));

@@ -4,6 +4,17 @@
 
 #include <hv/vcpu.h>
 
+#include "cpuid.h"
+
+// Instructions that raise #UD, whatever CPUID says, unless a secondary control is set: it is set where the
+// guest's CPUID has the feature.
+struct vmcs_instruction {
+    u32 control;
+    enum cpuid_feature feature;
+};
+#define VMCS_INSTRUCTIONS 3
+extern const struct vmcs_instruction vmcs_instructions[VMCS_INSTRUCTIONS];
+
 // How a guest starts. Selectors are flat; 64-bit code needs paging.efer with LMA.
 struct guest_start {
     struct paging_regs paging;
