@@ -95,5 +95,5 @@ const char *shadow_audit(const struct shadow *s, const struct walk_context *w)
             return wrong;
         out_of_sync += t->out_of_sync;
     }
-    return out_of_sync == s->out_of_sync ? NULL : "the count of tables out of sync is wrong";
+    return out_of_sync == s->out_of_sync ? unpaged_audit(s) : "the count of tables out of sync is wrong";
 }

@@ -90,6 +90,7 @@ struct shadow {
     struct shadow_hw hw;
     u64 unknown; // the value of an unknown entry
     mfn_t pool;  // first frame of the tables, which are contiguous
+    u64 *pdpt;   // of a guest without paging: walked by the processor
     u64 *seen;   // by entry: the guest's tables as they were when they went out of sync
     struct shadow_table *tables;
     struct shadow_link *links;
@@ -120,8 +121,9 @@ int shadow_init(struct shadow *s, struct p2m *p2m, const struct shadow_config *c
                 const struct shadow_hw *hw) must_check;
 
 // Makes the table for the guest's root current, and returns the machine address for CR3. Drops what the
-// strategy drops at a root load, synchronises, flushes. `regs` must be PAGING_4LEVEL. *vpid: to run under, 0
-// if it does not matter.
+// strategy drops at a root load, synchronises, flushes. `regs` must be PAGING_4LEVEL, or PAGING_NONE: then
+// the address is that of a PDPT of PAE paging, below 4 GiB. Turning paging off or on is a root load: tables
+// that are cached stay. Without paging every #PF must exit. *vpid: to run under, 0 if it does not matter.
 u64 shadow_load_root(struct shadow *s, const struct walk_context *w, u16 *vpid);
 
 // Judges a #PF exit at gva and repairs it if it is hidden. After SHADOW_GUEST_FAULT *error_code is the
@@ -141,8 +143,8 @@ void shadow_release(struct shadow *s, gfn_t g);
 // INVLPG and INVPCID of one address: stale translations of gva are gone. Does not flush the TLB.
 void shadow_invlpg(struct shadow *s, const struct walk_context *w, u64 gva);
 
-// Forgets everything, the root too, and flushes: a change of EFER.NXE, of the paging mode. The
-// caller calls shadow_load_root before the guest runs again.
+// Forgets everything, the root too, and flushes: a change of EFER.NXE. The caller calls shadow_load_root
+// before the guest runs again.
 void shadow_drop_all(struct shadow *s);
 
 // The p2m is about to change for [first, first + count), and still says what was there before: what was made

@@ -87,7 +87,7 @@ static u32 path_make(struct shadow *s, u64 gva, const struct walk *walk, bool wr
 {
     u32 path[WALK_LEVELS + 1] = {s->root, SHADOW_NONE};
     unsigned depth = 1;
-    for (unsigned level = WALK_LEVELS; level > 1; level--) {
+    for (unsigned level = s->tables[s->root].level; level > 1; level--) {
         u32 id = entry_id(path[depth - 1], SLOT(gva, level));
         u32 child = child_for(s, walk, level, path);
         u64 flags = child_flags(walk, level, write), now = *entry_at(s, id);
@@ -96,7 +96,7 @@ static u32 path_make(struct shadow *s, u64 gva, const struct walk *walk, bool wr
         path[depth++] = child;
         path[depth] = SHADOW_NONE;
     }
-    return path[WALK_LEVELS - 1];
+    return path[depth - 1];
 }
 
 static u64 value_for(struct shadow *s, const struct walk_context *w, const struct walk *walk, u32 id,
@@ -173,6 +173,8 @@ static enum shadow_outcome judge(struct shadow *s, const struct walk_context *w,
             path_refresh(s, w, gva); // a #PF drops what is cached for its address (SDM vol. 3, 4.10.4.1)
         return SHADOW_GUEST_FAULT;
     }
+    if (walk.mode == PAGING_NONE)
+        walk.level = WALK_LEVELS; // all tables are pieces of one page, whose entry is 0
     *gpa = walk.gpa;
     struct p2m_leaf leaf = p2m_lookup(s->p2m, gpa_gfn(walk.gpa));
     bool write = access.kind == ACCESS_WRITE, ram = leaf.type == P2M_RAM;

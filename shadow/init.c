@@ -45,7 +45,7 @@ int shadow_init(struct shadow *s, struct p2m *p2m, const struct shadow_config *c
                 const struct shadow_hw *hw)
 {
     *s = (struct shadow){.p2m = p2m, .config = *config, .hw = *hw};
-    if (take_all(s))
+    if (take_all(s) || unpaged_init(s))
         return ERR_NOMEM;
     s->unknown = config->directpf && config->physical_bits < 52 ? PTE_P | PTE_RESERVED : 0;
     memset(s->hash, 0xff, (s->hash_mask + 1ul) * sizeof(*s->hash));

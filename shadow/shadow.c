@@ -6,6 +6,9 @@
 
 #define ONE_VPID 1
 
+// What translations depend on: the software walk must know of every change.
+#define CR4_OWNED (CR4_PAE | CR4_PSE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP)
+
 static struct {
     struct shadow engine;
     struct walk_context walk; // but rflags and cpl, which are read for each exit
@@ -63,16 +66,26 @@ static int shadow_ops_init(struct vcpu *v, struct p2m *p2m, const struct mmu_opt
     return shadow_init(&self.engine, p2m, &config, &hw);
 }
 
+// A guest without paging runs on PAE paging, on pages that are everybody's.
+static void needs_unpaged(struct mmu_needs *needs)
+{
+    needs->hw.cr0 |= CR0_PG;
+    needs->hw.cr4 = (needs->hw.cr4 & ~(CR4_SMEP | CR4_SMAP)) | CR4_PAE;
+    needs->hw.efer &= ~(EFER_LME | EFER_LMA);
+}
+
 static void shadow_needs(const struct vcpu *v, const struct paging_regs *guest, struct mmu_needs *needs)
 {
     (void)v;
-    bool direct = self.engine.unknown != 0; // what is unknown has P and a reserved bit: only P = 1 must exit
+    bool paging = guest->cr0 & CR0_PG;
+    // With paging what is unknown has P and a reserved bit: only P = 1 must exit.
+    bool direct = paging && self.engine.unknown;
     *needs = (struct mmu_needs){
         .proc =
             PROC_CR3_LOAD_EXITING | PROC_CR3_STORE_EXITING | (self.invlpg_exits ? PROC_INVLPG_EXITING : 0),
         .proc2 = self.vpid ? PROC2_VPID : 0,
         .cr0_owned = CR0_PE | CR0_PG | CR0_WP,
-        .cr4_owned = CR4_PAE | CR4_PSE | CR4_PGE | CR4_PCIDE,
+        .cr4_owned = CR4_OWNED,
         .hw = *guest,
         .efer_owned = true,
         .exceptions = BIT(VECTOR_PF),
@@ -81,6 +94,8 @@ static void shadow_needs(const struct vcpu *v, const struct paging_regs *guest, 
     };
     needs->hw.cr0 |= CR0_WP; // a page that is read-only here is so for the guest's kernel too
     needs->hw.cr3 = self.root_hpa;
+    if (!paging)
+        needs_unpaged(needs);
 }
 
 static void shadow_load(struct vcpu *v)
@@ -137,10 +152,16 @@ static void load_root(struct vcpu *v)
     follow_exactness(v);
 }
 
-// Each of these makes shadow entries wrong, not only stale.
+// This makes shadow entries wrong, not only stale.
 static bool forgets(const struct paging_regs *before, const struct paging_regs *after)
 {
-    return (before->efer ^ after->efer) & EFER_NXE || walk_mode(before) != walk_mode(after);
+    return (before->efer ^ after->efer) & EFER_NXE;
+}
+
+static bool mode_supported(const struct paging_regs *regs)
+{
+    enum paging_mode mode = walk_mode(regs);
+    return mode == PAGING_4LEVEL || mode == PAGING_NONE;
 }
 
 static void shadow_paging_written(struct vcpu *v, const struct paging_regs *before,
@@ -149,11 +170,12 @@ static void shadow_paging_written(struct vcpu *v, const struct paging_regs *befo
     self.walk.regs = *after;
     if (self.loaded && forgets(before, after))
         shadow_drop_all(&self.engine);
-    self.loaded = walk_mode(after) == PAGING_4LEVEL;
+    self.loaded = mode_supported(after);
     if (self.loaded)
         load_root(v);
     else
-        v->unsupported = "mmu=shadow runs only guests with 4-level paging so far: use mmu=ept for this guest";
+        v->unsupported = "mmu=shadow runs guests with 4-level paging or none, not with two-level or PAE "
+                         "paging: use mmu=ept";
 }
 
 static void shadow_ops_invlpg(struct vcpu *v, u64 gva)
@@ -183,7 +205,7 @@ static bool shadow_translate(struct vcpu *v, u64 gva, u64 *hpa)
     (void)v;
     const struct shadow *s = &self.engine;
     u32 table = s->root;
-    for (unsigned level = WALK_LEVELS;; level--) {
+    for (unsigned level = s->tables[table].level;; level--) {
         u64 entry = s->tables[table].entries[SLOT(gva, level)];
         if (!entry_maps(s, entry))
             return false;

@@ -272,6 +272,7 @@ u32 table_get(struct shadow *s, u64 frame, unsigned level, bool splinter, const 
 
 void settle(struct shadow *s)
 {
+    unpaged_publish(s);
     if (!s->flush)
         return;
     s->flush = false;

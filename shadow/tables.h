@@ -88,7 +88,7 @@ void table_leave_sync(struct shadow *s, u32 table);
 void table_enter_sync(struct shadow *s, u32 table);
 
 // What the processor may have cached of all this must be gone before the guest runs. At most one flush is
-// done, at the end of the engine's call, by settle().
+// done, at the end of the engine's call, by settle(), which also publishes the PDPT.
 static inline void flush_everything(struct shadow *s)
 {
     s->flush = true;
@@ -115,6 +115,23 @@ u64 link_flags(u64 guest_entry);
 
 // Makes the entry follow the guest's. True if a translation that the processor may hold has changed.
 bool entry_refresh(struct shadow *s, const struct walk_context *w, u32 id);
+
+// unpaged.c: a guest without paging.
+
+// Takes the frame of the PDPT, below 4 GiB. ERR_NOMEM: none is free there.
+int unpaged_init(struct shadow *s) must_check;
+
+// The table that is its root, made if there is none.
+u32 unpaged_root(struct shadow *s);
+
+// Gives the processor the root's links, as PDPTEs, if it is the root in use: before the guest runs.
+void unpaged_publish(struct shadow *s);
+
+// What CR3 is to hold for the root in use, whatever its kind.
+u64 root_address(const struct shadow *s);
+
+// NULL, or what is wrong.
+const char *unpaged_audit(const struct shadow *s);
 
 // trace.c: makes the entries that translate gva follow the guest's, those that are stale.
 void path_refresh(struct shadow *s, const struct walk_context *w, u64 gva);

@@ -117,7 +117,7 @@ static void synchronise_all(struct shadow *s, const struct walk_context *w)
 void path_refresh(struct shadow *s, const struct walk_context *w, u64 gva)
 {
     u32 table = s->root;
-    for (unsigned level = WALK_LEVELS; level > 0; level--) {
+    for (unsigned level = s->tables[table].level; level > 0; level--) {
         u32 id = entry_id(table, SLOT(gva, level));
         if (s->tables[table].splinter || entry_refresh(s, w, id) || !entry_maps(s, *entry_at(s, id)))
             return;
@@ -155,6 +155,8 @@ void shadow_invlpg(struct shadow *s, const struct walk_context *w, u64 gva)
 static u32 root_for(struct shadow *s, const struct walk_context *w)
 {
     static const u32 keep_none = SHADOW_NONE;
+    if (walk_mode(&w->regs) == PAGING_NONE)
+        return unpaged_root(s);
     struct p2m_leaf leaf = p2m_lookup(s->p2m, gpa_gfn(w->regs.cr3 & PTE_ADDRESS));
     bool ram = leaf.type == P2M_RAM || leaf.type == P2M_RAM_RO;
     return table_get(s, ram ? leaf.mfn.n : NO_ROOT, WALK_LEVELS, !ram, &keep_none);
@@ -200,5 +202,5 @@ u64 shadow_load_root(struct shadow *s, const struct walk_context *w, u16 *vpid)
     if (s->config.strategy.eager)
         eager_build(s, w);
     settle(s);
-    return mfn_hpa(s->pool) + s->root * PAGE_SIZE;
+    return root_address(s);
 }

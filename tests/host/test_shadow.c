@@ -9,7 +9,7 @@
 
 // link: tests/host/model_walk.c tests/host/model_cpu.c tests/host/model_history.c hv/p2m.c hv/walk.c
 
-// link: shadow/tables.c shadow/fill.c shadow/trace.c shadow/init.c shadow/eager.c shadow/audit.c
+// link: shadow/tables.c shadow/fill.c shadow/trace.c shadow/init.c shadow/eager.c shadow/audit.c shadow/unpaged.c
 #include "support.h"
 
 #include "model_cpu.h"
