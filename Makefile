@@ -94,7 +94,7 @@ make run-tests   tests in emulators only;                 make guest-images, mak
 make clean       removes build/
 
 Variables of make run:
-  MMU=ept|shadow   VPID=on|off   MEM=512M       as the monitor's parameters
+  MMU=ept|shadow   VPID=auto|on|off   MEM=512M       as the monitor's parameters
   EMU=bochs|qemu   CPU=model     FIRMWARE=bios|uefi (QEMU)
   APPEND="words"   more of the guest kernel's command line
   ARGS="words"     more of the monitor's parameters (README.md lists them)

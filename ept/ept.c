@@ -24,6 +24,7 @@ static struct {
     u64 violations, invepts, invvpids;
 } ept;
 
+#define EXIT_EFER       (EXIT_SAVE_EFER | EXIT_LOAD_EFER)
 #define EPT_CAPS_NEEDED (EPT_CAP_WALK_4 | EPT_CAP_WRITE_BACK | EPT_CAP_INVEPT)
 
 static const char *ept_missing(const struct vmx_caps *caps, bool vpid)
@@ -35,6 +36,9 @@ static const char *ept_missing(const struct vmx_caps *caps, bool vpid)
         return "mmu=ept: this processor's EPT has no 4-level walk, write-back tables or INVEPT: use a "
                "processor that "
                "has them.";
+    if (!(caps->entry.may & ENTRY_LOAD_EFER) || (caps->exit.may & EXIT_EFER) != EXIT_EFER)
+        return "mmu=ept: this processor's VM entries and exits do not switch IA32_EFER, which is the guest's "
+               "own under EPT: use mmu=shadow.";
     if (vpid && (!(caps->proc2.may & PROC2_VPID) || !(caps->ept_vpid & VPID_CAP_INVVPID) ||
                  !(caps->ept_vpid & (VPID_CAP_INVVPID_CONTEXT | VPID_CAP_INVVPID_ALL))))
         return "vpid=on: this processor has no VPID or INVVPID: boot with vpid=off.";

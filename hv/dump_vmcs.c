@@ -54,12 +54,12 @@ static bool bad_pcide(const struct state *s)
 
 static bool bad_lma(const struct state *s)
 {
-    return !(s->entry & ENTRY_IA32E_GUEST) != !(s->efer & EFER_LMA);
+    return s->entry & ENTRY_LOAD_EFER && !(s->entry & ENTRY_IA32E_GUEST) != !(s->efer & EFER_LMA);
 }
 
 static bool bad_lme(const struct state *s)
 {
-    return s->cr0 & CR0_PG && !(s->efer & EFER_LMA) != !(s->efer & EFER_LME);
+    return s->entry & ENTRY_LOAD_EFER && s->cr0 & CR0_PG && !(s->efer & EFER_LMA) != !(s->efer & EFER_LME);
 }
 
 static bool bad_code(const struct state *s)
@@ -115,7 +115,7 @@ const char *vmcs_guest_state_problem(void)
         vmcs_read(GUEST_CR0),
         vmcs_read(GUEST_CR3),
         vmcs_read(GUEST_CR4),
-        vmcs_read(GUEST_IA32_EFER),
+        0,
         vmcs_read(ENTRY_CONTROLS),
         vmcs_read(GUEST_CS_ACCESS_RIGHTS),
         vmcs_read(GUEST_TR_ACCESS_RIGHTS),
@@ -125,6 +125,8 @@ const char *vmcs_guest_state_problem(void)
         vmcs_read(GUEST_ACTIVITY_STATE),
         vmcs_read(GUEST_INTERRUPTIBILITY),
     };
+    if (s.entry & ENTRY_LOAD_EFER) // else the field need not exist, and the checks of EFER do not apply
+        s.efer = vmcs_read(GUEST_IA32_EFER);
     for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
         if (checks[i].fails(&s))
             return checks[i].what;

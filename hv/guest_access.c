@@ -19,11 +19,13 @@ unsigned vcpu_cpl(const struct vcpu *v)
 #define RIGHTS_L  BIT(13)
 #define RIGHTS_DB BIT(14)
 
+// "IA-32e mode guest" is EFER.LMA: where the guest can change it without an exit, exits store it there (SDM
+// vol. 3, A.6, bit 5), and not every processor has the field GUEST_IA32_EFER.
 unsigned vcpu_code_bits(const struct vcpu *v)
 {
     (void)v;
     u64 rights = vmcs_read(GUEST_CS_ACCESS_RIGHTS);
-    bool long_mode = vmcs_read(GUEST_IA32_EFER) & EFER_LMA;
+    bool long_mode = vmcs_read(ENTRY_CONTROLS) & ENTRY_IA32E_GUEST;
     return long_mode && rights & RIGHTS_L ? 64 : rights & RIGHTS_DB ? 32 : 16;
 }
 

@@ -97,13 +97,25 @@ static void start_machine(u64 info_hpa, u64 image_hpa)
     host_ioapic_mask_all(&acpi);
 }
 
+// vpid=auto: on where the processor has it; what it is said. On or off is what was asked for, or is refused.
+static const char *choose_vpid(void)
+{
+    if (params.vpid != VPID_AUTO)
+        return mmu_missing(&caps, params.vpid);
+    params.vpid = !mmu_missing(&caps, true);
+    const char *why = mmu_missing(&caps, params.vpid);
+    if (!why)
+        log_info("vpid=auto is vpid=%s on this processor", params.vpid ? "on" : "off");
+    return why;
+}
+
 static void start_vmx(void)
 {
     static const struct mmu_ops *const modes[] = {[MMU_EPT] = &ept_ops, [MMU_SHADOW] = &shadow_ops};
     const char *why = vmx_missing(&caps);
     mmu = modes[params.mmu];
     if (!why)
-        why = mmu_missing(&caps, params.vpid);
+        why = choose_vpid();
     if (!why)
         why = vmcs_missing(&caps);
     if (!why)
@@ -138,6 +150,14 @@ static void park_processors(void)
         log_warn("the firmware lists no processors: if there are others than this one, the guest could start "
                  "them");
     log_info("%d other processors parked", parked);
+}
+
+// The guest has no other clock to check the TSC against than its own ticks, which come late when it is slow.
+static void warn_about_time(void)
+{
+    if (!vm.cpuid.has[CPUID_INVARIANT_TSC])
+        log_warn("this processor does not promise an invariant TSC: a Linux guest keeps better time with "
+                 "tsc=reliable on its command line");
 }
 
 static struct cpuid_regs host_cpuid(u32 leaf, u32 subleaf)
@@ -197,14 +217,17 @@ static void make_vm(void)
     vm.params = &params;
     apic_init(&vm.apic);
     make_cpuid();
+    warn_about_time();
     const char *why = vm_memory_make(&vm);
     if (why)
         refuse(why);
-    mfn_t bitmap, vmcs;
-    if (frames_alloc(&frames, ORDER_4K, FRAME_MONITOR, &bitmap) || vmx_vmcs_new(&caps, &frames, &vmcs))
+    mfn_t bitmap, lists, vmcs;
+    if (frames_alloc(&frames, ORDER_4K, FRAME_MONITOR, &bitmap) ||
+        frames_alloc(&frames, ORDER_4K, FRAME_MONITOR, &lists) || vmx_vmcs_new(&caps, &frames, &vmcs))
         refuse("No memory is left for the monitor: give the guest less with mem=.");
     vm.msr_bitmap_hpa = mfn_hpa(bitmap);
     msr_bitmap_make(&vm.cpuid, mfn_ptr(bitmap));
+    msr_switch_make(&vm.msr_switch, &caps, mfn_ptr(lists));
 }
 
 static void start_guest(void)

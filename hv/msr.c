@@ -27,6 +27,11 @@ void msr_efer_direct(struct vcpu *v, bool direct)
     msr_bitmap_write(bitmap_of(v), IA32_EFER, direct);
 }
 
+void msr_pat_direct(struct vcpu *v, bool direct)
+{
+    msr_bitmap_write(bitmap_of(v), IA32_PAT, direct);
+}
+
 void msr_x2apic_direct(struct vcpu *v, bool direct)
 {
     for (u32 index = IA32_X2APIC_FIRST; index <= IA32_X2APIC_LAST; index++) {
@@ -93,6 +98,19 @@ static bool write_mtrr_def_type(struct vcpu *v, u64 value)
     return true;
 }
 
+// SDM vol. 3, 12.12.4: in each byte a memory type; WT 4, WP 5, WB 6, UC- 7, UC 0 and WC 1.
+static bool write_pat(struct vcpu *v, u64 value)
+{
+    static const u8 types = 0xf3;
+    for (unsigned byte = 0; byte < 8; byte++) {
+        u64 type = value >> 8 * byte & 0xff;
+        if (type > 7 || !(types & BIT(type)))
+            return false;
+    }
+    msr_switch_set(&v->vm->msr_switch, SWITCHED_PAT, value);
+    return true;
+}
+
 static bool call_write(struct vcpu *v, u32 index, u64 value)
 {
     switch (index) {
@@ -103,6 +121,8 @@ static bool call_write(struct vcpu *v, u32 index, u64 value)
         return apic_base_write(v, value);
     case IA32_MTRR_DEF_TYPE:
         return write_mtrr_def_type(v, value);
+    case IA32_PAT:
+        return write_pat(v, value);
     case IA32_XSS: // no supervisor state is offered
         return value == 0;
     case IA32_EFER:

@@ -60,7 +60,7 @@ static void apply_efer(struct vcpu *v, const struct paging_regs *guest, const st
     v->efer_owned = needs->efer_owned;
     v->owned_efer = guest->efer;
     msr_efer_direct(v, !needs->efer_owned);
-    vmcs_write(GUEST_IA32_EFER, needs->hw.efer);
+    msr_switch_set(&v->vm->msr_switch, SWITCHED_EFER, needs->hw.efer);
     vmcs_write(ENTRY_CONTROLS, v->entry_controls | (needs->hw.efer & EFER_LMA ? ENTRY_IA32E_GUEST : 0));
 }
 
@@ -77,7 +77,8 @@ static void paging_apply_controls(struct vcpu *v, const struct mmu_needs *needs)
 static void apply_controls(struct vcpu *v, const struct mmu_needs *needs)
 {
     paging_apply_controls(v, needs);
-    vmcs_write(SECONDARY_CONTROLS, vmx_controls_fit(v->caps->proc2, v->base_proc2 | needs->proc2));
+    if (v->proc_controls & PROC_SECONDARY_CONTROLS)
+        vmcs_write(SECONDARY_CONTROLS, vmx_controls_fit(v->caps->proc2, v->base_proc2 | needs->proc2));
     vmcs_write(EXCEPTION_BITMAP, needs->exceptions);
     vmcs_write(PAGE_FAULT_ERROR_CODE_MASK, needs->pf_mask);
     vmcs_write(PAGE_FAULT_ERROR_CODE_MATCH, needs->pf_match);

@@ -5,10 +5,11 @@
 #include <hv/mmu.h>
 
 enum mmu_mode { MMU_EPT, MMU_SHADOW };
+enum vpid_choice { VPID_OFF, VPID_ON, VPID_AUTO };
 enum on_exit { ON_EXIT_POWEROFF, ON_EXIT_REBOOT, ON_EXIT_HALT };
 
-// One u64 for each PARAM row of params.def: mmu is an enum mmu_mode, vpid 0 or 1, mem bytes, p2m_max a
-// P2M_LEVEL_*, log an enum log_level, console an I/O port or 0 for none, on_exit an enum on_exit.
+// One u64 for each PARAM row of params.def: mmu is an enum mmu_mode, vpid an enum vpid_choice, mem bytes,
+// p2m_max a P2M_LEVEL_*, log an enum log_level, console an I/O port or 0 for none, on_exit an enum on_exit.
 struct params {
 #define PARAM(field, ...) u64 field;
 #define WORD(...)

@@ -10,6 +10,7 @@
 #include "exit.h"
 #include "guest_map.h"
 #include "ioapic.h"
+#include "msr_switch.h"
 #include "params.h"
 #include "uart.h"
 
@@ -26,6 +27,7 @@ struct vm {
     u64 tsc_hz;
     u64 mtrr_def_type; // IA32_MTRR_DEF_TYPE as the guest wrote it; without effect
     u64 msr_bitmap_hpa;
+    struct msr_switch msr_switch;
     char end[192]; // why the guest ended
     u64 status;    // what it wrote to port 0xF4
     bool status_given;

@@ -4,6 +4,7 @@
 #include <arch/layout.h>
 #include <arch/traps.h>
 
+#include "msr.h"
 #include "paging.h"
 #include "vm.h"
 #include "vmcs_setup.h"
@@ -17,8 +18,6 @@ extern const u8 world_exit[];
     (PROC_UNCONDITIONAL_IO | PROC_MSR_BITMAPS | PROC_RDPMC_EXITING | PROC_MWAIT_EXITING | \
      PROC_MONITOR_EXITING)
 #define EXIT_NEEDED (EXIT_HOST_64BIT | EXIT_SAVE_DEBUG_CONTROLS)
-#define EXIT_STATE  (EXIT_SAVE_PAT | EXIT_LOAD_PAT | EXIT_SAVE_EFER | EXIT_LOAD_EFER)
-#define ENTRY_STATE (ENTRY_LOAD_PAT | ENTRY_LOAD_EFER)
 
 const char *vmcs_missing(const struct vmx_caps *caps)
 {
@@ -26,8 +25,6 @@ const char *vmcs_missing(const struct vmx_caps *caps)
         return "This processor's VT-x has no virtual NMIs: use a processor that has them.";
     if ((caps->proc.may & PROC_NEEDED) != PROC_NEEDED)
         return "This processor's VT-x has no MSR bitmaps or I/O exiting: use a processor that has them.";
-    if ((caps->exit.may & EXIT_STATE) != EXIT_STATE || (caps->entry.may & ENTRY_STATE) != ENTRY_STATE)
-        return "This processor's VT-x does not switch IA32_EFER and IA32_PAT: use a processor that does.";
     return NULL;
 }
 
@@ -50,17 +47,15 @@ static u32 proc2_wanted(const struct cpuid_policy *cpuid)
 static void setup_controls(struct vcpu *v)
 {
     const struct vmx_caps *caps = v->caps;
+    struct msr_switch *msrs = &v->vm->msr_switch;
     v->base_proc = PROC_NEEDED | PROC_SECONDARY_CONTROLS;
     v->base_proc2 = proc2_wanted(&v->vm->cpuid);
-    v->entry_controls = vmx_controls_fit(caps->entry, ENTRY_LOAD_DEBUG_CONTROLS | ENTRY_STATE);
+    v->entry_controls = vmx_controls_fit(caps->entry, ENTRY_LOAD_DEBUG_CONTROLS | msrs->entry_controls);
     v->cr4_allowed = cpuid_cr4_allowed(&v->vm->cpuid);
     vmcs_write(PIN_BASED_CONTROLS, vmx_controls_fit(caps->pin, PIN_NEEDED));
-    vmcs_write(EXIT_CONTROLS, vmx_controls_fit(caps->exit, EXIT_NEEDED | EXIT_STATE));
+    vmcs_write(EXIT_CONTROLS, vmx_controls_fit(caps->exit, EXIT_NEEDED | msrs->exit_controls));
     vmcs_write(MSR_BITMAP, v->vm->msr_bitmap_hpa);
     vmcs_write(CR3_TARGET_COUNT, 0);
-    vmcs_write(EXIT_MSR_STORE_COUNT, 0);
-    vmcs_write(EXIT_MSR_LOAD_COUNT, 0);
-    vmcs_write(ENTRY_MSR_LOAD_COUNT, 0);
     vmcs_write(ENTRY_INTERRUPTION_INFO, 0);
     vmcs_write(TSC_OFFSET, 0);
     if (v->base_proc2 & caps->proc2.may & PROC2_XSAVES)
@@ -84,8 +79,6 @@ static void setup_host(void)
     vmcs_write(HOST_CR0, read_cr0());
     vmcs_write(HOST_CR3, read_cr3());
     vmcs_write(HOST_CR4, read_cr4());
-    vmcs_write(HOST_IA32_EFER, rdmsr(IA32_EFER));
-    vmcs_write(HOST_IA32_PAT, rdmsr(IA32_PAT));
     vmcs_write(HOST_TR_BASE, traps_tss_base());
     vmcs_write(HOST_GDTR_BASE, traps_gdt_base());
     vmcs_write(HOST_IDTR_BASE, traps_idt_base());
@@ -96,6 +89,8 @@ void vmcs_setup(struct vcpu *v)
 {
     setup_controls(v);
     setup_host();
+    msr_switch_setup(&v->vm->msr_switch);
+    msr_pat_direct(v, !v->vm->msr_switch.listed[SWITCHED_PAT]);
 }
 
 // The fields of the segment registers, in the order of their encoding, then LDTR and TR: all four kinds step
@@ -155,7 +150,7 @@ void vmcs_start_guest(struct vcpu *v, const struct guest_start *start)
     for (size_t i = 0; i < ARRAY_SIZE(zeros); i++)
         vmcs_write(zeros[i], 0);
     vmcs_write(VMCS_LINK_POINTER, ~0ull);
-    vmcs_write(GUEST_IA32_PAT, PAT_RESET);
+    msr_switch_set(&v->vm->msr_switch, SWITCHED_PAT, PAT_RESET);
     vmcs_write(GUEST_DR7, DR7_RESET);
     vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED);
     vmcs_write(GUEST_RIP, start->rip);

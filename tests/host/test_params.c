@@ -34,7 +34,7 @@ static void defaults(void **state)
     (void)state;
     struct params p = parsed("");
     assert_int_equal(p.mmu, MMU_EPT);
-    assert_int_equal(p.vpid, true);
+    assert_int_equal(p.vpid, VPID_AUTO);
     assert_int_equal(p.mem, 512 * MIB);
     assert_int_equal(p.p2m_max, P2M_LEVEL_1G);
     assert_int_equal(p.log, LOG_INFO);
@@ -46,7 +46,7 @@ static void values(void **state)
 {
     (void)state;
     struct params p = parsed("  mmu=ept vpid=off\tmem=3G p2m.max=2m log=debug console=com2 on-exit=halt ");
-    assert_int_equal(p.vpid, false);
+    assert_int_equal(p.vpid, VPID_OFF);
     assert_int_equal(p.mem, 3 * GIB);
     assert_int_equal(p.p2m_max, P2M_LEVEL_2M);
     assert_int_equal(p.log, LOG_DEBUG);
@@ -88,9 +88,9 @@ static void mistakes(void **state)
         refused(bad_name[i], sentence);
     }
     refused("mmu=shado", "mmu= cannot be `shado': it takes ept|shadow.");
-    refused("vpid=1", "vpid= cannot be `1': it takes on|off.");
-    refused("vpid=on1", "vpid= cannot be `on1': it takes on|off.");
-    refused("vpid=o", "vpid= cannot be `o': it takes on|off.");
+    refused("vpid=1", "vpid= cannot be `1': it takes auto|on|off.");
+    refused("vpid=on1", "vpid= cannot be `on1': it takes auto|on|off.");
+    refused("vpid=o", "vpid= cannot be `o': it takes auto|on|off.");
     refused("p2m.max=1G", "p2m.max= cannot be `1G': it takes 4k|2m|1g.");
     refused("log=all", "log= cannot be `all': it takes error|warn|info|debug.");
     refused("console=com5",

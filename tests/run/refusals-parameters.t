@@ -20,7 +20,7 @@ my @CASES = (
     ['a word without a value', 'mem', "There is no parameter `mem': the parameters are $names."],
     ['the beginning of a name', 'vp=on', "There is no parameter `vp=on': the parameters are $names."],
     ['a bad mode', 'mmu=none', "mmu= cannot be `none': it takes $list{mmu}."],
-    ['a bad switch', 'vpid=1', "vpid= cannot be `1': it takes on|off."],
+    ['a bad switch', 'vpid=1', "vpid= cannot be `1': it takes $list{vpid}."],
     ['too little memory', 'mem=15M', "mem= cannot be `15M': it takes a number from 16M to 1024G in steps of 4K."],
     ['an odd size', 'mem=16385', "mem= cannot be `16385': it takes a number from 16M to 1024G in steps of 4K."],
     ['a bad page size', 'p2m.max=4m', "p2m.max= cannot be `4m': it takes $list{p2m_max}."],

@@ -19,6 +19,9 @@ refused('AMD', $NO_VMX, cpu => 'ryzen', grub => $MONITOR);
 refused('VT-x without EPT', 'mmu=ept: this processor has no Extended Page Tables: use a processor that has them.',
     cpu => 'core2_penryn_t9600', grub => $MONITOR);
 
+refused('VT-x without VPID', 'vpid=on: this processor has no VPID or not all types of INVVPID: boot with vpid=off.',
+    cpu => 'core2_penryn_t9600', grub => "$MONITOR mmu=shadow vpid=on");
+
 # GRUB's wrmsr plays a firmware that left the local APIC elsewhere or off.
 my %wrmsr = ('wrmsr.mod' => '/usr/lib/grub/i386-pc/wrmsr.mod');
 refused('local APIC off', 'The processor\'s local APIC is disabled: enable it in the firmware set-up.',

@@ -58,9 +58,10 @@ sub command_steps {
 }
 
 sub script {
+    my (@given) = @_;
     # Ctrl-C ends a sleep: without it, no prompt would follow within the time limit.
     my @interrupt = ('send sleep 100000', 'expect sleep 100000', 'wait 0.5', 'type \x03', 'expect ' . PROMPT);
-    my @commands = map { (my $typed = $_->[0]) =~ s/\\/\\\\/g; command_steps($typed) } @COMMANDS;
+    my @commands = map { (my $typed = $_->[0]) =~ s/\\/\\\\/g; command_steps($typed) } @given;
     # A wide terminal: the shell breaks no echo into lines.
     return [
         'expect ' . PROMPT, command_steps('stty cols 300'), @commands, @interrupt,
@@ -76,17 +77,17 @@ sub outputs {
 }
 
 sub commands_check {
-    my ($name, $text) = @_;
+    my ($name, $text, @given) = @_;
     require Digest::MD5;
     my @outputs = outputs($text);
-    for my $i (0 .. $#COMMANDS) {
-        my ($typed, $expected, $what) = @{ $COMMANDS[$i] };
+    for my $i (0 .. $#given) {
+        my ($typed, $expected, $what) = @{ $given[$i] };
         my $hash = Digest::MD5::md5_hex("$LONG\n");
         $expected //= qr/^$hash/m;
         ok(($outputs[$i] // '') =~ $expected, "$name: $what") or diag("$typed\n", $outputs[$i] // 'no output');
     }
-    is($outputs[$#COMMANDS] // '', "searched\n", "$name: no warning, bug or trace in the kernel log");
-    unlike($outputs[@COMMANDS] // '', qr/\S[^\n]*\n[^\n]*\S/, "$name: Ctrl-C ends a sleep");
+    is($outputs[$#given] // '', "searched\n", "$name: no warning, bug or trace in the kernel log");
+    unlike($outputs[@given] // '', qr/\S[^\n]*\n[^\n]*\S/, "$name: Ctrl-C ends a sleep");
 }
 
 # The end of a run by poweroff: sentence, table, JSON, and that both tell the same.
@@ -103,13 +104,14 @@ sub linux_summary_check {
     is($run->{end}, 'shutdown', "$name: the machine is switched off");
 }
 
-# A whole run: boot, commands, power-off. `expected` are figures of the summary.
+# A whole run: boot, commands, power-off. `expected` are figures of the summary; `commands` come before those above.
 sub linux_check {
     my ($name, $expected, %linux) = @_;
-    my $run = linux_boot(name => $name, script => script(), %linux);
+    my @given = (@{ delete $linux{commands} // [] }, @COMMANDS);
+    my $run = linux_boot(name => $name, script => script(@given), %linux);
     my @bad = $run->{text} =~ /^\[ *\d+\.\d+\] .*(?:Kernel panic|Call Trace|WARNING: CPU)/mg;
     is("@bad", '', "$name: no panic or trace on the console");
-    commands_check($name, $run->{text});
+    commands_check($name, $run->{text}, @given);
     linux_summary_check($name, $run, %$expected);
     return $run;
 }
