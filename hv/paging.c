@@ -72,6 +72,8 @@ static void paging_apply_controls(struct vcpu *v, const struct mmu_needs *needs)
     if (proc != v->proc_controls)
         vmcs_write(PROCESSOR_BASED_CONTROLS, proc);
     v->proc_controls = proc;
+    vmcs_write(PAGE_FAULT_ERROR_CODE_MASK, needs->pf_mask);
+    vmcs_write(PAGE_FAULT_ERROR_CODE_MATCH, needs->pf_match);
 }
 
 static void apply_controls(struct vcpu *v, const struct mmu_needs *needs)
@@ -80,8 +82,6 @@ static void apply_controls(struct vcpu *v, const struct mmu_needs *needs)
     if (v->proc_controls & PROC_SECONDARY_CONTROLS)
         vmcs_write(SECONDARY_CONTROLS, vmx_controls_fit(v->caps->proc2, v->base_proc2 | needs->proc2));
     vmcs_write(EXCEPTION_BITMAP, needs->exceptions);
-    vmcs_write(PAGE_FAULT_ERROR_CODE_MASK, needs->pf_mask);
-    vmcs_write(PAGE_FAULT_ERROR_CODE_MATCH, needs->pf_match);
 }
 
 static void apply(struct vcpu *v, const struct paging_regs *guest, const struct mmu_needs *needs)

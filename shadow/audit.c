@@ -82,7 +82,7 @@ static const char *audit_table(const struct shadow *s, const struct walk_context
 
 const char *shadow_audit(const struct shadow *s, const struct walk_context *w)
 {
-    u32 out_of_sync = 0;
+    u32 out_of_sync = 0, links = 0;
     for (u32 table = s->newest; table != SHADOW_NONE; table = s->tables[table].older) {
         const struct shadow_table *t = &s->tables[table];
         bool traced = s->config.strategy.trace && t->guest && !t->out_of_sync;
@@ -94,6 +94,9 @@ const char *shadow_audit(const struct shadow *s, const struct walk_context *w)
         if (wrong)
             return wrong;
         out_of_sync += t->out_of_sync;
+        links += t->out_of_sync && t->level > 1;
     }
-    return out_of_sync == s->out_of_sync ? unpaged_audit(s) : "the count of tables out of sync is wrong";
+    return out_of_sync == s->out_of_sync && links == s->links_out_of_sync
+               ? unpaged_audit(s)
+               : "the count of tables out of sync is wrong";
 }

@@ -99,11 +99,12 @@ struct shadow {
     u32 hash_mask;
     u32 free_table; // list through hash_next
     u32 newest, oldest;
-    u32 root;        // in use
-    u32 out_of_sync; // how many tables are
-    u64 epoch;       // counts changes of translations that a TLB may hold
-    bool flush;      // all VPIDs must be flushed before the guest runs: shadow_settle
-    u64 flushed;     // s->epoch when all VPIDs were flushed last
+    u32 root;              // in use
+    u32 out_of_sync;       // how many tables are
+    u32 links_out_of_sync; // those of them above level 1
+    u64 epoch;             // counts changes of translations that a TLB may hold
+    bool flush;            // all VPIDs must be flushed before the guest runs: shadow_settle
+    u64 flushed;           // s->epoch when all VPIDs were flushed last
     struct shadow_stats stats;
 };
 
@@ -143,8 +144,8 @@ void shadow_release(struct shadow *s, gfn_t g);
 // INVLPG and INVPCID of one address: stale translations of gva are gone. Does not flush the TLB.
 void shadow_invlpg(struct shadow *s, const struct walk_context *w, u64 gva);
 
-// Forgets everything, the root too, and flushes: a change of EFER.NXE. The caller calls shadow_load_root
-// before the guest runs again.
+// Forgets everything, the root too, and flushes. The caller calls shadow_load_root before the guest runs
+// again.
 void shadow_drop_all(struct shadow *s);
 
 // The p2m is about to change for [first, first + count), and still says what was there before: what was made
@@ -152,10 +153,23 @@ void shadow_drop_all(struct shadow *s);
 // shadow_load_root, after the change and before the guest runs again.
 void shadow_p2m_changing(struct shadow *s, gfn_t first, u64 count);
 
+// CR0, CR4 or EFER have been written: forgets and flushes what that makes the processor forget (SDM vol. 3,
+// 4.10.4.1: the paging mode, CR4.PGE, CR4.PCIDE from 1 to 0, CR4.SMEP from 0 to 1), and what it makes wrong
+// (EFER.NXE). The caller calls shadow_load_root before the guest runs again.
+void shadow_paging_changed(struct shadow *s, const struct paging_regs *before,
+                           const struct paging_regs *after);
+
 // Whether no table is out of sync and tables are traced: then the guest's INVLPG need not be seen.
 static inline bool shadow_is_exact(const struct shadow *s)
 {
     return s->config.strategy.trace && !s->out_of_sync;
+}
+
+// Whether a #PF without P is the guest's: then it need not exit. Not while a link may be stale, since the
+// entries below it are those of another place.
+static inline bool shadow_absent_is_true(const struct shadow *s)
+{
+    return s->unknown && !s->links_out_of_sync;
 }
 
 // Checks every entry against the guest's tables, the p2m and the engine's own lists. NULL, or what is wrong.

@@ -73,12 +73,17 @@ static u64 child_flags(const struct walk *walk, unsigned level, bool write)
 }
 
 // A table that is not exact may hold entries that were never true at a new place, or under new rights: there
-// they would not be stale but invented. So it starts blank.
+// they would not be stale but invented. So it starts blank, and so do all of a lower level, as an exact table
+// may lead to them.
 static void link_anew(struct shadow *s, u32 id, u32 child, u64 flags)
 {
     const struct shadow_table *t = &s->tables[child];
-    if (!t->splinter && (!s->config.strategy.trace || t->out_of_sync))
+    if (!t->splinter && !s->config.strategy.trace)
         table_forget_entries(s, child);
+    for (u32 at = s->newest; s->out_of_sync && at != SHADOW_NONE; at = s->tables[at].older) {
+        if (s->tables[at].out_of_sync && (at == child || s->tables[at].level < t->level))
+            table_forget_entries(s, at);
+    }
     entry_link(s, id, child, flags);
 }
 

@@ -13,8 +13,8 @@ static struct {
     struct shadow engine;
     struct walk_context walk; // but rflags and cpl, which are read for each exit
     bool vpid, direct_invlpg;
-    bool loaded;       // a root is in use
-    bool invlpg_exits; // as in the VMCS
+    bool loaded;                  // a root is in use
+    bool invlpg_exits, pf_direct; // as in the VMCS
     u16 root_vpid;
     u64 root_hpa;
     u64 invvpid_context; // the type of INVVPID for one VPID that the processor has
@@ -79,7 +79,7 @@ static void shadow_needs(const struct vcpu *v, const struct paging_regs *guest, 
     (void)v;
     bool paging = guest->cr0 & CR0_PG;
     // With paging what is unknown has P and a reserved bit: only P = 1 must exit.
-    bool direct = paging && self.engine.unknown;
+    bool direct = paging && self.pf_direct;
     *needs = (struct mmu_needs){
         .proc =
             PROC_CR3_LOAD_EXITING | PROC_CR3_STORE_EXITING | (self.invlpg_exits ? PROC_INVLPG_EXITING : 0),
@@ -105,13 +105,15 @@ static void shadow_load(struct vcpu *v)
         vmcs_write(VPID, self.root_vpid);
 }
 
-// INVLPG must be seen while a table is out of sync or none is traced.
+// INVLPG must be seen while a table is out of sync or none is traced; and which #PF must be.
 static void follow_exactness(struct vcpu *v)
 {
     bool exits = !self.direct_invlpg || !shadow_is_exact(&self.engine);
-    if (exits != self.invlpg_exits && self.loaded)
+    bool direct = shadow_absent_is_true(&self.engine);
+    if ((exits != self.invlpg_exits || direct != self.pf_direct) && self.loaded)
         v->refresh_controls = true;
     self.invlpg_exits = exits;
+    self.pf_direct = direct;
 }
 
 static void access_context(const struct vcpu *v, u32 error_code)
@@ -152,12 +154,6 @@ static void load_root(struct vcpu *v)
     follow_exactness(v);
 }
 
-// This makes shadow entries wrong, not only stale.
-static bool forgets(const struct paging_regs *before, const struct paging_regs *after)
-{
-    return (before->efer ^ after->efer) & EFER_NXE;
-}
-
 static bool mode_supported(const struct paging_regs *regs)
 {
     enum paging_mode mode = walk_mode(regs);
@@ -168,8 +164,8 @@ static void shadow_paging_written(struct vcpu *v, const struct paging_regs *befo
                                   const struct paging_regs *after)
 {
     self.walk.regs = *after;
-    if (self.loaded && forgets(before, after))
-        shadow_drop_all(&self.engine);
+    if (self.loaded)
+        shadow_paging_changed(&self.engine, before, after);
     self.loaded = mode_supported(after);
     if (self.loaded)
         load_root(v);

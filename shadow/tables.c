@@ -112,12 +112,19 @@ static void frame_untrace(struct shadow *s, u32 table)
         s->frames[t->frame].levels &= (u8)~BIT(t->level);
 }
 
+static void count_out_of_sync(struct shadow *s, const struct shadow_table *t, int change)
+{
+    s->out_of_sync += (u32)change;
+    if (t->level > 1)
+        s->links_out_of_sync += (u32)change;
+}
+
 void table_leave_sync(struct shadow *s, u32 table)
 {
     struct shadow_table *t = &s->tables[table];
     t->out_of_sync = true;
     t->burst = 0;
-    s->out_of_sync++;
+    count_out_of_sync(s, t, 1);
     s->stats.out_of_sync++;
     memcpy(&s->seen[entry_id(table, 0)], t->guest, PAGE_SIZE);
     frame_untrace(s, table);
@@ -130,7 +137,7 @@ void table_leave_sync(struct shadow *s, u32 table)
 void table_enter_sync(struct shadow *s, u32 table)
 {
     s->tables[table].out_of_sync = false;
-    s->out_of_sync--;
+    count_out_of_sync(s, &s->tables[table], -1);
     frame_trace(s, table);
 }
 
@@ -177,7 +184,9 @@ bool entry_clear(struct shadow *s, u32 id, u64 blank)
     *entry_at(s, id) = blank;
     if (!entry_maps(s, old))
         return false;
-    if (s->tables[id >> 9].level == 1) {
+    const struct shadow_table *t = &s->tables[id >> 9];
+    s->epoch += t->out_of_sync; // it may have been stale, and be in the TLB under other VPIDs
+    if (t->level == 1) {
         u32 *writers = writers_of(s, old);
         if (writers)
             chain_remove(s, writers, id);
@@ -214,7 +223,7 @@ void table_drop(struct shadow *s, u32 table)
         entry_clear(s, t->parents, s->unknown);
     table_forget_entries(s, table);
     if (t->out_of_sync)
-        s->out_of_sync--;
+        count_out_of_sync(s, t, -1);
     frame_untrace(s, table);
     hash_remove(s, table);
     use_remove(s, table);

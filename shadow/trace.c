@@ -1,4 +1,5 @@
 // How shadow entries follow the guest's: writes to traced tables, tables that come back into sync, INVLPG.
+#include <arch/cpu.h>
 #include <arch/phys.h>
 
 #include "tables.h"
@@ -80,13 +81,20 @@ void shadow_written(struct shadow *s, const struct walk_context *w, u64 gpa, uns
     settle(s);
 }
 
+// A table that is not in use is forgotten, so that it does not stay out of sync for nothing.
 void shadow_release(struct shadow *s, gfn_t g)
 {
     u64 frame = p2m_lookup(s->p2m, g).mfn.n;
     for (unsigned level = 1; level <= WALK_LEVELS; level++) {
-        if (s->frames[frame].levels & BIT(level))
-            table_leave_sync(s, table_find(s, frame, level, false));
+        if (!(s->frames[frame].levels & BIT(level)))
+            continue;
+        u32 table = table_find(s, frame, level, false);
+        if (s->tables[table].parents == SHADOW_NONE && table != s->root)
+            table_drop(s, table);
+        else
+            table_leave_sync(s, table);
     }
+    settle(s);
 }
 
 static void synchronise(struct shadow *s, const struct walk_context *w, u32 table)
@@ -181,6 +189,19 @@ void shadow_p2m_changing(struct shadow *s, gfn_t first, u64 count)
 {
     (void)first, (void)count; // nobody knows yet which leaves map a frame read-only
     shadow_drop_all(s);
+}
+
+void shadow_paging_changed(struct shadow *s, const struct paging_regs *before,
+                           const struct paging_regs *after)
+{
+    u64 cr4 = before->cr4 ^ after->cr4;
+    if ((before->efer ^ after->efer) & EFER_NXE) {
+        shadow_drop_all(s); // entries are wrong, not only stale
+    } else if (walk_mode(before) != walk_mode(after) || cr4 & CR4_PGE || cr4 & before->cr4 & CR4_PCIDE ||
+               cr4 & after->cr4 & CR4_SMEP) {
+        flush_everything(s);
+        settle(s);
+    }
 }
 
 u64 shadow_load_root(struct shadow *s, const struct walk_context *w, u16 *vpid)

@@ -565,7 +565,7 @@ static bool attempt_run(struct attempt *a)
             check_success(a, out.gpa);
             return true;
         }
-        if (shadow.unknown && !(out.error_code & PFEC_P)) {
+        if (shadow_absent_is_true(&shadow) && !(out.error_code & PFEC_P)) {
             check_direct(a, out.error_code);
             return false;
         }
