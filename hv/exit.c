@@ -2,6 +2,7 @@
 #include <arch/io.h>
 #include <arch/panic.h>
 #include <hv/log.h>
+#include <hv/mmu.h>
 
 #include "dump_vmcs.h"
 #include "event.h"
@@ -74,6 +75,15 @@ static enum verdict dispatch(struct vcpu *v)
     return verdict;
 }
 
+// audit=: what the back end keeps is checked before the guest uses it.
+static enum verdict audit(struct vcpu *v)
+{
+    char wrong[160];
+    if (mmu_audit(v, v->audit, wrong, sizeof(wrong)))
+        return VERDICT_RESUME;
+    return vm_stop_unsupported(v, "audit: after exit %s: %s", exit_name((unsigned)v->exit_reason), wrong);
+}
+
 // Enters the guest once and handles what comes of it.
 static enum verdict run_once(struct vcpu *v)
 {
@@ -84,8 +94,10 @@ static enum verdict run_once(struct vcpu *v)
     enum world_result result = world_switch(&v->world);
     v->last_exit = rdtsc();
     v->guest_cycles += v->last_exit - entry;
-    if (__builtin_expect(result == WORLD_EXIT, 1))
-        return dispatch(v);
+    if (__builtin_expect(result == WORLD_EXIT, 1)) {
+        enum verdict verdict = dispatch(v);
+        return v->audit && verdict != VERDICT_STOP ? audit(v) : verdict;
+    }
     return result == WORLD_NMI ? nmi_take(v) : entry_failed(v);
 }
 

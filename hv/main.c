@@ -77,7 +77,7 @@ static void read_parameters(void)
     if (error)
         refuse(message);
     log_info("Penumbra, a monitor for comparing memory virtualisation on Intel VT-x");
-    char line[256];
+    char line[512];
     size_t length = 0;
     for (unsigned i = 0; i < PARAMS_COUNT; i++) {
         length += (size_t)fmt(line + length, sizeof(line) - length, " ");
@@ -230,6 +230,13 @@ static void make_vm(void)
     msr_switch_make(&vm.msr_switch, &caps, mfn_ptr(lists));
 }
 
+static void start_audit(void)
+{
+    if (params.audit && !mmu->audit)
+        refuse("audit= checks shadow tables, and mmu=ept has none: use mmu=shadow, or audit=off.");
+    vm.vcpu.audit = (u32)params.audit;
+}
+
 static void start_guest(void)
 {
     struct guest_start start;
@@ -264,8 +271,20 @@ static void start_input(void)
     log_info("Ctrl-A h on the console shows the monitor's keys");
 }
 
+// What the guest ended with is checked as a whole. After a mistake it may be half done.
+static void audit_end(void)
+{
+    char wrong[160];
+    if (!vm.vcpu.audit || vm.failed)
+        return;
+    vm.failed = !mmu_audit(&vm.vcpu, MMU_AUDIT_ALL, wrong, sizeof(wrong));
+    if (vm.failed)
+        fmt(vm.end, sizeof(vm.end), "audit: at the end: %s", wrong);
+}
+
 static _Noreturn void finish(void)
 {
+    audit_end();
     enum log_level level = vm.failed ? LOG_ERROR : LOG_NOTICE;
     log_message(level, "%s", vm.end);
     summary_table(&vm);
@@ -287,6 +306,7 @@ _Noreturn void monitor_main(u64 info_hpa, u64 image_hpa)
     read_parameters();
     start_machine(info_hpa, image_hpa);
     start_vmx();
+    start_audit();
     measure_timers();
     park_processors();
     make_vm();

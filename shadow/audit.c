@@ -64,39 +64,95 @@ static const char *audit_exact(const struct shadow *s, const struct walk_context
                                                                : NULL;
 }
 
-static const char *audit_table(const struct shadow *s, const struct walk_context *w, u32 table)
+static const char *audit_entry(const struct shadow *s, const struct walk_context *w, u32 table, unsigned slot)
 {
     const struct shadow_table *t = &s->tables[table];
     bool exact = s->config.strategy.trace && !t->out_of_sync && t->guest;
-    for (unsigned slot = 0; slot < ENTRIES; slot++) {
-        u64 entry = t->entries[slot];
-        u32 id = entry_id(table, slot);
-        const char *wrong = exact ? audit_exact(s, w, t, slot) : NULL;
-        if (!wrong && entry_maps(s, entry))
-            wrong = t->level == 1 ? audit_leaf(s, id, entry) : audit_link(s, t, id, entry);
-        if (wrong)
-            return wrong;
-    }
+    const char *wrong = exact ? audit_exact(s, w, t, slot) : NULL;
+    u64 entry = t->entries[slot];
+    u32 id = entry_id(table, slot);
+    if (wrong || !entry_maps(s, entry))
+        return wrong;
+    return t->level == 1 ? audit_leaf(s, id, entry) : audit_link(s, t, id, entry);
+}
+
+static const char *audit_head(const struct shadow *s, const struct shadow_table *t)
+{
+    bool traced = s->config.strategy.trace && t->guest && !t->out_of_sync;
+    if (!t->used)
+        return "a free table is in use";
+    if (t->guest && traced != !!(s->frames[t->frame].levels & BIT(t->level)))
+        return "a table's frame is not traced, or is although the table is out of sync";
     return NULL;
+}
+
+static void found(const struct shadow *s, u32 table, unsigned slot, const char *wrong,
+                  struct shadow_finding *finding)
+{
+    const struct shadow_table *t = &s->tables[table];
+    *finding = (struct shadow_finding){
+        .wrong = wrong,
+        .frame = t->frame,
+        .level = t->level,
+        .slot = slot,
+        .entry = t->entries[slot],
+        .guest_entry = t->guest ? t->guest[slot] : 0,
+    };
+}
+
+static bool audit_table(const struct shadow *s, const struct walk_context *w, u32 table,
+                        struct shadow_finding *finding)
+{
+    unsigned slot = 0;
+    const char *wrong = audit_head(s, &s->tables[table]);
+    while (!wrong && slot < ENTRIES)
+        wrong = audit_entry(s, w, table, slot++);
+    if (wrong)
+        found(s, table, slot ? slot - 1 : 0, wrong, finding);
+    return !wrong;
+}
+
+static bool lists_wrong(struct shadow_finding *finding, const char *wrong)
+{
+    *finding = (struct shadow_finding){.wrong = wrong};
+    return !wrong;
+}
+
+bool shadow_audit_all(const struct shadow *s, const struct walk_context *w, struct shadow_finding *finding)
+{
+    u32 out_of_sync = 0, links = 0, count = 0;
+    for (u32 table = s->newest; table != SHADOW_NONE; table = s->tables[table].older) {
+        if (++count > s->config.pool)
+            return lists_wrong(finding, "the list of tables by use has a loop");
+        if (!audit_table(s, w, table, finding))
+            return false;
+        const struct shadow_table *t = &s->tables[table];
+        out_of_sync += t->out_of_sync;
+        links += t->out_of_sync && t->level > 1;
+    }
+    bool right = out_of_sync == s->out_of_sync && links == s->links_out_of_sync;
+    return lists_wrong(finding, right ? unpaged_audit(s) : "the count of tables out of sync is wrong");
 }
 
 const char *shadow_audit(const struct shadow *s, const struct walk_context *w)
 {
-    u32 out_of_sync = 0, links = 0;
-    for (u32 table = s->newest; table != SHADOW_NONE; table = s->tables[table].older) {
-        const struct shadow_table *t = &s->tables[table];
-        bool traced = s->config.strategy.trace && t->guest && !t->out_of_sync;
-        if (!t->used)
-            return "a free table is in use";
-        if (t->guest && traced != !!(s->frames[t->frame].levels & BIT(t->level)))
-            return "a table's frame is not traced, or is although the table is out of sync";
-        const char *wrong = audit_table(s, w, table);
-        if (wrong)
-            return wrong;
-        out_of_sync += t->out_of_sync;
-        links += t->out_of_sync && t->level > 1;
+    struct shadow_finding finding;
+    shadow_audit_all(s, w, &finding);
+    return finding.wrong;
+}
+
+bool shadow_audit_some(const struct shadow *s, const struct walk_context *w, u32 *at, u32 count,
+                       u32 *looked_at, struct shadow_finding *finding)
+{
+    *looked_at = 0;
+    for (u32 seen = 0; seen < s->config.pool && *looked_at < count; seen++) {
+        u32 table = *at;
+        *at = table + 1 < s->config.pool ? table + 1 : 0;
+        if (!s->tables[table].used)
+            continue;
+        ++*looked_at;
+        if (!audit_table(s, w, table, finding))
+            return false;
     }
-    return out_of_sync == s->out_of_sync && links == s->links_out_of_sync
-               ? unpaged_audit(s)
-               : "the count of tables out of sync is wrong";
+    return lists_wrong(finding, NULL);
 }

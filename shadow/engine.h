@@ -172,5 +172,22 @@ static inline bool shadow_absent_is_true(const struct shadow *s)
     return s->unknown && !s->links_out_of_sync;
 }
 
+// What an audit found, and where: the first entry that is wrong, or, with level 0, the engine's lists as a
+// whole.
+struct shadow_finding {
+    const char *wrong; // NULL: all that was looked at holds
+    u64 frame;         // as struct shadow_table
+    unsigned level, slot;
+    u64 entry, guest_entry; // guest_entry: 0 in a splinter
+};
+
 // Checks every entry against the guest's tables, the p2m and the engine's own lists. NULL, or what is wrong.
 const char *shadow_audit(const struct shadow *s, const struct walk_context *w);
+
+// The same, with the place of what is wrong. True if all holds.
+bool shadow_audit_all(const struct shadow *s, const struct walk_context *w, struct shadow_finding *finding);
+
+// Checks only the next `count` tables that are in use, in turn; *at is where it goes on, 0 at first.
+// `looked_at`: how many it were.
+bool shadow_audit_some(const struct shadow *s, const struct walk_context *w, u32 *at, u32 count,
+                       u32 *looked_at, struct shadow_finding *finding);

@@ -1,5 +1,6 @@
 // The back end: connects the engine (engine.h) to the vcpu, the VMCS and the TLBs.
 #include <arch/cpu.h>
+#include <arch/lib.h>
 #include <shadow/shadow.h>
 
 #include "tables.h"
@@ -18,7 +19,8 @@ static struct {
     u16 root_vpid;
     u64 root_hpa;
     u64 invvpid_context; // the type of INVVPID for one VPID that the processor has
-    u64 faults, invvpids;
+    u32 audit_at;        // the table that is audited next
+    u64 faults, invvpids, audited;
 } self;
 
 static const char *shadow_missing(const struct vmx_caps *caps, bool vpid)
@@ -221,6 +223,24 @@ static void shadow_ops_p2m_changing(struct vcpu *v, gfn_t first, u64 count)
     v->refresh = true;
 }
 
+// Without a root there is nothing that the processor walks.
+static bool shadow_ops_audit(struct vcpu *v, u32 count, char *text, size_t size)
+{
+    (void)v;
+    struct shadow_finding f;
+    u32 looked_at = 0;
+    if (!self.loaded)
+        return true;
+    bool right = count == MMU_AUDIT_ALL
+                     ? shadow_audit_all(&self.engine, &self.walk, &f)
+                     : shadow_audit_some(&self.engine, &self.walk, &self.audit_at, count, &looked_at, &f);
+    self.audited += looked_at;
+    if (!right)
+        fmt(text, size, "%s: table of level %u for frame 0x%lx, slot %u: 0x%lx, the guest's 0x%lx", f.wrong,
+            f.level, f.frame, f.slot, f.entry, f.guest_entry);
+    return right;
+}
+
 static unsigned shadow_figures(struct mmu_figure figures[MMU_FIGURES])
 {
     const struct shadow_stats *e = &self.engine.stats;
@@ -242,6 +262,7 @@ static unsigned shadow_figures(struct mmu_figure figures[MMU_FIGURES])
         {"flush_vpid", e->flush_vpid},
         {"flush_all", e->flush_all},
         {"invvpid", self.invvpids},
+        {"audited", self.audited},
     };
     _Static_assert(ARRAY_SIZE(all) <= MMU_FIGURES, "MMU_FIGURES is too small");
     for (unsigned i = 0; i < ARRAY_SIZE(all); i++)
@@ -263,4 +284,5 @@ const struct mmu_ops shadow_ops = {
     .written = shadow_ops_written,
     .release = shadow_ops_release,
     .translate = shadow_translate,
+    .audit = shadow_ops_audit,
 };

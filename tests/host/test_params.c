@@ -37,6 +37,7 @@ static void defaults(void **state)
     assert_int_equal(p.vpid, VPID_AUTO);
     assert_int_equal(p.mem, 512 * MIB);
     assert_int_equal(p.p2m_max, P2M_LEVEL_1G);
+    assert_int_equal(p.audit, 0);
     assert_int_equal(p.log, LOG_INFO);
     assert_int_equal(p.console, 0x3f8);
     assert_int_equal(p.on_exit, ON_EXIT_POWEROFF);
@@ -53,6 +54,9 @@ static void values(void **state)
     assert_int_equal(p.console, 0x2f8);
     assert_int_equal(p.on_exit, ON_EXIT_HALT);
     assert_int_equal(parsed("p2m.max=4k").p2m_max, P2M_LEVEL_4K);
+    assert_int_equal(parsed("audit=off").audit, 0);
+    assert_int_equal(parsed("audit=on").audit, 1);
+    assert_int_equal(parsed("audit=65000").audit, 65000);
     assert_int_equal(parsed("log=error").log, LOG_ERROR);
     assert_int_equal(parsed("log=warn").log, LOG_WARN);
     assert_int_equal(parsed("console=none").console, 0);
@@ -74,8 +78,8 @@ static void mistakes(void **state)
                                           "512MB", "-1",  "on",     "99999999999G"};
     static const char names[] = "There is no parameter `%s': the parameters are mmu= vpid= mem= p2m.max= "
                                 "pcid= pku= shadow= shadow.vpid= "
-                                "shadow.directpf= shadow.invlpg= shadow.prefetch= shadow.pool= log= console= "
-                                "on-exit=.";
+                                "shadow.directpf= shadow.invlpg= shadow.prefetch= shadow.pool= audit= log= "
+                                "console= on-exit=.";
     static const char *const bad_name[] = {"mmux=ept", "mm=ept", "quiet", "mmu", "=", "MMU=ept", "vpid:on"};
     char line[256], sentence[256];
     for (size_t i = 0; i < ARRAY_SIZE(bad_mem); i++) {
@@ -92,6 +96,8 @@ static void mistakes(void **state)
     refused("vpid=on1", "vpid= cannot be `on1': it takes auto|on|off.");
     refused("vpid=o", "vpid= cannot be `o': it takes auto|on|off.");
     refused("p2m.max=1G", "p2m.max= cannot be `1G': it takes 4k|2m|1g.");
+    refused("audit=0", "audit= cannot be `0': it takes off|on or a number from 1 to 65000.");
+    refused("audit=65001", "audit= cannot be `65001': it takes off|on or a number from 1 to 65000.");
     refused("log=all", "log= cannot be `all': it takes error|warn|info|debug.");
     refused("console=com5",
             "console= cannot be `com5': it takes com1|com2|com3|com4|none or a number from 0x100 to 0xfff8.");
@@ -145,12 +151,14 @@ static void printing(void **state)
         "shadow.invlpg=direct",
         "shadow.prefetch=8",
         "shadow.pool=64",
+        "audit=on",
         "log=warn",
         "console=0x2000",
         "on-exit=reboot",
     };
-    struct params p = parsed("vpid=off mem=1537M pku=off shadow=trace shadow.pool=64 log=warn console=0x2000 "
-                             "on-exit=reboot");
+    struct params p =
+        parsed("vpid=off mem=1537M pku=off shadow=trace shadow.pool=64 audit=1 log=warn console=0x2000 "
+               "on-exit=reboot");
     char line[400], text[200];
     *line = 0;
     for (unsigned i = 0; i < PARAMS_COUNT; i++) {

@@ -74,6 +74,7 @@ struct mmu_ops {
     void (*written)(struct vcpu *v, u64 gpa, unsigned bytes);
     void (*release)(struct vcpu *v, u64 gpa);
     bool (*translate)(struct vcpu *v, u64 gva, u64 *hpa);
+    bool (*audit)(struct vcpu *v, u32 count, char *text, size_t size);
 };
 
 extern const struct mmu_ops *mmu;
@@ -148,6 +149,17 @@ static inline void mmu_release(struct vcpu *v, u64 gpa)
 static inline bool mmu_translate(struct vcpu *v, u64 gva, u64 *hpa)
 {
     return mmu->translate(v, gva, hpa);
+}
+
+#define MMU_AUDIT_ALL 0xffffffffu
+
+// Checks `count` tables of the back end's, in turn, against the guest's own and the p2m, or with
+// MMU_AUDIT_ALL all that it keeps. True: all holds. False: text[size] says what is wrong, and where. After an
+// exit has been handled, with nothing left to refresh. Slow. Not under EPT, where the guest's tables are
+// walked themselves.
+static inline bool mmu_audit(struct vcpu *v, u32 count, char *text, size_t size)
+{
+    return mmu->audit(v, count, text, size);
 }
 
 // The back end's counters since the monitor started: fills the array and returns how many there are.
