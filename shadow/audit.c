@@ -38,6 +38,8 @@ static const char *audit_link(const struct shadow *s, const struct shadow_table 
         return "an entry points to no table";
     if (s->tables[child].level + 1 != t->level)
         return "an entry points to a table of another level";
+    if (t->splinter && !s->tables[child].splinter)
+        return "a piece of a large page points to a guest's table";
     return in_chain(s, s->tables[child].parents, id) ? NULL : "an entry is not in its child's chain";
 }
 
@@ -59,6 +61,11 @@ static const char *audit_exact(const struct shadow *s, const struct walk_context
             !(entry & PTE_W) || value & PTE_W; // not dirty: a table in read-only memory keeps its bits
         return same && writable ? NULL : "a leaf differs from the guest's entry";
     }
+    u32 child = entry_child(s, entry);
+    const struct shadow_table *c = &s->tables[child];
+    if (child < s->config.pool && !c->splinter &&
+        c->frame != p2m_lookup(s->p2m, gpa_gfn(guest_entry & PTE_ADDRESS)).mfn.n)
+        return "an entry leads to another table than the guest's";
     u64 more = entry & RIGHTS & ~PTE_NX & ~guest_entry;
     return more || (guest_entry & PTE_NX && !(entry & PTE_NX)) ? "an entry gives more rights than the guest's"
                                                                : NULL;

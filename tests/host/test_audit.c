@@ -6,6 +6,7 @@
 // link: hv/p2m.c hv/walk.c
 
 // link: shadow/tables.c shadow/fill.c shadow/trace.c shadow/init.c shadow/eager.c shadow/audit.c
+// shadow/unpaged.c
 #include "support.h"
 
 #include <arch/cpu.h>
@@ -151,6 +152,8 @@ static void damage(void **state)
     damage_is_found(1, PAGES, leaf, "an entry maps although the guest's is not present");
     damage_is_found(1, 3, 0, "an exact none although the guest's entry is present");
     damage_is_found(3, 0, link | BIT(2), "an entry gives more rights than the guest's");
+    damage_is_found(3, 0, link + PAGE_SIZE * (table_of(4) - table_of(2)),
+                    "an entry leads to another table than the guest's");
     damage_is_found(2, 0, 0, "an exact none although the guest's entry is present");
 }
 
