@@ -6,7 +6,8 @@
 // link: hv/p2m.c hv/walk.c
 
 // link: shadow/tables.c shadow/fill.c shadow/trace.c shadow/init.c shadow/eager.c shadow/audit.c
-// shadow/unpaged.c
+
+// link: shadow/unpaged.c
 #include "support.h"
 
 #include <arch/cpu.h>
