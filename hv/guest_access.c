@@ -102,6 +102,14 @@ static void device_access(struct vcpu *v, u64 gpa, void *data, unsigned bytes, b
     }
 }
 
+// RAM may hold a page table that the back end watches.
+static void ram_write(struct vcpu *v, u64 gpa, mfn_t frame, const void *data, unsigned bytes)
+{
+    memcpy(phys_ptr(mfn_hpa(frame) | (gpa & (PAGE_SIZE - 1))), data, bytes);
+    if (mmu->written)
+        mmu_written(v, gpa, bytes);
+}
+
 static void physical_access(struct vcpu *v, u64 gpa, void *data, unsigned bytes, bool write)
 {
     struct p2m_leaf leaf = p2m_lookup(&v->vm->p2m, gpa_gfn(gpa));
@@ -113,7 +121,7 @@ static void physical_access(struct vcpu *v, u64 gpa, void *data, unsigned bytes,
     else if (ram && !write)
         memcpy(data, phys_ptr(mfn_hpa(leaf.mfn) | (gpa & (PAGE_SIZE - 1))), bytes);
     else if (leaf.type == P2M_RAM)
-        memcpy(phys_ptr(mfn_hpa(leaf.mfn) | (gpa & (PAGE_SIZE - 1))), data, bytes);
+        ram_write(v, gpa, leaf.mfn, data, bytes);
 }
 
 static int access(struct guest_access *a, u64 gva, void *data, unsigned bytes, enum access rights, bool write)

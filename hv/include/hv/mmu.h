@@ -132,7 +132,8 @@ static inline void mmu_invlpg(struct vcpu *v, u64 gva)
     mmu->invlpg(v, gva);
 }
 
-// After MMU_TRACED: the write of `bytes` at gpa, within one page, has been carried out.
+// The monitor has written `bytes` at gpa, within one page, for the guest: after MMU_TRACED, and whenever it
+// has carried out another instruction that may have hit a watched table.
 static inline void mmu_written(struct vcpu *v, u64 gpa, unsigned bytes)
 {
     mmu->written(v, gpa, bytes);
