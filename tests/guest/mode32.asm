@@ -14,6 +14,7 @@ SCRATCH   equ 0x3FF
 
 extern boot_pml4, idt_register, frame_a, frame_b, pd32, pt32, pdpt_pae, pt_pae
 global mode32_run, mode32_rows, mode32_count, mode32_unpaged, mode32_two_level, mode32_pae
+global mode32_store, mode32_target, mode32_value
 
 section .text
 bits 64
@@ -238,6 +239,12 @@ mode32_unpaged:
     try32 mov cr0, ebx                ; PG without PE
     ret
 
+mode32_store:
+    mov eax, [mode32_value]
+    mov ebx, [mode32_target]
+    mov [ebx], eax
+    ret
+
 ; Common checks of the window: page 0 is frame_a, read-write; 1 is frame_a, read-only; 2 is absent; 3 is frame_a, with a
 ; reserved bit where the format has one.
 window32:
@@ -352,6 +359,8 @@ alignb 16
 idt32:        resq 32
 mode32_rows:  resd 4 * 64
 mode32_count: resd 1
+mode32_target: resd 1
+mode32_value: resd 1
 row_vector:   resd 1
 row_error:    resd 1
 resume_esp:   resd 1

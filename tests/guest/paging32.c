@@ -1,5 +1,6 @@
 // 32-bit protected mode without paging, with two-level paging and with PAE paging: the tables, and what every
-// row that mode32.asm notes must be. 4-level paging is exceptions.c and cr.c.
+// row that mode32.asm notes must be. Two groups: not every back end runs the paging modes. 4-level paging is
+// exceptions.c and cr.c.
 #include "cpu.h"
 
 #define WINDOW 0x40000000u
@@ -14,8 +15,10 @@ struct want {
 };
 extern struct row mode32_rows[64];
 extern u32 mode32_count;
+extern u32 mode32_target, mode32_value; // of mode32_store
 void mode32_run(u32 routine);
 void mode32_unpaged(void);
+void mode32_store(void);
 void mode32_two_level(void);
 void mode32_pae(void);
 
@@ -118,6 +121,33 @@ static void test_unpaged(void)
     run(mode32_unpaged, unpaged_rows, ARRAY_SIZE(unpaged_rows));
 }
 
+// Without paging the guest writes to the very table that maps a page with paging: the next translation is the
+// new one. `gpa` 0: to be a page that is absent.
+static void store_entry(u64 gpa)
+{
+    mode32_target = (u32)(u64)page_entry(0);
+    mode32_value = gpa ? (u32)gpa | 7 : 0;
+    mode32_run((u32)(u64)mode32_store);
+    expect("the entry", *page_entry(0), mode32_value);
+}
+
+static void test_tables(void)
+{
+    volatile u64 *page = (u64 *)page_map(0, (u64)frame_a, 7);
+    for (unsigned i = 0; i < 20; i++) {
+        *(u64 *)frame_a = 0xAAAA + i;
+        *(u64 *)frame_b = 0xBBBB + i;
+        expect("before", *page, 0xAAAA + i);
+        store_entry((u64)frame_b);
+        expect("another frame", *page, 0xBBBB + i);
+        store_entry(0);
+        expect_trap("absent", TRAP("movl (%0), %%eax", ::"r"(page) : "memory", "rax"), PF, 0);
+        store_entry((u64)frame_a);
+        *page = 0xCCCC + i;
+        expect("written", *(u64 *)frame_a, 0xCCCC + i);
+    }
+}
+
 // Identity by 4M pages except the window; the third 4M page of the window has bit 21 set, which is reserved.
 static void test_two_level(void)
 {
@@ -162,8 +192,13 @@ static void test_repeated(void)
     }
 }
 
-static const struct test tests[] = {
+static const struct test unpaged_tests[] = {
     {"unpaged", test_unpaged},
+    {"tables", test_tables},
+};
+GROUP(group_unpaged, "unpaged", unpaged_tests, true);
+
+static const struct test tests[] = {
     {"two_level", test_two_level},
     {"pae", test_pae},
     {"repeated", test_repeated},

@@ -7,10 +7,10 @@
 
 void guarded_call(void (*run)(void));
 
-#define X(id) extern const struct group id;
+#define X(id, back_ends) extern const struct group id;
 #include "groups.def"
 #undef X
-#define X(id) &id,
+#define X(id, back_ends) &id,
 static const struct group *const groups[] = {
 #include "groups.def"
 };
