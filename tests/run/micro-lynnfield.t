@@ -6,4 +6,5 @@ use FindBin;
 use lib "$FindBin::RealBin/lib";
 use Micro;
 
-micro_compare('lynnfield', ['ept', 'mmu=ept'], ['novpid', 'mmu=ept vpid=off'], ['4k', 'mmu=ept p2m.max=4k']);
+micro_compare('lynnfield', ['ept', 'mmu=ept'], ['novpid', 'mmu=ept vpid=off'], ['4k', 'mmu=ept p2m.max=4k'],
+    ['shadow', 'mmu=shadow shadow.vpid=one']);

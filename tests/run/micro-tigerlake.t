@@ -7,4 +7,5 @@ use lib "$FindBin::RealBin/lib";
 use Micro;
 
 # Bochs gets protection keys wrong, so the guest is not offered them.
-micro_compare('tigerlake', ['ept', 'mmu=ept pku=off'], ['novpid', 'vpid=off pku=off'], ['4k', 'p2m.max=4k pku=off']);
+micro_compare('tigerlake', ['ept', 'mmu=ept pku=off'], ['novpid', 'vpid=off pku=off'], ['4k', 'p2m.max=4k pku=off'],
+    ['shadow', 'mmu=shadow pku=off']);
