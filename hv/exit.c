@@ -70,6 +70,7 @@ static enum verdict dispatch(struct vcpu *v)
     enum verdict verdict = row->handle(v);
     if (verdict == VERDICT_SKIP)
         skip_instruction(v);
+    churn_exit(v);
     if (v->refresh || v->refresh_controls)
         paging_refresh(v);
     return verdict;

@@ -97,6 +97,16 @@ static enum verdict true_fault(struct vcpu *v, const struct mmu_fault *f)
     return event_pf(v, f->gva, f->error_code);
 }
 
+// Under shadow paging the monitor walks the guest's tables itself.
+static bool uncovered(struct vcpu *v, const struct mmu_fault *f)
+{
+    struct guest_access a;
+    if (!v->vm->churn.count)
+        return false;
+    guest_access_init(&a, v);
+    return churn_uncover(v, &a.walk, f->gva, f->error_code & PFEC_W);
+}
+
 enum verdict exit_page_fault(struct vcpu *v)
 {
     struct mmu_fault f = {
@@ -104,6 +114,8 @@ enum verdict exit_page_fault(struct vcpu *v)
         .gva_valid = true,
         .error_code = (u32)vmcs_read(EXIT_INTERRUPTION_ERROR_CODE),
     };
+    if (uncovered(v, &f))
+        return VERDICT_RESUME;
     switch (mmu_fault(v, &f)) {
     case MMU_FIXED:
         return VERDICT_RESUME;

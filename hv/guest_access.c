@@ -80,6 +80,7 @@ static int translate(struct guest_access *a, u64 gva, unsigned bytes, enum acces
     for (unsigned i = 0; i < 2 && piece[i].bytes; i++) {
         struct walk walk;
         u64 at = i ? gva + first : gva;
+        churn_uncover(a->v, &a->walk, at, kind == ACCESS_WRITE);
         if (walk_guest(&a->walk, at, (struct walk_access){.kind = kind}, true, &walk)) {
             a->fault_gva = at;
             a->fault_error = walk.error_code;

@@ -244,6 +244,7 @@ static void start_guest(void)
     if (why)
         refuse(why);
     devices_init(&vm.vcpu);
+    churn_init(&vm.churn, params.churn);
     vmcs_setup(&vm.vcpu);
     struct mmu_options options = {
         .vpid = params.vpid,

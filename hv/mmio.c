@@ -105,6 +105,8 @@ enum verdict exit_ept_violation(struct vcpu *v)
         .present = qualification & VIOLATION_ALLOWED,
         .walk = qualification & VIOLATION_GVA_VALID && !(qualification & VIOLATION_NOT_WALK),
     };
+    if (churn_touched(v, fault.gpa, true)) // what is read-only allows all else
+        return VERDICT_RESUME;
     enum mmu_outcome outcome = mmu_fault(v, &fault);
     if (outcome == MMU_FIXED)
         return VERDICT_RESUME;

@@ -98,6 +98,7 @@ static void apply(struct vcpu *v, const struct paging_regs *guest, const struct 
 static bool load_pdptes(struct vcpu *v, u64 cr3)
 {
     u64 pdptes[4];
+    churn_touched(v, cr3 & 0xffffffe0, false);
     if (vm_ram_read(v->vm, cr3 & 0xffffffe0, pdptes, sizeof(pdptes)))
         memset(pdptes, 0xff, sizeof(pdptes)); // nothing answers there
     u64 reserved = PDPTE_RESERVED | ~physical_mask(v);

@@ -20,7 +20,8 @@ struct figure {
     u64 value;
 };
 
-#define FIGURES 40
+#define FIGURES       48
+#define CHURN_FIGURES 4
 
 static u64 all_exits(const struct vcpu *v)
 {
@@ -28,6 +29,29 @@ static u64 all_exits(const struct vcpu *v)
     for (unsigned i = 0; i < EXIT_REASONS; i++)
         sum += v->exits[i];
     return sum;
+}
+
+static unsigned translation_figures(struct figure *f)
+{
+    struct mmu_figure translation[MMU_FIGURES];
+    unsigned count = mmu_figures(translation);
+    for (unsigned i = 0; i < count; i++)
+        f[i] = (struct figure){translation[i].name, "", translation[i].value};
+    return count;
+}
+
+static unsigned churn_figures(const struct churn *c, struct figure *f)
+{
+    const struct figure all[CHURN_FIGURES] = {
+        {"churn_moved", "pages", c->moved},
+        {"churn_protected", "pages", c->protected},
+        {"churn_taken", "pages", c->taken},
+        {"churn_touched", "pages", c->touched},
+    };
+    if (!c->period)
+        return 0;
+    memcpy(f, all, sizeof(all));
+    return CHURN_FIGURES;
 }
 
 static unsigned figures(const struct vm *vm, struct figure *f)
@@ -49,13 +73,11 @@ static unsigned figures(const struct vm *vm, struct figure *f)
         {"p2m_tables", "frames", vm->p2m.tables},
         {"monitor_memory", "KiB", (vm->frames->count[FRAME_MONITOR] * PAGE_SIZE + memory_kept_bytes()) / KIB},
     };
-    _Static_assert(ARRAY_SIZE(all) + MMU_FIGURES <= FIGURES, "FIGURES is too small");
+    _Static_assert(ARRAY_SIZE(all) + CHURN_FIGURES + MMU_FIGURES <= FIGURES, "FIGURES is too small");
     memcpy(f, all, sizeof(all));
-    struct mmu_figure translation[MMU_FIGURES];
-    unsigned count = mmu_figures(translation);
-    for (unsigned i = 0; i < count; i++)
-        f[ARRAY_SIZE(all) + i] = (struct figure){translation[i].name, "", translation[i].value};
-    return ARRAY_SIZE(all) + count;
+    unsigned count = ARRAY_SIZE(all);
+    count += churn_figures(&vm->churn, f + count);
+    return count + translation_figures(f + count);
 }
 
 void summary_table(const struct vm *vm)

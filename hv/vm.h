@@ -6,6 +6,7 @@
 #include <hv/vcpu.h>
 
 #include "apic.h"
+#include "churn.h"
 #include "cpuid.h"
 #include "exit.h"
 #include "guest_map.h"
@@ -24,6 +25,7 @@ struct vm {
     struct apic apic;
     struct ioapic ioapic;
     struct uart uart;
+    struct churn churn;
     u64 tsc_hz;
     u64 mtrr_def_type; // IA32_MTRR_DEF_TYPE as the guest wrote it; without effect
     u64 msr_bitmap_hpa;

@@ -77,11 +77,11 @@ static void mistakes(void **state)
     static const char *const bad_mem[] = {"",      "15M", "16385K", "16777217",    "1025G",
                                           "512MB", "-1",  "on",     "99999999999G"};
     static const char names[] = "There is no parameter `%s': the parameters are mmu= vpid= mem= p2m.max= "
-                                "pcid= pku= shadow= shadow.vpid= "
+                                "p2m.churn= pcid= pku= shadow= shadow.vpid= "
                                 "shadow.directpf= shadow.invlpg= shadow.prefetch= shadow.pool= audit= log= "
                                 "console= on-exit=.";
     static const char *const bad_name[] = {"mmux=ept", "mm=ept", "quiet", "mmu", "=", "MMU=ept", "vpid:on"};
-    char line[256], sentence[256];
+    char line[256], sentence[400];
     for (size_t i = 0; i < ARRAY_SIZE(bad_mem); i++) {
         snprintf(line, sizeof(line), "vpid=on mem=%s", bad_mem[i]);
         snprintf(sentence, sizeof(sentence), mem, bad_mem[i]);
@@ -143,6 +143,7 @@ static void printing(void **state)
         "vpid=off",
         "mem=1537M",
         "p2m.max=1g",
+        "p2m.churn=0",
         "pcid=on",
         "pku=off",
         "shadow=trace",
