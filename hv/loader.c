@@ -12,6 +12,8 @@
 #include "load_multiboot.h"
 #include "loader.h"
 
+#define INTEL_EBX 0x756e6547 // CPUID.0: "Genu"
+
 static char problem[256];
 
 // The rest of `text` after the word and spaces; NULL if it does not begin with the word.
@@ -53,11 +55,38 @@ static const char *acpi_write(struct vm *vm)
                : NULL;
 }
 
+static bool has_word(const char *line, const char *begin)
+{
+    for (; line; line = strchr(line, ' ')) {
+        while (*line == ' ')
+            line++;
+        if (!strncmp(line, begin, strlen(begin)))
+            return true;
+    }
+    return false;
+}
+
+// Linux believes CPUID 15H only of Intel's processors, and this guest has no other clock to measure the TSC
+// by.
+static const char *clock_missing(struct vm *vm, const char *command_line)
+{
+    const struct cpuid_row *vendor = cpuid_find(&vm->cpuid, 0, 0);
+    if (vendor->regs.r[1] == INTEL_EBX || has_word(command_line, "tsc_early_khz="))
+        return NULL;
+    fmt(problem, sizeof(problem),
+        "This processor has VT-x but its CPUID does not say GenuineIntel, so Linux will not ask it for the "
+        "rate of the TSC: put tsc_early_khz=%lu on the guest's command line.",
+        vm->tsc_hz / 1000);
+    return problem;
+}
+
 static const char *load_linux(struct vm *vm, const struct boot_info *boot, const struct boot_module *kernel,
                               const char *command_line, struct guest_start *start)
 {
     static struct linux_plan plan;
-    const char *unused;
+    const char *unused, *why = clock_missing(vm, command_line);
+    if (why)
+        return why;
     const struct boot_module *initrd = find_module(boot, "initrd", &unused);
     struct linux_source source = {
         .kernel = phys_ptr(kernel->start),

@@ -22,6 +22,15 @@ refused('VT-x without EPT', 'mmu=ept: this processor has no Extended Page Tables
 refused('VT-x without VPID', 'vpid=on: this processor has no VPID or not all types of INVVPID: boot with vpid=off.',
     cpu => 'core2_penryn_t9600', grub => "$MONITOR mmu=shadow vpid=on");
 
+# The vendor is looked at before the kernel, so any file will do for one. The rate is the one that was measured.
+my $vendor = boot(name => 'vendor', cpu => 'bx_generic', lines => ['cpuid: vmx=1'], timeout => 25, mem => 64,
+    files => { file => "$Machine::TOP/Makefile" }, grub => "$MONITOR mmu=shadow\nmodule2 /file linux quiet",
+    script => ["expect guest's command line.", 'wait 0.3', 'quit']);
+my ($rate) = $vendor->{text} =~ /^\[penumbra\] time stamp counter: (\d+) kHz/m;
+my ($said) = $vendor->{text} =~ /^\Q${\Refusal::BEGIN_OF_ALL}\E([^\n]*)\n*\z/m;
+is($said, 'This processor has VT-x but its CPUID does not say GenuineIntel, so Linux will not ask it for the rate of the TSC: '
+    . 'put tsc_early_khz=' . ($rate // 'the rate') . ' on the guest\'s command line.', 'VT-x of another vendor');
+
 # GRUB's wrmsr plays a firmware that left the local APIC elsewhere or off.
 my %wrmsr = ('wrmsr.mod' => '/usr/lib/grub/i386-pc/wrmsr.mod');
 refused('local APIC off', 'The processor\'s local APIC is disabled: enable it in the firmware set-up.',
