@@ -117,6 +117,7 @@ struct vcpu *machine_make(unsigned flags)
     vm.frames = &frames;
     vm.vcpu.vm = &vm;
     vm.vcpu.caps = &caps;
+    vm.vcpu.base_proc = PROC_SECONDARY_CONTROLS; // as of vmcs_setup
     mmu = &ept_ops;
     if (flags & MACHINE_X2APIC)
         fake_msr_refuses = stays_x2apic;
