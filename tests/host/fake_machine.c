@@ -132,6 +132,7 @@ struct vcpu *machine_make(unsigned flags)
     assert_null(vm_memory_make(&vm));
     devices_init(&vm.vcpu);
     assert_int_equal(mmu_init(&vm.vcpu, &vm.p2m, &(struct mmu_options){.vpid = true}), 0);
+    vm.vcpu.base_proc = PROC_SECONDARY_CONTROLS;
     vm.vcpu.cr4_allowed = cpuid_cr4_allowed(&vm.cpuid);
     return &vm.vcpu;
 }

@@ -465,6 +465,20 @@ static void to_long_mode_and_back(void **state)
     }
 }
 
+// A processor without secondary controls has no field for them.
+static void no_secondary_controls(void **state)
+{
+    (void)state;
+    v = machine_make(0);
+    struct vmx_caps caps = *v->caps;
+    caps.proc.may &= ~(u32)PROC_SECONDARY_CONTROLS;
+    v->caps = &caps;
+    machine_start_32(v);
+    assert_true(write(CR4, CR4_PAE));
+    assert_int_equal(vmcs_read(SECONDARY_CONTROLS), 0);
+    machine_gone();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -474,6 +488,7 @@ int main(void)
         cmocka_unit_test(clts_and_lmsw),
         cmocka_unit_test(mov_from_cr3),
         cmocka_unit_test(to_long_mode_and_back),
+        cmocka_unit_test(no_secondary_controls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
