@@ -41,16 +41,16 @@ static bool begins_at(struct vcpu *v, const struct insn *insn, u64 rip, u64 gva)
     return emulate_gva(insn, &e) == gva;
 }
 
-static bool inside_page(u64 gpa, unsigned bytes)
+static bool inside_page(u64 hpa, unsigned bytes)
 {
-    return (gpa & (PAGE_SIZE - 1)) + bytes <= PAGE_SIZE;
+    return (hpa & (PAGE_SIZE - 1)) + bytes <= PAGE_SIZE;
 }
 
 // Carries out the one write of `insn` at f->hpa. False: it is not one that can be.
 static bool write_once(struct vcpu *v, const struct insn *insn, u64 rip, const struct mmu_fault *f)
 {
     u64 old = 0, new, rflags = 0;
-    if (insn->size > sizeof(old) || !inside_page(f->gpa, insn->size))
+    if (insn->size > sizeof(old) || !inside_page(f->hpa, insn->size))
         return false;
     *vcpu_reg(v, GPR_RSP) = vmcs_read(GUEST_RSP);
     if (!begins_at(v, insn, rip, f->gva))
@@ -80,10 +80,10 @@ static enum verdict traced_write(struct vcpu *v, const struct mmu_fault *f)
     const u8 *bytes = instruction_bytes(v, rip, copy, &count);
     bool long_code = vcpu_code_bits(v) == 64;
     if (!long_code || insn_decode(&insn, bytes, count, 64) != DECODE_OK || !write_once(v, &insn, rip, f)) {
-        mmu_release(v, f->gpa);
+        mmu_release(v, f->hpa);
         return VERDICT_RESUME;
     }
-    mmu_written(v, f->gpa, insn.size);
+    mmu_written(v, f->hpa, insn.size);
     vmcs_write(GUEST_RIP, rip + insn.length);
     event_instruction_done(v);
     return VERDICT_RESUME;
@@ -124,7 +124,7 @@ enum verdict exit_page_fault(struct vcpu *v)
     case MMU_TRACED:
         if (!v->delivering)
             return traced_write(v, &f);
-        mmu_release(v, f.gpa); // the processor itself writes, to a stack that is also a page table
+        mmu_release(v, f.hpa); // the processor itself writes, to a stack that is also a page table
         return VERDICT_RESUME;
     case MMU_UNSUPPORTED:
         return vm_stop_unsupported(v, "%s (gva 0x%lx)", f.why, f.gva);

@@ -106,9 +106,10 @@ static void device_access(struct vcpu *v, u64 gpa, void *data, unsigned bytes, b
 // RAM may hold a page table that the back end watches.
 static void ram_write(struct vcpu *v, u64 gpa, mfn_t frame, const void *data, unsigned bytes)
 {
-    memcpy(phys_ptr(mfn_hpa(frame) | (gpa & (PAGE_SIZE - 1))), data, bytes);
+    u64 hpa = mfn_hpa(frame) | (gpa & (PAGE_SIZE - 1));
+    memcpy(phys_ptr(hpa), data, bytes);
     if (mmu->written)
-        mmu_written(v, gpa, bytes);
+        mmu_written(v, hpa, bytes);
 }
 
 static void physical_access(struct vcpu *v, u64 gpa, void *data, unsigned bytes, bool write)

@@ -250,6 +250,7 @@ static void start_guest(void)
         .vpid = params.vpid,
         .strategy = (enum shadow_strategy_name)params.shadow,
         .root_vpids = params.shadow_vpid,
+        .large = params.large,
         .directpf = params.directpf,
         .direct_invlpg = params.direct_invlpg,
         .prefetch = (unsigned)params.prefetch,

@@ -4,9 +4,6 @@
 
 #include "tables.h"
 
-// Present entries carry these as the guest's entry has them; the rest is the engine's.
-#define RIGHTS (PTE_W | PTE_U | PTE_NX)
-
 static bool in_chain(const struct shadow *s, u32 head, u32 id)
 {
     u32 at = head;
@@ -17,18 +14,30 @@ static bool in_chain(const struct shadow *s, u32 head, u32 id)
 
 // Whatever else is stale, nothing may lead to a frame that is not the guest's, or write to one that is
 // watched.
+static const char *audit_frame(const struct shadow *s, u64 frame, u64 entry)
+{
+    if (!frames_owned(s->p2m->frames, mfn(frame), 1, FRAME_GUEST) &&
+        !frames_owned(s->p2m->frames, mfn(frame), 1, FRAME_NONE))
+        return "a leaf maps a frame that is not the guest's";
+    if (entry & PTE_W && frame_traced(s, frame))
+        return "a traced frame is mapped writable";
+    return entry & PTE_W && !(entry & PTE_MAY_WRITE) ? "a leaf is writable that may not be" : NULL;
+}
+
 static const char *audit_leaf(const struct shadow *s, u32 id, u64 entry)
 {
     u64 frame = hpa_mfn(entry & PTE_ADDRESS).n;
-    bool ram = frame < s->p2m->frames->limit;
-    if (ram && !frames_owned(s->p2m->frames, mfn(frame), 1, FRAME_GUEST) &&
-        !frames_owned(s->p2m->frames, mfn(frame), 1, FRAME_NONE))
-        return "a leaf maps a frame that is not the guest's";
-    if (!ram || !(entry & PTE_W))
+    if (frame >= s->p2m->frames->limit)
         return NULL;
-    if (frame_traced(s, mfn(frame)))
-        return "a traced frame is mapped writable";
-    return in_chain(s, s->frames[frame].writers, id) ? NULL : "a writable leaf is not in its frame's chain";
+    bool large = s->tables[id >> 9].level > 1;
+    const char *wrong = NULL;
+    frame -= large ? frame % ENTRIES : 0; // the address has the memory type's bit
+    for (u64 at = frame; at < frame + (large ? ENTRIES : 1) && !wrong; at++)
+        wrong = audit_frame(s, at, entry);
+    if (wrong)
+        return wrong;
+    u32 chain = large ? s->regions[frame / ENTRIES].leaves : s->frames[frame].leaves;
+    return in_chain(s, chain, id) ? NULL : "a leaf is not in its frame's chain";
 }
 
 static const char *audit_link(const struct shadow *s, const struct shadow_table *t, u32 id, u64 entry)
@@ -43,9 +52,10 @@ static const char *audit_link(const struct shadow *s, const struct shadow_table 
     return in_chain(s, s->tables[child].parents, id) ? NULL : "an entry is not in its child's chain";
 }
 
-// An entry of a table that is in sync says what the guest's entry says, or is unknown.
-static const char *audit_exact(const struct shadow *s, const struct walk_context *w,
-                               const struct shadow_table *t, unsigned slot)
+// An entry of a table that is in sync says what the guest's entry says, or is unknown. (Where it is not dirty
+// and yet writable, a table in read-only memory has kept its bits.)
+static const char *audit_exact(struct shadow *s, const struct walk_context *w, const struct shadow_table *t,
+                               unsigned slot)
 {
     u64 entry = t->entries[slot], guest_entry = t->guest[slot];
     if (s->unknown && entry == 0)
@@ -54,38 +64,37 @@ static const char *audit_exact(const struct shadow *s, const struct walk_context
         return NULL;
     if (!(guest_entry & PTE_P))
         return "an entry maps although the guest's is not present";
-    if (t->level == 1) {
-        u64 value = leaf_value(s, w, guest_entry | PTE_A | PTE_D);
+    if (entry_is_leaf(t->level, entry)) {
+        u64 value = leaf_value(s, w, t->level, guest_entry | PTE_A | PTE_D);
         bool same = ((entry ^ value) & (PTE_ADDRESS | PTE_U | PTE_NX)) == 0;
-        bool writable =
-            !(entry & PTE_W) || value & PTE_W; // not dirty: a table in read-only memory keeps its bits
-        return same && writable ? NULL : "a leaf differs from the guest's entry";
+        return same && (!(entry & PTE_W) || value & PTE_W) ? NULL : "a leaf differs from the guest's entry";
     }
     u32 child = entry_child(s, entry);
     const struct shadow_table *c = &s->tables[child];
     if (child < s->config.pool && !c->splinter &&
         c->frame != p2m_lookup(s->p2m, gpa_gfn(guest_entry & PTE_ADDRESS)).mfn.n)
         return "an entry leads to another table than the guest's";
-    u64 more = entry & RIGHTS & ~PTE_NX & ~guest_entry;
+    u64 more = entry & (PTE_W | PTE_U) & ~guest_entry;
     return more || (guest_entry & PTE_NX && !(entry & PTE_NX)) ? "an entry gives more rights than the guest's"
                                                                : NULL;
 }
 
-static const char *audit_entry(const struct shadow *s, const struct walk_context *w, u32 table, unsigned slot)
+static const char *audit_entry(struct shadow *s, const struct walk_context *w, u32 table, unsigned slot)
 {
     const struct shadow_table *t = &s->tables[table];
-    bool exact = s->config.strategy.trace && !t->out_of_sync && t->guest;
-    const char *wrong = exact ? audit_exact(s, w, t, slot) : NULL;
+    const char *wrong = table_is_exact(s, t) ? audit_exact(s, w, t, slot) : NULL;
     u64 entry = t->entries[slot];
     u32 id = entry_id(table, slot);
+    if (!wrong && entry != s->unknown && !(t->occupied & BIT(slot / GROUP)))
+        return "an entry is known in a group that is not occupied";
     if (wrong || !entry_maps(s, entry))
         return wrong;
-    return t->level == 1 ? audit_leaf(s, id, entry) : audit_link(s, t, id, entry);
+    return entry_is_leaf(t->level, entry) ? audit_leaf(s, id, entry) : audit_link(s, t, id, entry);
 }
 
 static const char *audit_head(const struct shadow *s, const struct shadow_table *t)
 {
-    bool traced = s->config.strategy.trace && t->guest && !t->out_of_sync;
+    bool traced = table_is_exact(s, t);
     if (!t->used)
         return "a free table is in use";
     if (t->guest && traced != !!(s->frames[t->frame].levels & BIT(t->level)))
@@ -107,7 +116,7 @@ static void found(const struct shadow *s, u32 table, unsigned slot, const char *
     };
 }
 
-static bool audit_table(const struct shadow *s, const struct walk_context *w, u32 table,
+static bool audit_table(struct shadow *s, const struct walk_context *w, u32 table,
                         struct shadow_finding *finding)
 {
     unsigned slot = 0;
@@ -125,31 +134,30 @@ static bool lists_wrong(struct shadow_finding *finding, const char *wrong)
     return !wrong;
 }
 
-bool shadow_audit_all(const struct shadow *s, const struct walk_context *w, struct shadow_finding *finding)
+bool shadow_audit_all(struct shadow *s, const struct walk_context *w, struct shadow_finding *finding)
 {
-    u32 out_of_sync = 0, links = 0, count = 0;
+    u32 out_of_sync = 0, count = 0;
     for (u32 table = s->newest; table != SHADOW_NONE; table = s->tables[table].older) {
         if (++count > s->config.pool)
             return lists_wrong(finding, "the list of tables by use has a loop");
         if (!audit_table(s, w, table, finding))
             return false;
-        const struct shadow_table *t = &s->tables[table];
-        out_of_sync += t->out_of_sync;
-        links += t->out_of_sync && t->level > 1;
+        out_of_sync += s->tables[table].out_of_sync;
     }
-    bool right = out_of_sync == s->out_of_sync && links == s->links_out_of_sync;
-    return lists_wrong(finding, right ? unpaged_audit(s) : "the count of tables out of sync is wrong");
+    bool right = out_of_sync == s->out_of_sync && count == s->used;
+    return lists_wrong(finding,
+                       right ? unpaged_audit(s) : "the count of tables, or of those out of sync, is wrong");
 }
 
-const char *shadow_audit(const struct shadow *s, const struct walk_context *w)
+const char *shadow_audit(struct shadow *s, const struct walk_context *w)
 {
     struct shadow_finding finding;
     shadow_audit_all(s, w, &finding);
     return finding.wrong;
 }
 
-bool shadow_audit_some(const struct shadow *s, const struct walk_context *w, u32 *at, u32 count,
-                       u32 *looked_at, struct shadow_finding *finding)
+bool shadow_audit_some(struct shadow *s, const struct walk_context *w, u32 *at, u32 count, u32 *looked_at,
+                       struct shadow_finding *finding)
 {
     *looked_at = 0;
     for (u32 seen = 0; seen < s->config.pool && *looked_at < count; seen++) {

@@ -7,20 +7,15 @@
 
 static bool pool_is_low(const struct shadow *s)
 {
-    u32 free = 0;
-    for (u32 table = s->free_table; table != SHADOW_NONE && free < FREE_KEPT;
-         table = s->tables[table].hash_next)
-        free++;
-    return free < FREE_KEPT;
+    return s->config.pool - s->used < FREE_KEPT;
 }
 
-static void build_leaves(struct shadow *s, const struct walk_context *w, u32 table)
+static void build_leaf(struct shadow *s, const struct walk_context *w, u32 table, unsigned slot)
 {
-    for (unsigned slot = 0; slot < ENTRIES; slot++) {
-        u64 value = leaf_value(s, w, s->tables[table].guest[slot]);
-        if (value != s->unknown)
-            entry_set_leaf(s, entry_id(table, slot), value);
-    }
+    const struct shadow_table *t = &s->tables[table];
+    u64 value = leaf_value(s, w, t->level, t->guest[slot]);
+    if (value != s->unknown)
+        entry_set(s, entry_id(table, slot), value);
 }
 
 static bool usable(const struct shadow *s, const struct walk_context *w, u64 guest_entry, unsigned level)
@@ -30,25 +25,33 @@ static bool usable(const struct shadow *s, const struct walk_context *w, u64 gue
            p2m_lookup(s->p2m, gpa_gfn(guest_entry & PTE_ADDRESS)).type == P2M_RAM;
 }
 
-// Recursion as deep as the tables: four levels. Large pages are left to hidden faults.
-static void build(struct shadow *s, const struct walk_context *w, u32 table)
+static void build(struct shadow *s, const struct walk_context *w, u32 table);
+
+static void build_link(struct shadow *s, const struct walk_context *w, u32 table, unsigned slot)
 {
     static const u32 keep_none = SHADOW_NONE;
     unsigned level = s->tables[table].level;
-    if (level == 1) {
-        build_leaves(s, w, table);
+    u64 guest_entry = s->tables[table].guest[slot];
+    if (!usable(s, w, guest_entry, level))
         return;
-    }
+    u64 frame = p2m_lookup(s->p2m, gpa_gfn(guest_entry & PTE_ADDRESS)).mfn.n;
+    bool known = table_find(s, frame, level - 1, false) != SHADOW_NONE;
+    u32 child = table_get(s, frame, level - 1, false, true, &keep_none);
+    entry_set(s, entry_id(table, slot), entry_link(s, child, link_flags(guest_entry)));
+    if (!known) // a table that is shared is built once
+        build(s, w, child);
+}
+
+// Recursion as deep as the tables: four levels. Large pages that need splinters are left to hidden faults.
+static void build(struct shadow *s, const struct walk_context *w, u32 table)
+{
+    unsigned level = s->tables[table].level;
     for (unsigned slot = 0; slot < ENTRIES && !pool_is_low(s); slot++) {
         u64 guest_entry = s->tables[table].guest[slot];
-        if (!usable(s, w, guest_entry, level))
-            continue;
-        u64 frame = p2m_lookup(s->p2m, gpa_gfn(guest_entry & PTE_ADDRESS)).mfn.n;
-        bool known = table_find(s, frame, level - 1, false) != SHADOW_NONE;
-        u32 child = table_get(s, frame, level - 1, false, &keep_none);
-        entry_link(s, entry_id(table, slot), child, link_flags(guest_entry));
-        if (!known) // a table that is shared is built once
-            build(s, w, child);
+        if (level == 1 || (level == 2 && guest_entry & PTE_PS))
+            build_leaf(s, w, table, slot);
+        else
+            build_link(s, w, table, slot);
     }
 }
 

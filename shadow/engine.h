@@ -32,6 +32,7 @@ struct shadow_config {
     struct shadow_strategy strategy;
     bool directpf;   // unknown entries are marked by a reserved bit, so that they can be told from exact none
     bool root_vpids; // a VPID for each cached root
+    bool large;      // pages of 2M where the guest, the p2m and tracing allow it
     unsigned prefetch;      // neighbours that a hidden fault fills too
     u32 pool;               // shadow tables at most: at least SHADOW_POOL_MIN
     unsigned physical_bits; // MAXPHYADDR of the machine
@@ -43,6 +44,7 @@ struct shadow_config {
 struct shadow_hw {
     void (*flush_vpid)(void *context, u16 vpid); // all translations of this VPID, the global ones too
     void (*flush_all)(void *context);            // of all VPIDs
+    u64 (*now)(void *context);                   // cycles that the guest has run: what is written in a burst
     void *context;
 };
 
@@ -52,32 +54,52 @@ struct shadow_table {
     u64 *entries;     // 512, walked by the processor
     const u64 *guest; // the guest's table; NULL: a splinter, a piece of a large page of the guest's
     u64 frame;        // mfn of the guest's table; gfn of the first frame that a splinter maps
+    u64 occupied;     // bit n: entries 8n to 8n + 7 may be other than unknown
     u32 hash_next;
     u32 older, newer; // by last use
     u32 parents;      // chain of the entries that point here
     u64 epoch;        // of a root: s->epoch when its VPID was flushed last
+    u64 written;      // time of the last write that was seen
     u16 vpid;         // of a root, 0: none
     u8 level;         // 1..4
+    u8 burst;         // writes that followed closely one upon the other
     bool used, splinter;
     bool out_of_sync; // the guest may write its table unseen: entries may be stale until the next flush
-    u8 burst;         // writes that were no fills, since the last fault that used this table
+    bool bursty;      // when it was out of sync last, many entries were written
+    bool marks;       // the guest's table takes accessed and dirty bits: it lies in P2M_RAM
 };
 
-// Every entry is in at most one chain: of the entries that point to the same table, or of the leaves that map
-// the same frame writable. So the links need no allocation: they are an array by entry (table << 9 | slot).
+// Every entry that maps is in one chain: of the entries that point to the same table, of the leaves that map
+// the same frame, or of the large leaves of the same 2M of machine memory. So the links need no allocation:
+// they are an array by entry (table << 9 | slot).
 struct shadow_link {
     u32 next, previous;
 };
 
-// By mfn: who may write the frame, and which tables stand for it.
+// By mfn: who maps the frame, and which tables stand for it.
 struct shadow_frame {
-    u32 writers; // chain of leaves
-    u8 levels;   // bit l: a table of level l stands for it and is not out of sync
+    u32 leaves; // chain
+    u32 table;  // one that is traced, if any is
+    u8 levels;  // bit l: a table of level l stands for it and is not out of sync
 };
+
+// By mfn / 512.
+struct shadow_region {
+    u32 leaves; // chain of the large ones
+    u32 traced; // frames that are traced
+};
+
+// What the p2m says about 2M of the guest's memory that it maps in one piece.
+struct shadow_near {
+    u64 first; // gfn
+    u64 mfn;
+    enum p2m_type type;
+};
+#define SHADOW_NEARS 64u
 
 struct shadow_stats {
     u64 hidden_faults, true_faults, emulated;
-    u64 traced_writes, traced_fills, traced_changes;
+    u64 traced_writes, traced_fills, traced_changes, large_leaves, orphans;
     u64 out_of_sync, synchronised, sync_entries;
     u64 tables_made, tables_dropped, tables_recycled, dropped_all;
     u64 root_loads, root_hits, prefetched;
@@ -91,20 +113,23 @@ struct shadow {
     u64 unknown; // the value of an unknown entry
     mfn_t pool;  // first frame of the tables, which are contiguous
     u64 *pdpt;   // of a guest without paging: walked by the processor
-    u64 *seen;   // by entry: the guest's tables as they were when they went out of sync
+    u64 *seen;   // by entry that maps: the guest's entry that it was made of
     struct shadow_table *tables;
     struct shadow_link *links;
     struct shadow_frame *frames;
+    struct shadow_region *regions;
+    struct shadow_near near[SHADOW_NEARS]; // by 2M of gpa
     u32 *hash;
     u32 hash_mask;
-    u32 free_table; // list through hash_next
+    u32 free_table;    // list through hash_next
+    u32 dropped_table; // the same: the processor may still hold entries that lead through it
     u32 newest, oldest;
-    u32 root;              // in use
-    u32 out_of_sync;       // how many tables are
-    u32 links_out_of_sync; // those of them above level 1
-    u64 epoch;             // counts changes of translations that a TLB may hold
-    bool flush;            // all VPIDs must be flushed before the guest runs: shadow_settle
-    u64 flushed;           // s->epoch when all VPIDs were flushed last
+    u32 used;        // tables
+    u32 root;        // in use
+    u32 out_of_sync; // how many tables are
+    u64 epoch;       // counts changes of translations that a TLB may hold
+    bool flush;      // all VPIDs must be flushed before the guest runs: shadow_settle
+    u64 flushed;     // s->epoch when all VPIDs were flushed last
     struct shadow_stats stats;
 };
 
@@ -128,18 +153,17 @@ int shadow_init(struct shadow *s, struct p2m *p2m, const struct shadow_config *c
 u64 shadow_load_root(struct shadow *s, const struct walk_context *w, u16 *vpid);
 
 // Judges a #PF exit at gva and repairs it if it is hidden. After SHADOW_GUEST_FAULT *error_code is the
-// guest's. *gpa: of the access, unless it is a guest fault.
+// guest's. *hpa: of the access, after SHADOW_TRACED_WRITE.
 enum shadow_outcome shadow_fault(struct shadow *s, const struct walk_context *w, u64 gva, u32 *error_code,
-                                 u64 *gpa);
+                                 u64 *hpa);
 
-// [gpa, gpa + bytes), within one page, of traced memory has been written by or for the guest: the entries are
-// made to follow. `same_again`: whether the caller expects the guest to go on (decides about going out of
-// sync).
-void shadow_written(struct shadow *s, const struct walk_context *w, u64 gpa, unsigned bytes);
+// [hpa, hpa + bytes), within one page, has been written by or for the guest: the entries are made to follow
+// if that is traced memory.
+void shadow_written(struct shadow *s, const struct walk_context *w, u64 hpa, unsigned bytes);
 
 // The instruction that writes to the traced frame is not one that can be carried out: its tables go out of
 // sync, so the frame becomes writable and the instruction can be run again.
-void shadow_release(struct shadow *s, gfn_t g);
+void shadow_release(struct shadow *s, u64 hpa);
 
 // INVLPG and INVPCID of one address: stale translations of gva are gone. Does not flush the TLB.
 void shadow_invlpg(struct shadow *s, const struct walk_context *w, u64 gva);
@@ -165,11 +189,11 @@ static inline bool shadow_is_exact(const struct shadow *s)
     return s->config.strategy.trace && !s->out_of_sync;
 }
 
-// Whether a #PF without P is the guest's: then it need not exit. Not while a link may be stale, since the
-// entries below it are those of another place.
+// Whether a #PF without P is the guest's: then it need not exit. Not while a table is out of sync: the guest
+// may have filled its entries, and the entries below a stale link are those of another place.
 static inline bool shadow_absent_is_true(const struct shadow *s)
 {
-    return s->unknown && !s->links_out_of_sync;
+    return s->unknown && !s->out_of_sync;
 }
 
 // What an audit found, and where: the first entry that is wrong, or, with level 0, the engine's lists as a
@@ -182,12 +206,12 @@ struct shadow_finding {
 };
 
 // Checks every entry against the guest's tables, the p2m and the engine's own lists. NULL, or what is wrong.
-const char *shadow_audit(const struct shadow *s, const struct walk_context *w);
+const char *shadow_audit(struct shadow *s, const struct walk_context *w);
 
 // The same, with the place of what is wrong. True if all holds.
-bool shadow_audit_all(const struct shadow *s, const struct walk_context *w, struct shadow_finding *finding);
+bool shadow_audit_all(struct shadow *s, const struct walk_context *w, struct shadow_finding *finding);
 
 // Checks only the next `count` tables that are in use, in turn; *at is where it goes on, 0 at first.
 // `looked_at`: how many it were.
-bool shadow_audit_some(const struct shadow *s, const struct walk_context *w, u32 *at, u32 count,
-                       u32 *looked_at, struct shadow_finding *finding);
+bool shadow_audit_some(struct shadow *s, const struct walk_context *w, u32 *at, u32 count, u32 *looked_at,
+                       struct shadow_finding *finding);

@@ -1,54 +1,92 @@
-// Page faults: hidden or true, and the entries that a hidden one fills. See engine.h.
-#include <arch/cpu.h>
+// Entries as the guest's tables and the p2m say: leaves, and the path of links that leads to them. See
+// tables.h; who asks for them is in fault.c.
+#include <arch/lib.h>
 
 #include "tables.h"
 
-#define LINK_RIGHTS (PTE_W | PTE_U | PTE_NX)
-#define PAGE_TYPE   (PTE_PWT | PTE_PCD | PTE_PAT)
+#define PAGE_TYPE (PTE_PWT | PTE_PCD | PTE_PAT)
+#define ACCESSED  (PTE_P | PTE_A)
+#define DIRTY     (PTE_W | PTE_D)
 
-u64 link_flags(u64 guest_entry)
+void near_forget(struct shadow *s)
 {
-    return guest_entry & LINK_RIGHTS;
+    memset(s->near, 0xff, sizeof(s->near));
+}
+
+struct p2m_leaf near_lookup(struct shadow *s, gfn_t g, bool *large)
+{
+    u64 offset = g.n % ENTRIES;
+    struct shadow_near *near = &s->near[g.n / ENTRIES % SHADOW_NEARS];
+    *large = near->first == g.n - offset;
+    if (*large)
+        return (struct p2m_leaf){.mfn = mfn(near->mfn + offset), .type = near->type};
+    struct p2m_leaf leaf = p2m_lookup(s->p2m, g);
+    *large = leaf.level >= P2M_LEVEL_2M && (leaf.type == P2M_RAM || leaf.type == P2M_RAM_RO);
+    if (*large)
+        *near = (struct shadow_near){g.n - offset, leaf.mfn.n - offset, leaf.type};
+    return leaf;
 }
 
 // Write access needs a dirty guest entry (so that the first write is seen and sets it), RAM, and no trace.
-static bool may_write(const struct shadow *s, u64 guest_entry, const struct p2m_leaf *leaf)
+static u64 ram_leaf(const struct shadow *s, u64 guest_entry, u64 flags, const struct p2m_leaf *leaf)
 {
-    return (guest_entry & (PTE_W | PTE_D)) == (PTE_W | PTE_D) && leaf->type == P2M_RAM &&
-           !frame_traced(s, leaf->mfn);
+    u64 value = mfn_hpa(leaf->mfn) | flags | ACCESSED | PTE_D;
+    if ((guest_entry & DIRTY) != DIRTY || leaf->type != P2M_RAM)
+        return value;
+    return value | PTE_MAY_WRITE | (frame_traced(s, leaf->mfn.n) ? 0 : PTE_W);
 }
 
-static u64 leaf_to(const struct shadow *s, u64 guest_entry, u64 flags, gfn_t g)
+static u64 leaf_to(struct shadow *s, u64 guest_entry, u64 flags, gfn_t g)
 {
-    struct p2m_leaf leaf = p2m_lookup(s->p2m, g);
-    u64 value = mfn_hpa(leaf.mfn) | flags | PTE_P | PTE_A | PTE_D;
-    switch (leaf.type) {
-    case P2M_RAM:
-    case P2M_RAM_RO:
-        return may_write(s, guest_entry, &leaf) ? value | PTE_W : value;
-    case P2M_DIRECT: // device memory: uncached whatever the guest says, writable if the guest's entry is
-        return (value & ~PTE_PAT) | PTE_PWT | PTE_PCD | (guest_entry & PTE_D ? guest_entry & PTE_W : 0);
-    default:
+    bool large;
+    struct p2m_leaf leaf = near_lookup(s, g, &large);
+    if (leaf.type == P2M_RAM || leaf.type == P2M_RAM_RO)
+        return ram_leaf(s, guest_entry, flags, &leaf);
+    if (leaf.type != P2M_DIRECT)
         return s->unknown;
-    }
+    // Device memory: uncached whatever the guest says, writable if the guest's entry is.
+    u64 value = mfn_hpa(leaf.mfn) | (flags & ~PTE_PAT) | PTE_PWT | PTE_PCD | ACCESSED | PTE_D;
+    return guest_entry & PTE_D ? value | (guest_entry & PTE_W) : value;
 }
 
-u64 leaf_value(const struct shadow *s, const struct walk_context *w, u64 guest_entry)
+// The same for 512 frames, that are one piece of RAM in which no table lies.
+static u64 large_leaf_to(struct shadow *s, u64 guest_entry, u64 flags, gfn_t first)
 {
-    u64 reserved = walk_reserved_bits(w, PAGING_4LEVEL, 1, true);
-    if ((guest_entry & (PTE_P | PTE_A)) != (PTE_P | PTE_A) || guest_entry & reserved)
+    bool large;
+    struct p2m_leaf leaf = near_lookup(s, first, &large);
+    if (!s->config.large || !large || s->regions[leaf.mfn.n / ENTRIES].traced)
         return s->unknown;
-    u64 flags = guest_entry & (PTE_U | PTE_NX | PAGE_TYPE);
-    return leaf_to(s, guest_entry, flags, gpa_gfn(guest_entry & PTE_ADDRESS));
+    return ram_leaf(s, guest_entry, flags | PTE_PS, &leaf);
 }
 
-// A frame of a guest's large page. The large page's rights are in the entry above, so all are given here;
-// where two large pages of the guest name the same frames with different memory types, the first to be used
-// counts.
-u64 splinter_value(const struct shadow *s, u64 large, gfn_t g)
+u64 leaf_value(struct shadow *s, const struct walk_context *w, unsigned level, u64 guest_entry)
 {
-    u64 flags = PTE_U | (large & (PTE_PWT | PTE_PCD)) | (large & PTE_PAT_2M ? PTE_PAT : 0);
-    return leaf_to(s, PTE_W | PTE_D, flags, g);
+    u64 reserved = walk_reserved_bits(w, PAGING_4LEVEL, level, true);
+    if ((guest_entry & ACCESSED) != ACCESSED || guest_entry & reserved)
+        return s->unknown;
+    gfn_t g = gpa_gfn(guest_entry & PTE_ADDRESS);
+    u64 flags = guest_entry & (PTE_U | PTE_NX | PTE_G | PTE_PWT | PTE_PCD);
+    if (level == 1)
+        return leaf_to(s, guest_entry, flags | (guest_entry & PTE_PAT), g);
+    return large_leaf_to(s, guest_entry, flags | (guest_entry & PTE_PAT_2M), gfn(align_down(g.n, ENTRIES)));
+}
+
+// Frames of a large page of the guest's. Its rights are in the entry that links to the splinter, so all are
+// given here; where two large pages of the guest name the same frames with different memory types, the first
+// to be used counts.
+static u64 splinter_flags(u64 large)
+{
+    return PTE_U | (large & (PTE_PWT | PTE_PCD | PTE_G));
+}
+
+static u64 splinter_value(struct shadow *s, u64 large, gfn_t g)
+{
+    return leaf_to(s, DIRTY, splinter_flags(large) | (large & PTE_PAT_2M ? PTE_PAT : 0), g);
+}
+
+static u64 splinter_large_value(struct shadow *s, u64 large, gfn_t first)
+{
+    return large_leaf_to(s, DIRTY, splinter_flags(large) | (large & PTE_PAT_2M), first);
 }
 
 // The table that the guest's entry at `level` leads to: the guest's next table, or a piece of its large
@@ -56,11 +94,12 @@ u64 splinter_value(const struct shadow *s, u64 large, gfn_t g)
 static u32 child_for(struct shadow *s, const struct walk *walk, unsigned level, const u32 *keep)
 {
     if (level > walk->level) {
-        gfn_t table = gpa_gfn(walk->entry[level] & PTE_ADDRESS);
-        return table_get(s, p2m_lookup(s->p2m, table).mfn.n, level - 1, false, keep);
+        bool large;
+        struct p2m_leaf leaf = near_lookup(s, gpa_gfn(walk->entry[level] & PTE_ADDRESS), &large);
+        return table_get(s, leaf.mfn.n, level - 1, false, leaf.type == P2M_RAM, keep);
     }
     u64 frames = 1ul << 9 * (level - 1);
-    return table_get(s, align_down(gpa_gfn(walk->gpa).n, frames), level - 1, true, keep);
+    return table_get(s, align_down(gpa_gfn(walk->gpa).n, frames), level - 1, true, false, keep);
 }
 
 static u64 child_flags(const struct walk *walk, unsigned level, bool write)
@@ -72,132 +111,121 @@ static u64 child_flags(const struct walk *walk, unsigned level, bool write)
     return level == walk->level && !write && !(entry & PTE_D) ? flags & ~PTE_W : flags;
 }
 
-// A table that is not exact may hold entries that were never true at a new place, or under new rights: there
-// they would not be stale but invented. So it starts blank, and so do all of a lower level, as an exact table
-// may lead to them.
+// Tables that are not exact may hold entries that were never true at a new place, or under new rights: there
+// they would not be stale but invented. So a fault begins by bringing all that are out of sync back, and
+// without tracing a table starts empty.
 static void link_anew(struct shadow *s, u32 id, u32 child, u64 flags)
 {
-    const struct shadow_table *t = &s->tables[child];
-    if (!t->splinter && !s->config.strategy.trace)
-        table_forget_entries(s, child);
-    for (u32 at = s->newest; s->out_of_sync && at != SHADOW_NONE; at = s->tables[at].older) {
-        if (s->tables[at].out_of_sync && (at == child || s->tables[at].level < t->level))
-            table_forget_entries(s, at);
-    }
-    entry_link(s, id, child, flags);
+    if (!s->config.strategy.trace && !s->tables[child].splinter)
+        table_empty(s, child);
+    entry_set(s, id, entry_link(s, child, flags));
 }
 
-// Walks down from the root to the table of level 1 for gva, making and linking what is missing.
-static u32 path_make(struct shadow *s, u64 gva, const struct walk *walk, bool write)
+static bool links_to(const struct shadow *s, u64 entry, u32 child, u64 flags)
+{
+    return entry_maps(s, entry) && !(entry & PTE_PS) && entry_child(s, entry) == child &&
+           (entry & RIGHTS) == flags;
+}
+
+// Walks down from the root to the table of level `to` for gva, making and linking what is missing. The entry
+// of gva there.
+static u32 path_make(struct shadow *s, u64 gva, const struct walk *walk, bool write, unsigned to)
 {
     u32 path[WALK_LEVELS + 1] = {s->root, SHADOW_NONE};
-    unsigned depth = 1;
-    for (unsigned level = s->tables[s->root].level; level > 1; level--) {
-        u32 id = entry_id(path[depth - 1], SLOT(gva, level));
+    unsigned depth = 0;
+    for (unsigned level = s->tables[s->root].level; level > to; level--) {
+        u32 id = entry_id(path[depth], SLOT(gva, level));
         u32 child = child_for(s, walk, level, path);
-        u64 flags = child_flags(walk, level, write), now = *entry_at(s, id);
-        if (!entry_maps(s, now) || entry_child(s, now) != child || (now & LINK_RIGHTS) != flags)
+        u64 flags = child_flags(walk, level, write);
+        if (!links_to(s, *entry_at(s, id), child, flags))
             link_anew(s, id, child, flags);
-        path[depth++] = child;
-        path[depth] = SHADOW_NONE;
+        path[++depth] = child;
+        path[depth + 1] = SHADOW_NONE;
     }
-    return path[depth - 1];
-}
-
-static u64 value_for(struct shadow *s, const struct walk_context *w, const struct walk *walk, u32 id,
-                     u64 marks)
-{
-    const struct shadow_table *t = &s->tables[id >> 9];
-    unsigned slot = id & (ENTRIES - 1);
-    if (t->splinter)
-        return splinter_value(s, walk->entry[walk->level], gfn(t->frame + slot));
-    return leaf_value(s, w, t->guest[slot] | marks);
-}
-
-// Fills the neighbours of a filled entry that are unknown and that the guest has used before.
-static void prefetch(struct shadow *s, const struct walk_context *w, const struct walk *walk, u32 id)
-{
-    u32 first = id - id % s->config.prefetch;
-    for (u32 at = first; at < first + s->config.prefetch; at++) {
-        if (*entry_at(s, at) != s->unknown)
-            continue;
-        u64 value = value_for(s, w, walk, at, 0);
-        if (value == s->unknown)
-            continue;
-        entry_set_leaf(s, at, value);
-        s->stats.prefetched++;
-    }
+    return entry_id(path[depth], SLOT(gva, to));
 }
 
 // The walk has marked the guest's entries accessed and dirty, but for tables in read-only memory, which keep
-// their bits: so the entry is taken as marked.
-static void fill(struct shadow *s, const struct walk_context *w, u64 gva, const struct walk *walk, bool write)
+// their bits: so an entry is taken as marked.
+static u64 marked(u64 guest_entry, bool write)
 {
-    u32 table = path_make(s, gva, walk, write);
-    u32 id = entry_id(table, SLOT(gva, 1));
-    s->tables[table].burst = 0;
-    u64 value = value_for(s, w, walk, id, PTE_A | (write ? PTE_D : 0));
-    if (value != *entry_at(s, id))
-        entry_set_leaf(s, id, value);
-    if (s->config.prefetch > 1)
-        prefetch(s, w, walk, id);
-    s->stats.hidden_faults++;
+    return guest_entry | PTE_A | (write ? PTE_D : 0);
 }
 
-// A leaf table whose entries are changed again and again, not filled: better left to itself until the next
-// flush.
-#define BURST 2
-
-static bool leave_unsynchronised(struct shadow *s, mfn_t frame, u64 gpa)
+// False: no large leaf can be made, or its place is taken by splinters: then they are used.
+static bool fill_large(struct shadow *s, const struct walk_context *w, u64 gva, const struct walk *walk,
+                       bool write)
 {
-    if (!s->config.strategy.sync || s->frames[frame.n].levels != BIT(1))
+    if (walk->level < 2 || !s->config.large || s->tables[s->root].level < 3)
         return false;
-    u32 table = table_find(s, frame.n, 1, false);
-    struct shadow_table *t = &s->tables[table];
-    if (t->entries[gpa / 8 & (ENTRIES - 1)] == 0 || ++t->burst < BURST)
+    u32 id = path_make(s, gva, walk, write, 2);
+    u64 value = walk->level == 2 ? leaf_value(s, w, 2, marked(walk->entry[2], write))
+                                 : splinter_large_value(s, walk->entry[walk->level],
+                                                        gfn(align_down(gpa_gfn(walk->gpa).n, ENTRIES)));
+    if (value == s->unknown)
         return false;
-    table_leave_sync(s, table);
+    if (value != *entry_at(s, id))
+        entry_set(s, id, value);
+    s->stats.large_leaves++;
     return true;
 }
 
-static struct walk_access access_of(const struct walk_context *w, u32 error_code)
+static void fill_splinter(struct shadow *s, const struct walk *walk, u32 table, unsigned first,
+                          unsigned count)
 {
-    enum access kind = error_code & PFEC_I ? ACCESS_FETCH : error_code & PFEC_W ? ACCESS_WRITE : ACCESS_READ;
-    return (struct walk_access){kind, .implicit = w->cpl == 3 && !(error_code & PFEC_U)};
+    u64 frame = s->tables[table].frame, large = walk->entry[walk->level];
+    for (unsigned slot = first; slot < first + count; slot++) {
+        u32 id = entry_id(table, slot);
+        u64 value = splinter_value(s, large, gfn(frame + slot));
+        if (value != *entry_at(s, id))
+            entry_set(s, id, value);
+    }
 }
 
-static enum shadow_outcome judge(struct shadow *s, const struct walk_context *w, u64 gva, u32 *error_code,
-                                 u64 *gpa)
+// Whether a neighbour is filled, too.
+static void fill_neighbour(struct shadow *s, const struct walk_context *w, u32 id, bool exact)
 {
-    struct walk_access access = access_of(w, *error_code);
-    struct walk walk;
-    if (walk_guest(w, gva, access, true, &walk)) {
-        *error_code = walk.error_code;
-        s->stats.true_faults++;
-        if (!shadow_is_exact(s))
-            path_refresh(s, w, gva); // a #PF drops what is cached for its address (SDM vol. 3, 4.10.4.1)
-        return SHADOW_GUEST_FAULT;
+    if (*entry_at(s, id) != s->unknown)
+        return;
+    u64 guest_entry = s->tables[id >> 9].guest[id & (ENTRIES - 1)];
+    if (!(guest_entry & PTE_P)) {
+        if (exact)
+            entry_set(s, id, 0);
+        return;
     }
-    if (walk.mode == PAGING_NONE)
-        walk.level = WALK_LEVELS; // all tables are pieces of one page, whose entry is 0
-    *gpa = walk.gpa;
-    struct p2m_leaf leaf = p2m_lookup(s->p2m, gpa_gfn(walk.gpa));
-    bool write = access.kind == ACCESS_WRITE, ram = leaf.type == P2M_RAM;
-    bool maps = ram || leaf.type == P2M_DIRECT || (leaf.type == P2M_RAM_RO && !write);
-    if (!maps || (write && !walk.writable)) {
-        s->stats.emulated++;
-        return SHADOW_EMULATE;
-    }
-    if (write && ram && frame_traced(s, leaf.mfn) && !leave_unsynchronised(s, leaf.mfn, walk.gpa))
-        return SHADOW_TRACED_WRITE;
-    fill(s, w, gva, &walk, write);
-    return SHADOW_FIXED;
+    u64 value = leaf_value(s, w, 1, guest_entry);
+    if (value == s->unknown)
+        return;
+    entry_set(s, id, value);
+    s->stats.prefetched++;
 }
 
-enum shadow_outcome shadow_fault(struct shadow *s, const struct walk_context *w, u64 gva, u32 *error_code,
-                                 u64 *gpa)
+void fill_neighbours(struct shadow *s, const struct walk_context *w, u32 id)
 {
-    enum shadow_outcome outcome = judge(s, w, gva, error_code, gpa);
-    settle(s);
-    return outcome;
+    unsigned count = s->config.prefetch;
+    if (count < 2)
+        return;
+    u32 first = id - id % count;
+    bool exact = table_is_exact(s, &s->tables[id >> 9]);
+    for (u32 at = first; at < first + count; at++)
+        fill_neighbour(s, w, at, exact);
+}
+
+void fill(struct shadow *s, const struct walk_context *w, u64 gva, const struct walk *walk, bool write)
+{
+    s->stats.hidden_faults++;
+    if (fill_large(s, w, gva, walk, write))
+        return;
+    u32 id = path_make(s, gva, walk, write, 1);
+    const struct shadow_table *t = &s->tables[id >> 9];
+    unsigned slot = id & (ENTRIES - 1);
+    if (t->splinter) {
+        bool all = s->config.prefetch > 1 && !t->occupied;
+        fill_splinter(s, walk, id >> 9, all ? 0 : slot, all ? ENTRIES : 1);
+        return;
+    }
+    u64 value = leaf_value(s, w, 1, marked(t->guest[slot], write));
+    if (value != *entry_at(s, id))
+        entry_set(s, id, value);
+    fill_neighbours(s, w, id);
 }

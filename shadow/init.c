@@ -38,7 +38,25 @@ static int take_all(struct shadow *s)
     s->links = take(f, pool * ENTRIES * sizeof(*s->links), &unused);
     s->hash = take(f, hash * sizeof(*s->hash), &unused);
     s->frames = take(f, f->limit * sizeof(*s->frames), &unused);
-    return tables && s->seen && s->tables && s->links && s->hash && s->frames ? 0 : ERR_NOMEM;
+    s->regions = take(f, (f->limit / ENTRIES + 1) * sizeof(*s->regions), &unused);
+    bool all = tables && s->seen && s->tables && s->links && s->hash && s->frames && s->regions;
+    return all ? 0 : ERR_NOMEM;
+}
+
+static void make_empty(struct shadow *s)
+{
+    memset(s->hash, 0xff, (s->hash_mask + 1ul) * sizeof(*s->hash));
+    for (u64 frame = 0; frame < s->p2m->frames->limit; frame++)
+        s->frames[frame].leaves = s->regions[frame / ENTRIES].leaves = SHADOW_NONE;
+    s->root = s->newest = s->oldest = s->free_table = s->dropped_table = SHADOW_NONE;
+    for (u32 table = s->config.pool; table-- > 0;) {
+        s->tables[table].entries = mfn_ptr(mfn(s->pool.n + table));
+        for (unsigned slot = 0; slot < ENTRIES; slot++)
+            s->tables[table].entries[slot] = s->unknown;
+        s->tables[table].hash_next = s->free_table;
+        s->free_table = table;
+    }
+    near_forget(s);
 }
 
 int shadow_init(struct shadow *s, struct p2m *p2m, const struct shadow_config *config,
@@ -48,14 +66,6 @@ int shadow_init(struct shadow *s, struct p2m *p2m, const struct shadow_config *c
     if (take_all(s) || unpaged_init(s))
         return ERR_NOMEM;
     s->unknown = config->directpf && config->physical_bits < 52 ? PTE_P | PTE_RESERVED : 0;
-    memset(s->hash, 0xff, (s->hash_mask + 1ul) * sizeof(*s->hash));
-    for (u64 frame = 0; frame < p2m->frames->limit; frame++)
-        s->frames[frame].writers = SHADOW_NONE;
-    s->root = s->newest = s->oldest = s->free_table = SHADOW_NONE;
-    for (u32 table = config->pool; table-- > 0;) {
-        s->tables[table].entries = mfn_ptr(mfn(s->pool.n + table));
-        s->tables[table].hash_next = s->free_table;
-        s->free_table = table;
-    }
+    make_empty(s);
     return 0;
 }

@@ -50,13 +50,20 @@ static void flush_all(void *context)
     vmx_invvpid(INVVPID_ALL, 0, 0);
 }
 
+static u64 guest_cycles(void *context)
+{
+    const struct vcpu *v = context;
+    return v->guest_cycles;
+}
+
 static int shadow_ops_init(struct vcpu *v, struct p2m *p2m, const struct mmu_options *options)
 {
-    const struct shadow_hw hw = {flush_vpid, flush_all, NULL};
+    const struct shadow_hw hw = {flush_vpid, flush_all, guest_cycles, v};
     struct shadow_config config = {
         .strategy = shadow_strategies[options->strategy],
         .directpf = options->directpf,
         .root_vpids = options->vpid && options->root_vpids,
+        .large = options->large,
         .prefetch = options->prefetch,
         .pool = options->pool,
         .physical_bits = v->physical_bits,
@@ -139,10 +146,7 @@ static enum mmu_outcome shadow_ops_fault(struct vcpu *v, struct mmu_fault *fault
     self.faults++;
     access_context(v, fault->error_code);
     enum shadow_outcome outcome =
-        shadow_fault(&self.engine, &self.walk, fault->gva, &fault->error_code, &fault->gpa);
-    if (outcome == SHADOW_TRACED_WRITE)
-        fault->hpa =
-            mfn_hpa(p2m_lookup(self.engine.p2m, gpa_gfn(fault->gpa)).mfn) | (fault->gpa & (PAGE_SIZE - 1));
+        shadow_fault(&self.engine, &self.walk, fault->gva, &fault->error_code, &fault->hpa);
     follow_exactness(v);
     return outcomes[outcome];
 }
@@ -186,15 +190,15 @@ static void shadow_ops_invlpg(struct vcpu *v, u64 gva)
     vmx_invvpid(INVVPID_ADDRESS, self.root_vpid, gva);
 }
 
-static void shadow_ops_written(struct vcpu *v, u64 gpa, unsigned bytes)
+static void shadow_ops_written(struct vcpu *v, u64 hpa, unsigned bytes)
 {
-    shadow_written(&self.engine, &self.walk, gpa, bytes);
+    shadow_written(&self.engine, &self.walk, hpa, bytes);
     follow_exactness(v);
 }
 
-static void shadow_ops_release(struct vcpu *v, u64 gpa)
+static void shadow_ops_release(struct vcpu *v, u64 hpa)
 {
-    shadow_release(&self.engine, gpa_gfn(gpa));
+    shadow_release(&self.engine, hpa);
     follow_exactness(v);
 }
 
@@ -207,8 +211,9 @@ static bool shadow_translate(struct vcpu *v, u64 gva, u64 *hpa)
         u64 entry = s->tables[table].entries[SLOT(gva, level)];
         if (!entry_maps(s, entry))
             return false;
-        if (level == 1) {
-            *hpa = (entry & PTE_ADDRESS) | (gva & (PAGE_SIZE - 1));
+        if (entry_is_leaf(level, entry)) {
+            u64 offset_bits = (PAGE_SIZE << 9 * (level - 1)) - 1;
+            *hpa = (entry & PTE_ADDRESS & ~offset_bits) | (gva & offset_bits);
             return true;
         }
         table = entry_child(s, entry);
@@ -253,6 +258,8 @@ static unsigned shadow_figures(struct mmu_figure figures[MMU_FIGURES])
         {"traced_writes", e->traced_writes},
         {"traced_fills", e->traced_fills},
         {"traced_changes", e->traced_changes},
+        {"orphans", e->orphans},
+        {"large_leaves", e->large_leaves},
         {"left_sync", e->out_of_sync},
         {"synchronised", e->synchronised},
         {"tables_made", e->tables_made},

@@ -2,25 +2,31 @@
 // Private to shadow/: engine.h is the contract for everybody else.
 #pragma once
 
+#include <arch/phys.h>
+
 #include "engine.h"
 
 // Entry bits (SDM vol. 3, tables 4-15 to 4-20).
-#define PTE_P        BIT(0)
-#define PTE_W        BIT(1)
-#define PTE_U        BIT(2)
-#define PTE_PWT      BIT(3)
-#define PTE_PCD      BIT(4)
-#define PTE_A        BIT(5)
-#define PTE_D        BIT(6)
-#define PTE_PS       BIT(7)
-#define PTE_PAT      BIT(7) // in a 4K leaf
-#define PTE_G        BIT(8)
-#define PTE_PAT_2M   BIT(12)
-#define PTE_NX       BIT(63)
-#define PTE_ADDRESS  0x000ffffffffff000ul
-#define PTE_RESERVED BIT(51) // an unknown entry, where the machine has fewer than 52 physical bits
+#define PTE_P         BIT(0)
+#define PTE_W         BIT(1)
+#define PTE_U         BIT(2)
+#define PTE_PWT       BIT(3)
+#define PTE_PCD       BIT(4)
+#define PTE_A         BIT(5)
+#define PTE_D         BIT(6)
+#define PTE_PS        BIT(7)
+#define PTE_PAT       BIT(7) // in a 4K leaf
+#define PTE_G         BIT(8)
+#define PTE_MAY_WRITE BIT(9) // ours, in a leaf: writable but while its frame is traced
+#define PTE_PAT_2M    BIT(12)
+#define PTE_NX        BIT(63)
+#define PTE_ADDRESS   0x000ffffffffff000ul
+#define PTE_RESERVED  BIT(51) // an unknown entry, where the machine has fewer than 52 physical bits
+
+#define RIGHTS (PTE_W | PTE_U | PTE_NX)
 
 #define ENTRIES          512u
+#define GROUP            8u // entries to a bit of `occupied`
 #define SLOT(gva, level) ((unsigned)((gva) >> (3 + 9 * (level)) & (ENTRIES - 1)))
 
 // An entry of a shadow table, as one number.
@@ -40,52 +46,39 @@ static inline bool entry_maps(const struct shadow *s, u64 entry)
     return entry & PTE_P && entry != s->unknown;
 }
 
-// The table that an entry of a level above 1 points to.
+// Of an entry that maps: whether it maps a page.
+static inline bool entry_is_leaf(unsigned level, u64 entry)
+{
+    return level == 1 || entry & PTE_PS;
+}
+
+// Of an entry that maps no page: the table that it points to.
 static inline u32 entry_child(const struct shadow *s, u64 entry)
 {
     return (u32)(hpa_mfn(entry & PTE_ADDRESS).n - s->pool.n);
 }
 
-// What an entry holds before it is looked at.
-static inline u64 entry_blank(const struct shadow *s, const struct shadow_table *t, u64 guest_entry)
+// Whether the table's entries can be exact: the guest's writes are seen.
+static inline bool table_is_exact(const struct shadow *s, const struct shadow_table *t)
 {
-    bool exact = s->config.strategy.trace && !t->out_of_sync && !t->splinter;
-    return exact && !(guest_entry & PTE_P) ? 0 : s->unknown;
+    return s->config.strategy.trace && t->guest && !t->out_of_sync;
 }
+
+// pool.c
 
 // The table that stands for (frame, level), or SHADOW_NONE. `frame`: see struct shadow_table.
 u32 table_find(const struct shadow *s, u64 frame, unsigned level, bool splinter);
 
-// The same, made if there is none: then it is blank, and with tracing its guest table is write-protected.
-// Recycles the least recently used table when the pool is empty, but none of `keep` (the path being built;
-// SHADOW_NONE ends it).
-u32 table_get(struct shadow *s, u64 frame, unsigned level, bool splinter, const u32 *keep);
-
-// Marks as just used.
-void table_touch(struct shadow *s, u32 table);
+// The same, made if there is none: then all its entries are unknown, and with tracing its guest table is
+// write-protected. `marks`: see struct shadow_table. Recycles the least recently used table when the pool is
+// empty, but none of `keep` (the path being built; SHADOW_NONE ends it).
+u32 table_get(struct shadow *s, u64 frame, unsigned level, bool splinter, bool marks, const u32 *keep);
 
 // Makes all entries of a table unknown.
-void table_forget_entries(struct shadow *s, u32 table);
+void table_empty(struct shadow *s, u32 table);
 
-// Forgets a table: all entries that point to it and all that it has. The caller flushes.
+// Forgets a table: all entries that point to it and all that it has.
 void table_drop(struct shadow *s, u32 table);
-
-// Makes `id` point to `child` with the rights in `flags`.
-void entry_link(struct shadow *s, u32 id, u32 child, u64 flags);
-
-// Makes `id` a leaf.
-void entry_set_leaf(struct shadow *s, u32 id, u64 value);
-
-// Takes what `id` points to away and leaves `blank` there. A traced table that nobody points to any more is
-// dropped: the guest is about to use its page for something else. True if the entry mapped something.
-bool entry_clear(struct shadow *s, u32 id, u64 blank);
-
-// Removes write access to a frame from every leaf. True if there was any: the caller flushes.
-bool frame_protect(struct shadow *s, mfn_t frame);
-
-// Takes a traced table out of sync; or back, after which the caller makes its entries exact.
-void table_leave_sync(struct shadow *s, u32 table);
-void table_enter_sync(struct shadow *s, u32 table);
 
 // What the processor may have cached of all this must be gone before the guest runs. At most one flush is
 // done, at the end of the engine's call, by settle(), which also publishes the PDPT.
@@ -95,26 +88,77 @@ static inline void flush_everything(struct shadow *s)
 }
 void settle(struct shadow *s);
 
-// Whether writes to the frame must be seen: a table stands for it that is not out of sync.
-static inline bool frame_traced(const struct shadow *s, mfn_t frame)
+// entries.c
+
+// Makes the entry `value`, in the chain that it belongs to. The caller sees to flushes, but for splinters:
+// the guest ends a large page with one INVLPG, while the processor may have cached the splinters one by one.
+// True if it mapped something before.
+bool entry_set(struct shadow *s, u32 id, u64 value);
+
+// The value that points to a table with the rights in `flags`.
+static inline u64 entry_link(const struct shadow *s, u32 child, u64 flags)
 {
-    return s->frames[frame.n].levels;
+    return (mfn_hpa(s->pool) + child * PAGE_SIZE) | flags | PTE_P | PTE_A;
 }
 
-// fill.c: one entry as the guest's tables and the p2m say.
+// From now on writes to the table's frame are seen, or need not be. Does nothing without tracing, and for
+// splinters.
+void frame_trace(struct shadow *s, u32 table);
+void frame_untrace(struct shadow *s, u32 table);
 
-// What a leaf of level 1 for the guest's entry is to be, or the unknown entry: not accessed, reserved bits,
-// no RAM.
-u64 leaf_value(const struct shadow *s, const struct walk_context *w, u64 guest_entry);
+// Whether writes to the frame must be seen: a table stands for it that is not out of sync.
+static inline bool frame_traced(const struct shadow *s, u64 frame)
+{
+    return s->frames[frame].levels;
+}
 
-// A frame of a guest's large page, whose entry is `large`: its rights are in the entry above.
-u64 splinter_value(const struct shadow *s, u64 large, gfn_t g);
+// The table of a level that traces the frame: its bit in `levels` is set.
+u32 frame_table(const struct shadow *s, u64 frame, unsigned level);
+
+// Forgets all that maps or stands for the frame.
+void frame_forget(struct shadow *s, u64 frame);
+
+// fill.c: entries as the guest's tables and the p2m say.
+
+// As p2m_lookup, but for `level`: true where [g, g | 511] is one piece.
+struct p2m_leaf near_lookup(struct shadow *s, gfn_t g, bool *large);
+void near_forget(struct shadow *s);
+
+// What a leaf for the guest's entry is to be, or the unknown entry: not accessed, reserved bits, no RAM; at
+// level 2 (the guest's entry maps a page) also where no large leaf can be.
+u64 leaf_value(struct shadow *s, const struct walk_context *w, unsigned level, u64 guest_entry);
 
 // The rights that a table entry takes over from the guest's entry.
-u64 link_flags(u64 guest_entry);
+static inline u64 link_flags(u64 guest_entry)
+{
+    return guest_entry & RIGHTS;
+}
+
+// Makes the entries that a hidden fault needs, and some neighbours.
+void fill(struct shadow *s, const struct walk_context *w, u64 gva, const struct walk *walk, bool write);
+
+// Fills the neighbours of an entry of level 1 that are unknown, as far as the guest has used them.
+void fill_neighbours(struct shadow *s, const struct walk_context *w, u32 id);
+
+// trace.c
 
 // Makes the entry follow the guest's. True if a translation that the processor may hold has changed.
 bool entry_refresh(struct shadow *s, const struct walk_context *w, u32 id);
+
+// Makes the entries that translate gva follow the guest's, those that are stale.
+void path_refresh(struct shadow *s, const struct walk_context *w, u64 gva);
+
+// sync.c
+
+// Takes a traced table out of sync.
+void table_leave_sync(struct shadow *s, u32 table);
+
+// Takes it back, and makes its entries exact.
+void table_synchronise(struct shadow *s, const struct walk_context *w, u32 table);
+void synchronise_all(struct shadow *s, const struct walk_context *w);
+
+// A write to a traced frame is about to be seen: true if the frame was better made writable, and now is.
+bool write_frees_frame(struct shadow *s, u64 frame);
 
 // unpaged.c: a guest without paging.
 
@@ -132,9 +176,6 @@ u64 root_address(const struct shadow *s);
 
 // NULL, or what is wrong.
 const char *unpaged_audit(const struct shadow *s);
-
-// trace.c: makes the entries that translate gva follow the guest's, those that are stale.
-void path_refresh(struct shadow *s, const struct walk_context *w, u64 gva);
 
 // eager.c: builds all that the guest has used under the current root.
 void eager_build(struct shadow *s, const struct walk_context *w);

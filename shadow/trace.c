@@ -1,52 +1,56 @@
-// How shadow entries follow the guest's: writes to traced tables, tables that come back into sync, INVLPG.
-#include <arch/cpu.h>
-#include <arch/phys.h>
-
+// How shadow entries follow the guest's: writes to traced tables, INVLPG. Tables that go out of sync and come
+// back are in sync.c.
 #include "tables.h"
 
-#define LINK_RIGHTS (PTE_W | PTE_U | PTE_NX)
-
-// Entries above level 1 only follow; they are filled by faults.
-static bool link_refresh(struct shadow *s, u32 id, u64 guest_entry, u64 blank)
+// A large page of the guest's, at level 2 as a large leaf, or through splinters: these keep their rights in
+// the link, so they stand or fall with it.
+static u64 page_value(struct shadow *s, const struct walk_context *w, unsigned level, u64 now,
+                      u64 guest_entry)
 {
-    u64 now = *entry_at(s, id);
-    if (!entry_maps(s, now)) {
-        *entry_at(s, id) = blank;
-        return false;
-    }
-    u32 child = entry_child(s, now);
-    const struct shadow_table *c = &s->tables[child];
-    bool table = guest_entry & PTE_P && guest_entry & PTE_A && !(guest_entry & PTE_PS);
-    bool same =
-        table && !c->splinter && c->frame == p2m_lookup(s->p2m, gpa_gfn(guest_entry & PTE_ADDRESS)).mfn.n;
-    if (same && (now & LINK_RIGHTS) == link_flags(guest_entry))
-        return false;
-    entry_clear(s, id, blank);
-    return true;
+    bool leaf = level == 2 && entry_maps(s, now) && now & PTE_PS;
+    return leaf ? leaf_value(s, w, level, guest_entry) : s->unknown;
 }
 
-static bool leaf_refresh(struct shadow *s, const struct walk_context *w, u32 id, u64 guest_entry, u64 blank)
+static bool links_to_same(struct shadow *s, u64 now, u64 guest_entry)
 {
-    u64 now = *entry_at(s, id);
-    u64 value = leaf_value(s, w, guest_entry);
-    if (value == s->unknown)
-        return entry_clear(s, id, blank);
-    if (value == now)
+    if (now & PTE_PS || (now & RIGHTS) != link_flags(guest_entry))
         return false;
-    bool changed = entry_clear(s, id, blank);
-    entry_set_leaf(s, id, value);
-    s->stats.traced_fills++;
-    return changed;
+    const struct shadow_table *c = &s->tables[entry_child(s, now)];
+    bool large;
+    return c->guest && c->frame == near_lookup(s, gpa_gfn(guest_entry & PTE_ADDRESS), &large).mfn.n;
+}
+
+// What an entry above level 1 is to be: these only follow, and are filled by faults.
+static u64 link_value(struct shadow *s, const struct walk_context *w, unsigned level, u64 now,
+                      u64 guest_entry)
+{
+    if (!entry_maps(s, now) || !(guest_entry & PTE_A))
+        return s->unknown;
+    if (guest_entry & PTE_PS)
+        return page_value(s, w, level, now, guest_entry);
+    bool reserved = guest_entry & walk_reserved_bits(w, PAGING_4LEVEL, level, false);
+    return !reserved && links_to_same(s, now, guest_entry) ? now : s->unknown;
 }
 
 bool entry_refresh(struct shadow *s, const struct walk_context *w, u32 id)
 {
     const struct shadow_table *t = &s->tables[id >> 9];
-    u64 guest_entry = t->guest[id & (ENTRIES - 1)];
-    u64 blank = entry_blank(s, t, guest_entry);
-    if (t->level > 1)
-        return link_refresh(s, id, guest_entry, blank);
-    return leaf_refresh(s, w, id, guest_entry, blank);
+    u64 guest_entry = t->guest[id & (ENTRIES - 1)], now = *entry_at(s, id);
+    if (entry_maps(s, now) && s->seen[id] == guest_entry)
+        return false;
+    u64 value = s->unknown;
+    if (!(guest_entry & PTE_P))
+        value = table_is_exact(s, t) ? 0 : s->unknown;
+    else if (t->level == 1)
+        value = leaf_value(s, w, 1, guest_entry);
+    else
+        value = link_value(s, w, t->level, now, guest_entry);
+    if (value == now) {
+        s->seen[id] = guest_entry;
+        return false;
+    }
+    s->stats.traced_fills += entry_maps(s, value);
+    return entry_set(s, id, value);
 }
 
 // A table that no entry points to any more stands for a page that the guest is about to use for something
@@ -65,61 +69,22 @@ static void slot_written(struct shadow *s, const struct walk_context *w, u32 tab
         return;
     s->stats.traced_changes++;
     s->epoch++;
-    if (s->tables[table].level > 1)
+    if (!entry_is_leaf(s->tables[table].level, before))
         drop_orphan(s, entry_child(s, before));
 }
 
-void shadow_written(struct shadow *s, const struct walk_context *w, u64 gpa, unsigned bytes)
+void shadow_written(struct shadow *s, const struct walk_context *w, u64 hpa, unsigned bytes)
 {
-    u64 frame = p2m_lookup(s->p2m, gpa_gfn(gpa)).mfn.n;
-    unsigned first = gpa / 8 & (ENTRIES - 1), last = (gpa + bytes - 1) / 8 & (ENTRIES - 1);
+    u64 frame = hpa_mfn(hpa).n;
+    unsigned first = hpa / 8 & (ENTRIES - 1), last = (hpa + bytes - 1) / 8 & (ENTRIES - 1);
+    if (frame >= s->p2m->frames->limit || !frame_traced(s, frame))
+        return;
     s->stats.traced_writes++;
     for (unsigned level = WALK_LEVELS; level > 0; level--) {
         for (unsigned slot = first; slot <= last && s->frames[frame].levels & BIT(level); slot++)
-            slot_written(s, w, table_find(s, frame, level, false), slot);
+            slot_written(s, w, frame_table(s, frame, level), slot);
     }
     settle(s);
-}
-
-// A table that is not in use is forgotten, so that it does not stay out of sync for nothing.
-void shadow_release(struct shadow *s, gfn_t g)
-{
-    u64 frame = p2m_lookup(s->p2m, g).mfn.n;
-    for (unsigned level = 1; level <= WALK_LEVELS; level++) {
-        if (!(s->frames[frame].levels & BIT(level)))
-            continue;
-        u32 table = table_find(s, frame, level, false);
-        if (s->tables[table].parents == SHADOW_NONE && table != s->root)
-            table_drop(s, table);
-        else
-            table_leave_sync(s, table);
-    }
-    settle(s);
-}
-
-static void synchronise(struct shadow *s, const struct walk_context *w, u32 table)
-{
-    table_enter_sync(s, table); // first: from here on no write is missed
-    bool changed = false;
-    const struct shadow_table *t = &s->tables[table];
-    for (unsigned slot = 0; slot < ENTRIES; slot++) {
-        u32 id = entry_id(table, slot);
-        u64 guest_entry = t->guest[slot];
-        if (s->seen[id] != guest_entry)
-            changed |= entry_refresh(s, w, id);
-        else if (!(guest_entry & PTE_P))
-            t->entries[slot] = 0; // exact again
-    }
-    s->epoch += changed;
-    s->stats.synchronised++;
-}
-
-static void synchronise_all(struct shadow *s, const struct walk_context *w)
-{
-    for (u32 table = s->newest; s->out_of_sync && table != SHADOW_NONE; table = s->tables[table].older) {
-        if (s->tables[table].out_of_sync)
-            synchronise(s, w, table);
-    }
 }
 
 void path_refresh(struct shadow *s, const struct walk_context *w, u64 gva)
@@ -127,101 +92,45 @@ void path_refresh(struct shadow *s, const struct walk_context *w, u64 gva)
     u32 table = s->root;
     for (unsigned level = s->tables[table].level; level > 0; level--) {
         u32 id = entry_id(table, SLOT(gva, level));
-        if (s->tables[table].splinter || entry_refresh(s, w, id) || !entry_maps(s, *entry_at(s, id)))
+        if (!s->tables[table].guest || entry_refresh(s, w, id))
             return;
-        if (level > 1)
-            table = entry_child(s, *entry_at(s, id));
+        u64 entry = *entry_at(s, id);
+        if (!entry_maps(s, entry) || entry_is_leaf(level, entry))
+            return;
+        table = entry_child(s, entry);
     }
 }
 
-// INVLPG of any address drops all that the processor cached of entries above the leaves (SDM vol.
-// 3, 4.10.4.1): so no link that is stale may lead to leaves that are looked at from now on.
-static void links_refresh(struct shadow *s, const struct walk_context *w)
+static void table_refresh(struct shadow *s, const struct walk_context *w, u32 table)
 {
-    for (u32 table = s->newest; table != SHADOW_NONE; table = s->tables[table].older) {
-        const struct shadow_table *t = &s->tables[table];
-        if (t->level == 1 || !t->guest || (s->config.strategy.trace && !t->out_of_sync))
-            continue;
-        for (unsigned slot = 0; slot < ENTRIES; slot++) {
+    const struct shadow_table *t = &s->tables[table];
+    for (u64 groups = t->occupied; groups; groups &= groups - 1) {
+        unsigned first = (unsigned)__builtin_ctzl(groups) * GROUP;
+        for (unsigned slot = first; slot < first + GROUP; slot++) {
             if (entry_maps(s, t->entries[slot]))
                 entry_refresh(s, w, entry_id(table, slot));
         }
     }
 }
 
+// Without tracing: INVLPG of any address drops all that the processor cached of entries above the leaves (SDM
+// vol. 3, 4.10.4.1): so no link that is stale may lead to leaves that are looked at from now on.
+static void links_refresh(struct shadow *s, const struct walk_context *w)
+{
+    for (u32 table = s->newest; table != SHADOW_NONE; table = s->tables[table].older) {
+        const struct shadow_table *t = &s->tables[table];
+        if (t->level > 1 && t->guest)
+            table_refresh(s, w, table);
+    }
+}
+
 void shadow_invlpg(struct shadow *s, const struct walk_context *w, u64 gva)
 {
-    path_refresh(s, w, gva);
-    links_refresh(s, w);
-    settle(s);
-}
-
-// A root where there is no RAM reads as ones: every walk of the guest's ends with a reserved bit, and nothing
-// is filled.
-#define NO_ROOT (~0ul >> 4)
-
-static u32 root_for(struct shadow *s, const struct walk_context *w)
-{
-    static const u32 keep_none = SHADOW_NONE;
-    if (walk_mode(&w->regs) == PAGING_NONE)
-        return unpaged_root(s);
-    struct p2m_leaf leaf = p2m_lookup(s->p2m, gpa_gfn(w->regs.cr3 & PTE_ADDRESS));
-    bool ram = leaf.type == P2M_RAM || leaf.type == P2M_RAM_RO;
-    return table_get(s, ram ? leaf.mfn.n : NO_ROOT, WALK_LEVELS, !ram, &keep_none);
-}
-
-static void forget(struct shadow *s)
-{
-    s->root = SHADOW_NONE;
-    while (s->newest != SHADOW_NONE)
-        table_drop(s, s->newest);
-}
-
-void shadow_drop_all(struct shadow *s)
-{
-    forget(s);
-    s->stats.dropped_all++;
-    flush_everything(s);
-    settle(s);
-}
-
-void shadow_p2m_changing(struct shadow *s, gfn_t first, u64 count)
-{
-    (void)first, (void)count; // nobody knows yet which leaves map a frame read-only
-    shadow_drop_all(s);
-}
-
-void shadow_paging_changed(struct shadow *s, const struct paging_regs *before,
-                           const struct paging_regs *after)
-{
-    u64 cr4 = before->cr4 ^ after->cr4;
-    if ((before->efer ^ after->efer) & EFER_NXE) {
-        shadow_drop_all(s); // entries are wrong, not only stale
-    } else if (walk_mode(before) != walk_mode(after) || cr4 & CR4_PGE || cr4 & before->cr4 & CR4_PCIDE ||
-               cr4 & after->cr4 & CR4_SMEP) {
-        flush_everything(s);
-        settle(s);
+    if (s->config.strategy.trace) {
+        synchronise_all(s, w);
+    } else {
+        path_refresh(s, w, gva);
+        links_refresh(s, w);
     }
-}
-
-u64 shadow_load_root(struct shadow *s, const struct walk_context *w, u16 *vpid)
-{
-    s->stats.root_loads++;
-    if (!s->config.strategy.cache)
-        forget(s);
-    synchronise_all(s, w);
-    s->root = root_for(s, w);
-    struct shadow_table *root = &s->tables[s->root];
-    *vpid = s->config.root_vpids ? (u16)(s->root + 2) : 1;
-    u64 clean = root->epoch > s->flushed ? root->epoch : s->flushed;
-    if (root->vpid != *vpid || clean != s->epoch || !s->config.root_vpids) {
-        s->stats.flush_vpid++;
-        s->hw.flush_vpid(s->hw.context, *vpid);
-    }
-    root->vpid = *vpid;
-    root->epoch = s->epoch;
-    if (s->config.strategy.eager)
-        eager_build(s, w);
     settle(s);
-    return root_address(s);
 }

@@ -29,7 +29,7 @@ int unpaged_init(struct shadow *s)
 u32 unpaged_root(struct shadow *s)
 {
     static const u32 keep_none = SHADOW_NONE;
-    return table_get(s, 0, PDPT_LEVEL, true, &keep_none);
+    return table_get(s, 0, PDPT_LEVEL, true, false, &keep_none);
 }
 
 static bool root_is_unpaged(const struct shadow *s)

@@ -55,8 +55,7 @@ static void values(void **state)
     assert_int_equal(p.on_exit, ON_EXIT_HALT);
     assert_int_equal(parsed("p2m.max=4k").p2m_max, P2M_LEVEL_4K);
     assert_int_equal(parsed("audit=off").audit, 0);
-    assert_int_equal(parsed("audit=on").audit, 16);
-    assert_int_equal(parsed("audit=1").audit, 1);
+    assert_int_equal(parsed("audit=on").audit, 1);
     assert_int_equal(parsed("audit=65000").audit, 65000);
     assert_int_equal(parsed("log=error").log, LOG_ERROR);
     assert_int_equal(parsed("log=warn").log, LOG_WARN);
@@ -78,8 +77,8 @@ static void mistakes(void **state)
     static const char *const bad_mem[] = {"",      "15M", "16385K", "16777217",    "1025G",
                                           "512MB", "-1",  "on",     "99999999999G"};
     static const char names[] = "There is no parameter `%s': the parameters are mmu= vpid= mem= p2m.max= "
-                                "p2m.churn= pcid= pku= shadow= shadow.vpid= "
-                                "shadow.directpf= shadow.invlpg= shadow.prefetch= shadow.pool= audit= log= "
+                                "p2m.churn= pcid= pku= shadow= shadow.vpid= shadow.directpf= "
+                                "shadow.invlpg= shadow.large= shadow.prefetch= shadow.pool= audit= log= "
                                 "console= on-exit=.";
     static const char *const bad_name[] = {"mmux=ept", "mm=ept", "quiet", "mmu", "=", "MMU=ept", "vpid:on"};
     char line[256], sentence[400];
@@ -151,6 +150,7 @@ static void printing(void **state)
         "shadow.vpid=root",
         "shadow.directpf=on",
         "shadow.invlpg=direct",
+        "shadow.large=on",
         "shadow.prefetch=8",
         "shadow.pool=64",
         "audit=on",
@@ -159,7 +159,7 @@ static void printing(void **state)
         "on-exit=reboot",
     };
     struct params p =
-        parsed("vpid=off mem=1537M pku=off shadow=trace shadow.pool=64 audit=16 log=warn console=0x2000 "
+        parsed("vpid=off mem=1537M pku=off shadow=trace shadow.pool=64 audit=1 log=warn console=0x2000 "
                "on-exit=reboot");
     char line[400], text[200];
     *line = 0;

@@ -7,9 +7,7 @@
 // leads to a frame that the p2m does not give. SEED and RUN in the environment repeat one run, VERBOSE=1
 // tells its steps.
 
-// link: tests/host/model_walk.c tests/host/model_cpu.c tests/host/model_history.c hv/p2m.c hv/walk.c
-
-// link: shadow/tables.c shadow/fill.c shadow/trace.c shadow/init.c shadow/eager.c shadow/audit.c shadow/unpaged.c
+// link: ENGINE tests/host/model_walk.c tests/host/model_cpu.c tests/host/model_history.c
 #include "support.h"
 
 #include "model_cpu.h"
@@ -70,6 +68,7 @@ static u64 recent[16];
 static u64 random_state, run_seed;
 static unsigned run, step;
 static bool verbose;
+static u64 guest_time;
 
 static struct {
     u64 accesses, stores, hidden, true_faults, direct, emulated, traced, released, stale, stale_faults,
@@ -350,6 +349,13 @@ static void hw_flush_all(void *context)
     cpu_flush_all(&cpu);
 }
 
+// Bursts come from steps that follow closely.
+static u64 hw_now(void *context)
+{
+    (void)context;
+    return guest_time += chance(70) ? 100 : 5000;
+}
+
 // CR0.WP is always set while the guest runs: what CR0.WP = 0 allows is emulated.
 static void cpu_load_context(void)
 {
@@ -374,6 +380,11 @@ static struct model model_of(u64 gva, struct walk_access access)
                           .access = access,
                           .by_user = guest.cpl == 3 && !access.implicit,
                           .memory = guest_memory};
+}
+
+static u64 hpa_of(u64 gpa)
+{
+    return mfn_hpa(p2m_lookup(&p2m, gpa_gfn(gpa)).mfn) | (gpa & (PAGE_SIZE - 1));
 }
 
 // One access of the guest's on its way.
@@ -494,7 +505,7 @@ static void check_emulate(const struct attempt *a, u64 gpa)
     if (!write || type != P2M_RAM)
         return;
     memory_store(gpa, a->data, a->bytes);
-    shadow_written(&shadow, &guest, gpa, a->bytes);
+    shadow_written(&shadow, &guest, hpa_of(gpa), a->bytes);
 }
 
 // False: try again.
@@ -507,21 +518,21 @@ static bool traced_write(struct attempt *a, u64 gpa)
     happened.traced++;
     if (a->release && a->fixed < TRIES / 2) {
         happened.released++;
-        shadow_release(&shadow, gpa_gfn(gpa));
+        shadow_release(&shadow, hpa_of(gpa));
         return false;
     }
     memory_store(gpa, a->data, a->bytes);
-    shadow_written(&shadow, &guest, gpa, a->bytes);
+    shadow_written(&shadow, &guest, hpa_of(gpa), a->bytes);
     return true;
 }
 
 // A #PF exit. False: the instruction is run again.
 static bool fault_exit(struct attempt *a, u32 error_code)
 {
-    u64 gpa = 0;
+    u64 gpa = a->present.gpa, hpa = 0;
     u32 ours = error_code;
-    enum shadow_outcome outcome = shadow_fault(&shadow, &guest, a->gva, &ours, &gpa);
-    say("    exit ec %x: outcome %d gpa %lx ec %x\n", error_code, outcome, gpa, ours);
+    enum shadow_outcome outcome = shadow_fault(&shadow, &guest, a->gva, &ours, &hpa);
+    say("    exit ec %x: outcome %d hpa %lx ec %x\n", error_code, outcome, hpa, ours);
     if ((outcome == SHADOW_GUEST_FAULT) != (a->result != 0))
         bad("%s is judged %d; tables say %d, ec %x", attempt_text(a), outcome, a->result,
             a->present.error_code);
@@ -536,8 +547,8 @@ static bool fault_exit(struct attempt *a, u32 error_code)
     if (!a->fixed++)
         expect_marks(a);
     memory_check_tables();
-    if (gpa != a->present.gpa)
-        bad("%s is found at gpa %lx, not %lx", attempt_text(a), gpa, a->present.gpa);
+    if (outcome == SHADOW_TRACED_WRITE && hpa != hpa_of(gpa))
+        bad("%s is found at hpa %lx, not %lx", attempt_text(a), hpa, hpa_of(gpa));
     if (outcome == SHADOW_TRACED_WRITE)
         return traced_write(a, gpa);
     if (outcome == SHADOW_EMULATE)
@@ -612,7 +623,7 @@ static void repair(u64 gva)
         u64 value = random_entry(e->level) | BIT(0) | BIT(1) | BIT(2);
         say("  repair %lx: %lx\n", e->gpa, value);
         memory_store(e->gpa, &value, sizeof(value));
-        shadow_written(&shadow, &guest, e->gpa, sizeof(value));
+        shadow_written(&shadow, &guest, hpa_of(e->gpa), sizeof(value));
         percent = 80;
     }
     if (chance(50))
@@ -633,7 +644,7 @@ static void window_repair(void)
         if (entries[i][0] >= GUEST_FRAMES * PAGE_SIZE || places[entries[i][0] / PAGE_SIZE].type != P2M_RAM)
             continue;
         memory_store(entries[i][0], &entries[i][1], 8);
-        shadow_written(&shadow, &guest, entries[i][0], 8);
+        shadow_written(&shadow, &guest, hpa_of(entries[i][0]), 8);
     }
     cr3_load(guest.regs.cr3);
 }
@@ -888,12 +899,13 @@ static void step_run(void)
 static void engine_make(void)
 {
     static const unsigned prefetches[] = {0, 8, 64};
-    const struct shadow_hw hw = {hw_flush_vpid, hw_flush_all, NULL};
+    const struct shadow_hw hw = {hw_flush_vpid, hw_flush_all, hw_now, NULL};
     struct shadow_config config = {
         .strategy = shadow_strategies[run % SHADOW_STRATEGIES],
         .directpf = run / 4 % 2,
         .root_vpids = run / 8 % 2,
         .physical_bits = run / 16 % 4 == 3 ? 52 : 40,
+        .large = run / 2 % 3,
         .prefetch = prefetches[run / 4 % 3],
         .pool = run / 32 % 2 ? 256 : SHADOW_POOL_MIN,
     };

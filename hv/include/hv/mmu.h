@@ -29,7 +29,7 @@ enum mmu_outcome {
 };
 
 struct mmu_fault {
-    u64 gpa; // EPT: of the access. Shadow: returned with MMU_TRACED
+    u64 gpa; // EPT: of the access
     u64 gva; // of the access, where the processor gives it
     bool gva_valid;
     bool write, fetch;
@@ -54,7 +54,7 @@ enum shadow_strategy_name { SHADOW_LAZY, SHADOW_EAGER, SHADOW_TRACE, SHADOW_ADAP
 struct mmu_options {
     bool vpid;
     enum shadow_strategy_name strategy;
-    bool root_vpids, directpf, direct_invlpg;
+    bool root_vpids, directpf, direct_invlpg, large;
     unsigned prefetch; // entries
     u32 pool;          // tables
 };
@@ -71,8 +71,8 @@ struct mmu_ops {
     unsigned (*figures)(struct mmu_figure figures[MMU_FIGURES]);
     // Shadow paging only: NULL elsewhere, where nothing of it exits.
     void (*invlpg)(struct vcpu *v, u64 gva);
-    void (*written)(struct vcpu *v, u64 gpa, unsigned bytes);
-    void (*release)(struct vcpu *v, u64 gpa);
+    void (*written)(struct vcpu *v, u64 hpa, unsigned bytes);
+    void (*release)(struct vcpu *v, u64 hpa);
     bool (*translate)(struct vcpu *v, u64 gva, u64 *hpa);
     bool (*audit)(struct vcpu *v, u32 count, char *text, size_t size);
 };
@@ -132,17 +132,17 @@ static inline void mmu_invlpg(struct vcpu *v, u64 gva)
     mmu->invlpg(v, gva);
 }
 
-// The monitor has written `bytes` at gpa, within one page, for the guest: after MMU_TRACED, and whenever it
+// The monitor has written `bytes` at hpa, within one page, for the guest: after MMU_TRACED, and whenever it
 // has carried out another instruction that may have hit a watched table.
-static inline void mmu_written(struct vcpu *v, u64 gpa, unsigned bytes)
+static inline void mmu_written(struct vcpu *v, u64 hpa, unsigned bytes)
 {
-    mmu->written(v, gpa, bytes);
+    mmu->written(v, hpa, bytes);
 }
 
 // After MMU_TRACED: the instruction is not one that can be carried out; let it run.
-static inline void mmu_release(struct vcpu *v, u64 gpa)
+static inline void mmu_release(struct vcpu *v, u64 hpa)
 {
-    mmu->release(v, gpa);
+    mmu->release(v, hpa);
 }
 
 // Where the processor finds gva now, by the tables that it walks itself: true, and the machine address. As

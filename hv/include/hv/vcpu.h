@@ -37,8 +37,7 @@ struct vcpu {
         *unsupported;      // the back end cannot go on, in one sentence: the guest ends before the next entry
     bool refresh;          // the back end wants mmu_paging_written before the next entry: paging_refresh
     bool refresh_controls; // it wants other intercepts: paging_refresh before the next entry
-    u32 audit;             // after so many exits a table of the back end's is checked; 0: never
-    u32 unaudited;         // exits since the last check
+    u32 audit;             // tables of the back end's that are checked after each exit
     unsigned physical_bits;    // MAXPHYADDR of the guest
     bool has_1g_pages;         // in the guest's CPUID
     bool nmi_pending;          // an NMI of the guest's waits until it is not blocked

@@ -1,0 +1,206 @@
+// #PF exits: hidden or true, and what is done about them. Most are judged by the shadow tables themselves,
+// which say what the guest's say as long as these are traced; the others by a walk of the guest's tables. See
+// engine.h.
+#include <arch/cpu.h>
+
+#include "tables.h"
+
+static bool by_user(const struct walk_context *w, struct walk_access access)
+{
+    return w->cpl == 3 && !access.implicit;
+}
+
+static struct walk_access access_of(const struct walk_context *w, u32 error_code)
+{
+    enum access kind = error_code & PFEC_I ? ACCESS_FETCH : error_code & PFEC_W ? ACCESS_WRITE : ACCESS_READ;
+    return (struct walk_access){kind, .implicit = w->cpl == 3 && !(error_code & PFEC_U)};
+}
+
+// What the shadow tables say about an address.
+struct spot {
+    u32 id;       // the entry of level 1, or SHADOW_NONE: they end earlier, or in a large page
+    u64 all, any; // of the entries above: the bits that all, and that any, of them have
+    bool stale;   // a table on the way is out of sync
+};
+
+static struct spot spot_of(const struct shadow *s, u64 gva)
+{
+    u32 table = s->root;
+    struct spot spot = {SHADOW_NONE, ~0ul, 0, false};
+    for (unsigned level = s->tables[table].level; level > 1; level--) {
+        u64 entry = s->tables[table].entries[SLOT(gva, level)];
+        spot.stale |= s->tables[table].out_of_sync;
+        if (!entry_maps(s, entry) || entry & PTE_PS)
+            return spot;
+        spot.all &= entry;
+        spot.any |= entry;
+        table = entry_child(s, entry);
+    }
+    spot.id = entry_id(table, SLOT(gva, 1));
+    spot.stale |= s->tables[table].out_of_sync;
+    return spot;
+}
+
+// Whether the rights of all levels together allow the access (SDM vol. 3, 4.6.1). What only CR0.WP = 0 allows
+// is left to the walk.
+static bool rights_allow(const struct walk_context *w, struct walk_access access, u64 all, u64 any)
+{
+    bool fetch = access.kind == ACCESS_FETCH, user_page = all & PTE_U;
+    if ((access.kind == ACCESS_WRITE && !(all & PTE_W)) || (fetch && any & PTE_NX))
+        return false;
+    if (by_user(w, access))
+        return user_page;
+    if (!user_page)
+        return true;
+    if (fetch)
+        return !(w->regs.cr4 & CR4_SMEP);
+    return !(w->regs.cr4 & CR4_SMAP) || (w->rflags & RFLAGS_AC && !access.implicit);
+}
+
+enum quick { QUICK_NO, QUICK_FIXED, QUICK_TRACED, QUICK_TRUE };
+
+// A write to a page that would be writable but for tracing.
+static enum quick quick_traced(struct shadow *s, const struct walk_context *w, const struct spot *spot,
+                               struct walk_access access, u64 *hpa)
+{
+    u64 leaf = *entry_at(s, spot->id);
+    bool would = entry_maps(s, leaf) && (leaf & (PTE_MAY_WRITE | PTE_W)) == PTE_MAY_WRITE;
+    if (!would || !rights_allow(w, access, spot->all & (leaf | PTE_W), spot->any | leaf))
+        return QUICK_NO;
+    *hpa = leaf & PTE_ADDRESS;
+    return write_frees_frame(s, hpa_mfn(*hpa).n) ? QUICK_FIXED : QUICK_TRACED;
+}
+
+// Sets the bits in the guest's entry as the processor would, atomically. False: it has changed meanwhile.
+static bool entry_mark(const struct shadow_table *t, unsigned slot, u64 seen, u64 bits)
+{
+    if ((seen & bits) == bits)
+        return true;
+    u64 *entry = (u64 *)(uintptr_t)&t->guest[slot];
+    return t->marks &&
+           __atomic_compare_exchange_n(entry, &seen, seen | bits, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+}
+
+// A page of 4K whose tables are all in sync.
+static enum quick quick_fill(struct shadow *s, const struct walk_context *w, const struct spot *spot,
+                             struct walk_access access)
+{
+    const struct shadow_table *t = &s->tables[spot->id >> 9];
+    unsigned slot = spot->id & (ENTRIES - 1);
+    u64 entry = t->guest[slot], all = spot->all & entry, any = spot->any | entry;
+    bool write = access.kind == ACCESS_WRITE;
+    if (!(entry & PTE_P) || entry & walk_reserved_bits(w, PAGING_4LEVEL, 1, true))
+        return QUICK_NO;
+    if (!rights_allow(w, access, all, any))
+        return by_user(w, access) ? QUICK_TRUE : QUICK_NO;
+    u64 bits = write ? PTE_A | PTE_D : PTE_A;
+    u64 value = leaf_value(s, w, 1, entry | bits);
+    if (value == s->unknown || (write && !(value & PTE_W)) || !entry_mark(t, slot, entry, bits))
+        return QUICK_NO;
+    if (value != *entry_at(s, spot->id))
+        entry_set(s, spot->id, value);
+    fill_neighbours(s, w, spot->id);
+    s->stats.hidden_faults++;
+    return QUICK_FIXED;
+}
+
+// Judges by the shadow tables. Everything but a further write of a burst brings those that are out of sync
+// back first: the burst is over.
+static enum quick quick(struct shadow *s, const struct walk_context *w, u64 gva, struct walk_access access,
+                        u64 *hpa)
+{
+    struct spot spot = spot_of(s, gva);
+    enum quick done = QUICK_NO;
+    if (spot.id != SHADOW_NONE && !spot.stale && access.kind == ACCESS_WRITE)
+        done = quick_traced(s, w, &spot, access, hpa);
+    if (done != QUICK_NO) {
+        *hpa |= gva & (PAGE_SIZE - 1);
+        return done;
+    }
+    if (s->out_of_sync) {
+        synchronise_all(s, w);
+        spot = spot_of(s, gva);
+    }
+    if (spot.id == SHADOW_NONE || !s->tables[spot.id >> 9].guest)
+        return QUICK_NO;
+    return quick_fill(s, w, &spot, access);
+}
+
+#define NONE_BLOCK 64u // entries of level 1 that become exact together
+
+// The guest's entry for gva at `level` is not present: where its table is traced that is known from now on,
+// and such faults need no exits any more.
+static void know_none(struct shadow *s, u64 gva, unsigned level)
+{
+    u32 table = s->root;
+    for (unsigned at = s->tables[table].level; at > level; at--) {
+        u64 entry = s->tables[table].entries[SLOT(gva, at)];
+        if (!entry_maps(s, entry) || entry & PTE_PS)
+            return;
+        table = entry_child(s, entry);
+    }
+    const struct shadow_table *t = &s->tables[table];
+    if (t->level != level || !table_is_exact(s, t))
+        return;
+    unsigned count = level == 1 ? NONE_BLOCK : 1, first = SLOT(gva, level) / count * count;
+    for (unsigned slot = first; slot < first + count; slot++) {
+        if (t->entries[slot] == s->unknown && !(t->guest[slot] & PTE_P))
+            entry_set(s, entry_id(table, slot), 0);
+    }
+}
+
+static void true_fault(struct shadow *s, const struct walk_context *w, u64 gva, const struct walk *walk)
+{
+    s->stats.true_faults++;
+    if (!s->config.strategy.trace)
+        path_refresh(s, w, gva); // a #PF drops what is cached for its address (SDM vol. 3, 4.10.4.1)
+    if (!(walk->error_code & PFEC_P))
+        know_none(s, gva, walk->fault_level);
+}
+
+static enum shadow_outcome judge(struct shadow *s, const struct walk_context *w, u64 gva,
+                                 struct walk_access access, u32 *error_code, u64 *hpa)
+{
+    struct walk walk;
+    if (walk_guest(w, gva, access, true, &walk)) {
+        *error_code = walk.error_code;
+        true_fault(s, w, gva, &walk);
+        return SHADOW_GUEST_FAULT;
+    }
+    if (walk.mode == PAGING_NONE)
+        walk.level = WALK_LEVELS; // all tables are pieces of one page, whose entry is 0
+    struct p2m_leaf leaf = p2m_lookup(s->p2m, gpa_gfn(walk.gpa));
+    bool write = access.kind == ACCESS_WRITE, ram = leaf.type == P2M_RAM;
+    bool maps = ram || leaf.type == P2M_DIRECT || (leaf.type == P2M_RAM_RO && !write);
+    if (!maps || (write && !walk.writable)) {
+        s->stats.emulated++;
+        return SHADOW_EMULATE;
+    }
+    *hpa = mfn_hpa(leaf.mfn) | (walk.gpa & (PAGE_SIZE - 1));
+    fill(s, w, gva, &walk, write);
+    bool traced = write && ram && frame_traced(s, leaf.mfn.n) && !write_frees_frame(s, leaf.mfn.n);
+    return traced ? SHADOW_TRACED_WRITE : SHADOW_FIXED;
+}
+
+enum shadow_outcome shadow_fault(struct shadow *s, const struct walk_context *w, u64 gva, u32 *error_code,
+                                 u64 *hpa)
+{
+    static const enum shadow_outcome outcomes[] = {[QUICK_FIXED] = SHADOW_FIXED,
+                                                   [QUICK_TRACED] = SHADOW_TRACED_WRITE,
+                                                   [QUICK_TRUE] = SHADOW_GUEST_FAULT};
+    struct walk_access access = access_of(w, *error_code);
+    enum quick done = s->config.strategy.trace ? quick(s, w, gva, access, hpa) : QUICK_NO;
+    enum shadow_outcome outcome;
+    if (done == QUICK_NO) {
+        outcome = judge(s, w, gva, access, error_code, hpa);
+    } else {
+        outcome = outcomes[done];
+        if (done ==
+            QUICK_TRUE) { // by a user, denied by rights: what else is in the code describes the access
+            *error_code = (*error_code & ~PFEC_RSVD) | PFEC_P;
+            s->stats.true_faults++;
+        }
+    }
+    settle(s);
+    return outcome;
+}

@@ -1,0 +1,133 @@
+// Roots: what happens when the guest loads one, and forgetting all or some of what the tables hold. See
+// engine.h.
+#include <arch/cpu.h>
+
+#include "tables.h"
+
+static const u32 keep_none = SHADOW_NONE;
+
+// A root where there is no RAM reads as ones: every walk of the guest's ends with a reserved bit, and nothing
+// is filled.
+#define NO_ROOT (~0ul >> 4)
+
+static u32 root_for(struct shadow *s, const struct walk_context *w)
+{
+    if (walk_mode(&w->regs) == PAGING_NONE)
+        return unpaged_root(s);
+    struct p2m_leaf leaf = p2m_lookup(s->p2m, gpa_gfn(w->regs.cr3 & PTE_ADDRESS));
+    bool ram = leaf.type == P2M_RAM || leaf.type == P2M_RAM_RO;
+    return table_get(s, ram ? leaf.mfn.n : NO_ROOT, WALK_LEVELS, !ram, leaf.type == P2M_RAM, &keep_none);
+}
+
+// A guest's address spaces share their kernel: a new root takes over the links whose entries are the same.
+static void root_inherit(struct shadow *s, u32 from, u32 to)
+{
+    const struct shadow_table *f = &s->tables[from], *t = &s->tables[to];
+    for (u64 groups = f->occupied; groups; groups &= groups - 1) {
+        unsigned first = (unsigned)__builtin_ctzl(groups) * GROUP;
+        for (unsigned slot = first; slot < first + GROUP; slot++) {
+            bool same = entry_maps(s, f->entries[slot]) && s->seen[entry_id(from, slot)] == t->guest[slot];
+            if (same)
+                entry_set(s, entry_id(to, slot), f->entries[slot]);
+        }
+    }
+}
+
+static void root_choose(struct shadow *s, const struct walk_context *w)
+{
+    u32 before = s->root;
+    s->root = root_for(s, w);
+    const struct shadow_table *t = &s->tables[s->root];
+    if (t->occupied || before == SHADOW_NONE || before == s->root || !table_is_exact(s, t))
+        return;
+    if (table_is_exact(s, &s->tables[before]))
+        root_inherit(s, before, s->root);
+}
+
+static void forget(struct shadow *s)
+{
+    s->root = SHADOW_NONE;
+    while (s->newest != SHADOW_NONE)
+        table_drop(s, s->newest);
+}
+
+void shadow_drop_all(struct shadow *s)
+{
+    forget(s);
+    s->stats.dropped_all++;
+    near_forget(s);
+    flush_everything(s);
+    settle(s);
+}
+
+#define FEW 512u // frames that are worth forgetting one by one
+
+static bool is_ram(const struct p2m_leaf *leaf)
+{
+    return leaf->type == P2M_RAM || leaf->type == P2M_RAM_RO;
+}
+
+// Nothing maps a hole or a device, but a root may lie there.
+static bool change_is_simple(const struct shadow *s, gfn_t first, u64 count)
+{
+    bool simple = count <= FEW && s->root != SHADOW_NONE && s->tables[s->root].frame != NO_ROOT;
+    for (u64 i = 0; simple && i < count; i++)
+        simple = p2m_lookup(s->p2m, gfn(first.n + i)).type != P2M_DIRECT;
+    return simple;
+}
+
+void shadow_p2m_changing(struct shadow *s, gfn_t first, u64 count)
+{
+    if (!change_is_simple(s, first, count)) {
+        shadow_drop_all(s);
+        return;
+    }
+    for (u64 i = 0; i < count; i++) {
+        struct p2m_leaf leaf = p2m_lookup(s->p2m, gfn(first.n + i));
+        if (is_ram(&leaf))
+            frame_forget(s, leaf.mfn.n);
+    }
+    near_forget(s);
+    flush_everything(s);
+    settle(s);
+}
+
+void shadow_paging_changed(struct shadow *s, const struct paging_regs *before,
+                           const struct paging_regs *after)
+{
+    u64 cr4 = before->cr4 ^ after->cr4;
+    if ((before->efer ^ after->efer) & EFER_NXE) {
+        shadow_drop_all(s); // entries are wrong, not only stale
+    } else if (walk_mode(before) != walk_mode(after) || cr4 & CR4_PGE || cr4 & before->cr4 & CR4_PCIDE ||
+               cr4 & after->cr4 & CR4_SMEP) {
+        flush_everything(s);
+        settle(s);
+    }
+}
+
+static bool root_is_flushed(const struct shadow *s, const struct shadow_table *root, u16 vpid)
+{
+    u64 clean = root->epoch > s->flushed ? root->epoch : s->flushed;
+    return root->vpid == vpid && clean == s->epoch && s->config.root_vpids;
+}
+
+u64 shadow_load_root(struct shadow *s, const struct walk_context *w, u16 *vpid)
+{
+    s->stats.root_loads++;
+    if (!s->config.strategy.cache)
+        forget(s);
+    synchronise_all(s, w);
+    root_choose(s, w);
+    struct shadow_table *root = &s->tables[s->root];
+    *vpid = s->config.root_vpids ? (u16)(s->root + 2) : 1;
+    if (!root_is_flushed(s, root, *vpid)) {
+        s->stats.flush_vpid++;
+        s->hw.flush_vpid(s->hw.context, *vpid);
+    }
+    root->vpid = *vpid;
+    root->epoch = s->epoch;
+    if (s->config.strategy.eager)
+        eager_build(s, w);
+    settle(s);
+    return root_address(s);
+}
