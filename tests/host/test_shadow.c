@@ -9,9 +9,7 @@
 
 // link: ENGINE tests/host/model_walk.c tests/host/model_cpu.c tests/host/model_history.c
 #include "support.h"
-// link: shadow/tables.c shadow/fill.c shadow/trace.c shadow/init.c shadow/eager.c shadow/audit.c
 
-// link: shadow/unpaged.c
 #include "model_cpu.h"
 #include "model_history.h"
 
