@@ -1,5 +1,6 @@
 ; Code that tests run in ring 3 or in compatibility mode; each piece ends by a trap. It runs at its address plus
-; USER_ALIAS in ring 3, so it uses no absolute address. Neighbours: user.c, exceptions.c (compat_*), ports.c.
+; USER_ALIAS in ring 3, so it uses no absolute address. Neighbours: user.c, exceptions.c (compat_*), ports.c,
+; paging_model.c (access_*).
 
 section .text
 bits 32
@@ -127,6 +128,14 @@ piece user_write
     mov byte [rdi], 0xC3
     int 0x80
 piece user_jump
+    jmp rdi
+piece access_user_read
+    mov rax, [rdi]
+    int 0x80
+piece access_user_write
+    mov [rdi], rax
+    int 0x80
+piece access_user_fetch
     jmp rdi
 piece user_misaligned
     pushfq
