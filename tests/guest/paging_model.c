@@ -50,8 +50,13 @@ static bool has_reserved(unsigned level, u64 entry, bool nxe)
     return entry & reserved;
 }
 
+bool model_leads_on(unsigned level, u64 entry, bool nxe)
+{
+    return entry & PAGE_P && !has_reserved(level, entry, nxe) && !maps_page(level, entry);
+}
+
 // 4.5.4: how the entries are found.
-void model_path(struct model_walk *m, u64 root, u64 gva, bool nxe)
+static void model_path(struct model_walk *m, u64 root, u64 gva, bool nxe)
 {
     u64 table = root & ~0xFFFull;
     m->count = 0;
@@ -61,7 +66,7 @@ void model_path(struct model_walk *m, u64 root, u64 gva, bool nxe)
         u64 value = entry ? *(volatile u64 *)entry : ~0ull;
         m->entry[m->count] = entry;
         m->before[m->count++] = value;
-        if (!(value & PAGE_P) || has_reserved(m->level, value, nxe) || maps_page(m->level, value))
+        if (!model_leads_on(m->level, value, nxe))
             return;
         table = value & 0xFFFFFFFFFF000;
     }

@@ -35,8 +35,8 @@ struct model_walk {
     u64 gpa;        // unless it is a fault
 };
 void model_walk(struct model_walk *m, const struct controls *c, u64 root, struct access a);
-// The entries alone: fills count, entry and before.
-void model_path(struct model_walk *m, u64 root, u64 gva, bool nxe);
+// Whether an entry leads to a table of the next level.
+bool model_leads_on(unsigned level, u64 entry, bool nxe);
 // Whether RAM is there: a table elsewhere reads as ones.
 bool gpa_is_ram(u64 gpa);
 
