@@ -83,12 +83,19 @@ static void needs_unpaged(struct mmu_needs *needs)
     needs->hw.efer &= ~(EFER_LME | EFER_LMA);
 }
 
+// Without NXE and SMEP the error code does not tell fetches from reads (SDM vol. 3, 4.7), but SMAP denies
+// only reads. With NXE it does; the guest's error codes come from the walk.
+static bool fetches_are_reads(const struct paging_regs *guest)
+{
+    return guest->cr4 & CR4_SMAP && !(guest->cr4 & CR4_SMEP) && !(guest->efer & EFER_NXE);
+}
+
 static void shadow_needs(const struct vcpu *v, const struct paging_regs *guest, struct mmu_needs *needs)
 {
     (void)v;
     bool paging = guest->cr0 & CR0_PG;
     // With paging what is unknown has P and a reserved bit: only P = 1 must exit.
-    bool direct = paging && self.pf_direct;
+    bool direct = paging && self.pf_direct && !fetches_are_reads(guest);
     *needs = (struct mmu_needs){
         .proc =
             PROC_CR3_LOAD_EXITING | PROC_CR3_STORE_EXITING | (self.invlpg_exits ? PROC_INVLPG_EXITING : 0),
@@ -103,6 +110,8 @@ static void shadow_needs(const struct vcpu *v, const struct paging_regs *guest, 
     };
     needs->hw.cr0 |= CR0_WP; // a page that is read-only here is so for the guest's kernel too
     needs->hw.cr3 = self.root_hpa;
+    if (fetches_are_reads(guest))
+        needs->hw.efer |= EFER_NXE;
     if (!paging)
         needs_unpaged(needs);
 }
