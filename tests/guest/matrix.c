@@ -259,4 +259,4 @@ static const struct test tests[] = {
     {"two_levels", test_two_levels},
     {"rights", test_rights},
 };
-GROUP(group_matrix, "matrix", tests, true);
+GROUP(group_matrix, "matrix", tests, false);

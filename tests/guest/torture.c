@@ -593,4 +593,4 @@ static const struct test tests[] = {
     {"controls", test_controls},
     {"large", test_large},
 };
-GROUP(group_torture, "torture", tests, true);
+GROUP(group_torture, "torture", tests, false);
