@@ -29,15 +29,16 @@ unsigned vcpu_code_bits(const struct vcpu *v)
     return long_mode && rights & RIGHTS_L ? 64 : rights & RIGHTS_DB ? 32 : 16;
 }
 
-static u32 read_pkru(u64 cr4)
+// The processor's PKRU is the guest's. All the monitor's pages are supervisor pages, which have no keys; it turns
+// CR4.PKE on only to read the register.
+u32 vcpu_pkru(void)
 {
-    u32 pkru = 0, high;
-    if (cr4 & CR4_PKE) // the processor's PKRU is the guest's; the monitor turns CR4.PKE off only for itself
-        __asm__ volatile(
-            "mov %%cr4, %%r8\n mov %%r8, %%r9\n bts $22, %%r9\n mov %%r9, %%cr4\n rdpkru\n mov %%r8, %%cr4"
-            : "=a"(pkru), "=d"(high)
-            : "c"(0)
-            : "r8", "r9", "memory");
+    u32 pkru, high;
+    __asm__ volatile(
+        "mov %%cr4, %%r8\n mov %%r8, %%r9\n bts $22, %%r9\n mov %%r9, %%cr4\n rdpkru\n mov %%r8, %%cr4"
+        : "=a"(pkru), "=d"(high)
+        : "c"(0)
+        : "r8", "r9", "memory");
     return pkru;
 }
 
@@ -55,7 +56,8 @@ void guest_access_init(struct guest_access *a, struct vcpu *v)
                 .has_1g_pages = v->has_1g_pages,
             },
     };
-    a->walk.pkru = read_pkru(a->walk.regs.cr4);
+    if (a->walk.regs.cr4 & CR4_PKE)
+        a->walk.pkru = vcpu_pkru();
     if (walk_mode(&a->walk.regs) == PAGING_PAE) {
         static const enum vmcs_field pdptes[4] = {GUEST_PDPTE0, GUEST_PDPTE1, GUEST_PDPTE2, GUEST_PDPTE3};
         for (unsigned i = 0; i < 4; i++)

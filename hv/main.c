@@ -193,10 +193,10 @@ static void make_cpuid(void)
     struct cpuid_facts facts = {host_cpuid, vm.apic.id, rates.tsc_hz, rates.apic_hz, {false}};
     for (size_t i = 0; i < VMCS_INSTRUCTIONS; i++)
         facts.hide[vmcs_instructions[i].feature] = !(caps.proc2.may & vmcs_instructions[i].control);
-    bool shadow = params.mmu == MMU_SHADOW; // which has no PCID (its roots have VPIDs) and no protection keys
+    bool shadow = params.mmu == MMU_SHADOW; // which has no PCID: its roots have VPIDs
     facts.hide[CPUID_PCID] = !params.pcid || shadow;
     facts.hide[CPUID_INVPCID] |= shadow;
-    facts.hide[CPUID_PKU] = !params.pku || shadow;
+    facts.hide[CPUID_PKU] = !params.pku;
     facts.hide[CPUID_RDPID] = facts.hide[CPUID_RDTSCP];
     facts.hide[CPUID_ERMS] = facts.hide[CPUID_FSRM] = !fast_strings();
     vm.tsc_hz = rates.tsc_hz;

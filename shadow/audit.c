@@ -66,7 +66,7 @@ static const char *audit_exact(struct shadow *s, const struct walk_context *w, c
         return "an entry maps although the guest's is not present";
     if (entry_is_leaf(t->level, entry)) {
         u64 value = leaf_value(s, w, t->level, guest_entry | PTE_A | PTE_D);
-        bool same = ((entry ^ value) & (PTE_ADDRESS | PTE_U | PTE_NX)) == 0;
+        bool same = ((entry ^ value) & (PTE_ADDRESS | PTE_U | PTE_NX | PTE_KEY)) == 0;
         return same && (!(entry & PTE_W) || value & PTE_W) ? NULL : "a leaf differs from the guest's entry";
     }
     u32 child = entry_child(s, entry);

@@ -53,7 +53,7 @@ struct shadow_hw {
 struct shadow_table {
     u64 *entries;     // 512, walked by the processor
     const u64 *guest; // the guest's table; NULL: a splinter, a piece of a large page of the guest's
-    u64 frame;        // mfn of the guest's table; gfn of the first frame that a splinter maps
+    u64 frame;        // mfn of the guest's table; of a splinter: splinter_frame
     u64 occupied;     // bit n: entries 8n to 8n + 7 may be other than unknown
     u32 hash_next;
     u32 older, newer; // by last use

@@ -43,10 +43,11 @@ static u32 *chain_of(const struct shadow *s, u32 id, u64 entry)
 
 static void entry_take_out(struct shadow *s, u32 id, u64 old)
 {
+    unsigned level = s->tables[id >> 9].level;
     u32 *chain = chain_of(s, id, old);
     if (chain)
         chain_remove(s, chain, id);
-    if (!entry_is_leaf(s->tables[id >> 9].level, old) && s->tables[entry_child(s, old)].splinter)
+    if (!entry_is_leaf(level, old) && (level > 2 || s->tables[entry_child(s, old)].splinter))
         flush_everything(s);
 }
 

@@ -16,6 +16,12 @@ static struct walk_access access_of(const struct walk_context *w, u32 error_code
     return (struct walk_access){kind, .implicit = w->cpl == 3 && !(error_code & PFEC_U)};
 }
 
+// Whether protection keys may have a say (4.6.2): then the walk decides.
+static bool keys_matter(const struct walk_context *w, u64 all, u64 leaf)
+{
+    return w->regs.cr4 & CR4_PKE && all & PTE_U && w->pkru >> (leaf >> PTE_KEY_SHIFT & 15) * 2 & 3;
+}
+
 // What the shadow tables say about an address.
 struct spot {
     u32 id;       // the entry of level 1, or SHADOW_NONE: they end earlier, or in a large page
@@ -65,7 +71,8 @@ static enum quick quick_traced(struct shadow *s, const struct walk_context *w, c
 {
     u64 leaf = *entry_at(s, spot->id);
     bool would = entry_maps(s, leaf) && (leaf & (PTE_MAY_WRITE | PTE_W)) == PTE_MAY_WRITE;
-    if (!would || !rights_allow(w, access, spot->all & (leaf | PTE_W), spot->any | leaf))
+    u64 all = spot->all & (leaf | PTE_W), any = spot->any | leaf;
+    if (!would || keys_matter(w, all, leaf) || !rights_allow(w, access, all, any))
         return QUICK_NO;
     *hpa = leaf & PTE_ADDRESS;
     return write_frees_frame(s, hpa_mfn(*hpa).n) ? QUICK_FIXED : QUICK_TRACED;
@@ -89,7 +96,8 @@ static enum quick quick_fill(struct shadow *s, const struct walk_context *w, con
     unsigned slot = spot->id & (ENTRIES - 1);
     u64 entry = t->guest[slot], all = spot->all & entry, any = spot->any | entry;
     bool write = access.kind == ACCESS_WRITE;
-    if (!(entry & PTE_P) || entry & walk_reserved_bits(w, PAGING_4LEVEL, 1, true))
+    if (!(entry & PTE_P) || entry & walk_reserved_bits(w, PAGING_4LEVEL, 1, true) ||
+        keys_matter(w, all, entry))
         return QUICK_NO;
     if (!rights_allow(w, access, all, any))
         return by_user(w, access) ? QUICK_TRUE : QUICK_NO;
@@ -158,6 +166,14 @@ static void true_fault(struct shadow *s, const struct walk_context *w, u64 gva, 
         know_none(s, gva, walk->fault_level);
 }
 
+// A write that only CR0.WP = 0 allows, whereas the processor has CR0.WP set: to a page that is read-only, or
+// whose key denies writes.
+static bool needs_wp_clear(const struct walk_context *w, const struct walk *walk)
+{
+    u64 page = walk->user ? PTE_U : 0;
+    return !walk->writable || (!(w->regs.cr0 & CR0_WP) && keys_matter(w, page, walk->entry[walk->level]));
+}
+
 static enum shadow_outcome judge(struct shadow *s, const struct walk_context *w, u64 gva,
                                  struct walk_access access, u32 *error_code, u64 *hpa)
 {
@@ -172,7 +188,7 @@ static enum shadow_outcome judge(struct shadow *s, const struct walk_context *w,
     struct p2m_leaf leaf = p2m_lookup(s->p2m, gpa_gfn(walk.gpa));
     bool write = access.kind == ACCESS_WRITE, ram = leaf.type == P2M_RAM;
     bool maps = ram || leaf.type == P2M_DIRECT || (leaf.type == P2M_RAM_RO && !write);
-    if (!maps || (write && !walk.writable)) {
+    if (!maps || (write && needs_wp_clear(w, &walk))) {
         s->stats.emulated++;
         return SHADOW_EMULATE;
     }

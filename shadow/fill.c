@@ -65,18 +65,27 @@ u64 leaf_value(struct shadow *s, const struct walk_context *w, unsigned level, u
     if ((guest_entry & ACCESSED) != ACCESSED || guest_entry & reserved)
         return s->unknown;
     gfn_t g = gpa_gfn(guest_entry & PTE_ADDRESS);
-    u64 flags = guest_entry & (PTE_U | PTE_NX | PTE_G | PTE_PWT | PTE_PCD);
+    u64 flags = guest_entry & (PTE_U | PTE_NX | PTE_G | PTE_PWT | PTE_PCD | PTE_KEY);
     if (level == 1)
         return leaf_to(s, guest_entry, flags | (guest_entry & PTE_PAT), g);
     return large_leaf_to(s, guest_entry, flags | (guest_entry & PTE_PAT_2M), gfn(align_down(g.n, ENTRIES)));
 }
 
-// Frames of a large page of the guest's. Its rights are in the entry that links to the splinter, so all are
-// given here; where two large pages of the guest name the same frames with different memory types, the first
-// to be used counts.
+// What a splinter is made for: its first gfn, and what the entry of the large page says beyond the rights,
+// which are in the entry that links to the splinter.
+#define KIND_SHIFT P2M_GFN_BITS
+#define KIND_KEYS  4 // bits 7:4 of the kind; below: PWT, PCD, PAT, G
+
+static u64 splinter_frame(u64 large, u64 first)
+{
+    u64 kind = (large & (PTE_PWT | PTE_PCD)) >> 3 | (large & PTE_PAT_2M) >> 10 | (large & PTE_G) >> 5 |
+               (large & PTE_KEY) >> PTE_KEY_SHIFT << KIND_KEYS;
+    return first | kind << KIND_SHIFT;
+}
+
 static u64 splinter_flags(u64 large)
 {
-    return PTE_U | (large & (PTE_PWT | PTE_PCD | PTE_G));
+    return PTE_U | (large & (PTE_PWT | PTE_PCD | PTE_G | PTE_KEY));
 }
 
 static u64 splinter_value(struct shadow *s, u64 large, gfn_t g)
@@ -99,7 +108,8 @@ static u32 child_for(struct shadow *s, const struct walk *walk, unsigned level, 
         return table_get(s, leaf.mfn.n, level - 1, false, leaf.type == P2M_RAM, keep);
     }
     u64 frames = 1ul << 9 * (level - 1);
-    return table_get(s, align_down(gpa_gfn(walk->gpa).n, frames), level - 1, true, false, keep);
+    u64 first = splinter_frame(walk->entry[walk->level], align_down(gpa_gfn(walk->gpa).n, frames));
+    return table_get(s, first, level - 1, true, false, keep);
 }
 
 static u64 child_flags(const struct walk *walk, unsigned level, bool write)
@@ -173,7 +183,7 @@ static bool fill_large(struct shadow *s, const struct walk_context *w, u64 gva, 
 static void fill_splinter(struct shadow *s, const struct walk *walk, u32 table, unsigned first,
                           unsigned count)
 {
-    u64 frame = s->tables[table].frame, large = walk->entry[walk->level];
+    u64 large = walk->entry[walk->level], frame = align_down(gpa_gfn(walk->gpa).n, ENTRIES);
     for (unsigned slot = first; slot < first + count; slot++) {
         u32 id = entry_id(table, slot);
         u64 value = splinter_value(s, large, gfn(frame + slot));

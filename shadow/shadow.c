@@ -8,7 +8,7 @@
 #define ONE_VPID 1
 
 // What translations depend on: the software walk must know of every change.
-#define CR4_OWNED (CR4_PAE | CR4_PSE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP)
+#define CR4_OWNED (CR4_PAE | CR4_PSE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PKE)
 
 static struct {
     struct shadow engine;
@@ -142,6 +142,8 @@ static void access_context(const struct vcpu *v, u32 error_code)
         self.walk.rflags = vmcs_read(GUEST_RFLAGS);
         self.walk.cpl = vcpu_cpl(v);
     }
+    if (self.walk.regs.cr4 & CR4_PKE)
+        self.walk.pkru = vcpu_pkru();
 }
 
 static enum mmu_outcome shadow_ops_fault(struct vcpu *v, struct mmu_fault *fault)

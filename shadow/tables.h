@@ -19,6 +19,8 @@
 #define PTE_G         BIT(8)
 #define PTE_MAY_WRITE BIT(9) // ours, in a leaf: writable but while its frame is traced
 #define PTE_PAT_2M    BIT(12)
+#define PTE_KEY       (15ul << PTE_KEY_SHIFT) // protection key
+#define PTE_KEY_SHIFT 59
 #define PTE_NX        BIT(63)
 #define PTE_ADDRESS   0x000ffffffffff000ul
 #define PTE_RESERVED  BIT(51) // an unknown entry, where the machine has fewer than 52 physical bits
@@ -90,9 +92,9 @@ void settle(struct shadow *s);
 
 // entries.c
 
-// Makes the entry `value`, in the chain that it belongs to. The caller sees to flushes, but for splinters:
-// the guest ends a large page with one INVLPG, while the processor may have cached the splinters one by one.
-// True if it mapped something before.
+// Makes the entry `value`, in the chain that it belongs to. The caller sees to flushes, but where splinters
+// may lie below: the guest ends a large page with one INVLPG, while the processor may have cached the
+// splinters one by one. True if it mapped something before.
 bool entry_set(struct shadow *s, u32 id, u64 value);
 
 // The value that points to a table with the rights in `flags`.

@@ -805,7 +805,7 @@ static void step_root(void)
 static void step_rights(void)
 {
     guest.regs.cr0 ^= maybe(CR0_WP, 50);
-    guest.regs.cr4 ^= maybe(CR4_SMEP, 40) | maybe(CR4_SMAP, 40);
+    guest.regs.cr4 ^= maybe(CR4_SMEP, 40) | maybe(CR4_SMAP, 40) | maybe(CR4_PKE, 20);
     guest.pkru = (u32)(rnd(BIT(32)) & rnd(BIT(32)) & rnd(BIT(32)));
     say("  cr0 %lx cr4 %lx pkru %x\n", guest.regs.cr0, guest.regs.cr4, guest.pkru);
 }
