@@ -198,6 +198,15 @@ static enum shadow_outcome judge(struct shadow *s, const struct walk_context *w,
     return traced ? SHADOW_TRACED_WRITE : SHADOW_FIXED;
 }
 
+// By a user, denied by rights. What else is in the code that the processor gave describes the access; but
+// whether it is a fetch the guest's processor says only with NXE or SMEP (SDM vol. 3, 4.7), ours perhaps
+// without.
+static u32 true_error_code(const struct walk_context *w, u32 error_code)
+{
+    bool says_fetch = w->regs.efer & EFER_NXE || w->regs.cr4 & CR4_SMEP;
+    return (error_code & ~(PFEC_RSVD | (says_fetch ? 0 : PFEC_I))) | PFEC_P;
+}
+
 enum shadow_outcome shadow_fault(struct shadow *s, const struct walk_context *w, u64 gva, u32 *error_code,
                                  u64 *hpa)
 {
@@ -211,9 +220,8 @@ enum shadow_outcome shadow_fault(struct shadow *s, const struct walk_context *w,
         outcome = judge(s, w, gva, access, error_code, hpa);
     } else {
         outcome = outcomes[done];
-        if (done ==
-            QUICK_TRUE) { // by a user, denied by rights: what else is in the code describes the access
-            *error_code = (*error_code & ~PFEC_RSVD) | PFEC_P;
+        if (done == QUICK_TRUE) {
+            *error_code = true_error_code(w, *error_code);
             s->stats.true_faults++;
         }
     }
