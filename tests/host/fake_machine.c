@@ -106,6 +106,11 @@ static void make_memory(void)
 
 struct vcpu *machine_make(unsigned flags)
 {
+    return machine_make_for(&ept_ops, &(struct mmu_options){.vpid = true}, flags);
+}
+
+struct vcpu *machine_make_for(const struct mmu_ops *ops, const struct mmu_options *options, unsigned flags)
+{
     fake_cpu_reset();
     make_memory();
     make_processor(flags);
@@ -118,7 +123,7 @@ struct vcpu *machine_make(unsigned flags)
     vm.vcpu.vm = &vm;
     vm.vcpu.caps = &caps;
     vm.vcpu.base_proc = PROC_SECONDARY_CONTROLS; // as of vmcs_setup
-    mmu = &ept_ops;
+    mmu = ops;
     if (flags & MACHINE_X2APIC)
         fake_msr_refuses = stays_x2apic;
     apic_init(&vm.apic);
@@ -131,7 +136,7 @@ struct vcpu *machine_make(unsigned flags)
     msr_bitmap_make(&vm.cpuid, mfn_ptr(bitmap));
     assert_null(vm_memory_make(&vm));
     devices_init(&vm.vcpu);
-    assert_int_equal(mmu_init(&vm.vcpu, &vm.p2m, &(struct mmu_options){.vpid = true}), 0);
+    assert_int_equal(mmu_init(&vm.vcpu, &vm.p2m, options), 0);
     vm.vcpu.base_proc = PROC_SECONDARY_CONTROLS;
     vm.vcpu.cr4_allowed = cpuid_cr4_allowed(&vm.cpuid);
     return &vm.vcpu;

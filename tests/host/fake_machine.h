@@ -1,5 +1,5 @@
-// A virtual machine under EPT on the processor of fake_cpu.h, so that the exit handlers run on the host as
-// they are. Programs that use it name MACHINE on their link line.
+// A virtual machine, under EPT unless said otherwise, on the processor of fake_cpu.h, so that the exit
+// handlers run on the host as they are. Programs that use it name MACHINE on their link line.
 #pragma once
 
 #include "fake_cpu.h"
@@ -16,6 +16,8 @@ enum {
 // A processor with every feature of cpuid.def, a guest of MACHINE_RAM bytes, all its devices reset. The
 // guest's VMCS is all zeros: machine_start.
 struct vcpu *machine_make(unsigned flags);
+// The same with another back end.
+struct vcpu *machine_make_for(const struct mmu_ops *ops, const struct mmu_options *options, unsigned flags);
 void machine_gone(void);
 
 // 64-bit code at CPL 0 with 4-level paging of its own tables: identity, 2M pages over 4 GiB, the tables from
