@@ -280,6 +280,11 @@ static void apply(struct change *c, u64 *slot, unsigned level, u64 first)
     merge(c, slot, level);
 }
 
+static void regions_forget(struct p2m *p)
+{
+    memset(p->regions, 0xff, P2M_REGIONS * sizeof(*p->regions)); // no gfn is that high
+}
+
 static int change_run(struct change *c)
 {
     if (c->first == c->end)
@@ -296,6 +301,7 @@ static int change_run(struct change *c)
         p->changing(p->context, gfn(c->first), c->end - c->first);
     for (unsigned i = span.from; i < span.to; i++)
         apply(c, &root[i], TOP_LEVEL, i * level_frames(TOP_LEVEL));
+    regions_forget(p);
     assert_that(!c->spare);
     list_free(p, &c->old);
     return 0;
@@ -342,7 +348,15 @@ int p2m_init(struct p2m *p, struct frames *frames, unsigned max_level, p2m_memty
     *p = (struct p2m){.max_level = max_level, .frames = frames, .memtype = memtype, .tables = 1};
     if (frames_alloc(frames, ORDER_4K, FRAME_MONITOR, &p->root))
         return ERR_NOMEM;
+    mfn_t regions;
+    if (frames_alloc(frames, ORDER_4K, FRAME_MONITOR, &regions)) {
+        frames_free(frames, p->root, ORDER_4K);
+        return ERR_NOMEM;
+    }
+    _Static_assert(P2M_REGIONS * sizeof(*p->regions) <= PAGE_SIZE, "the regions are in one frame");
     memset(mfn_ptr(p->root), 0, PAGE_SIZE);
+    p->regions = mfn_ptr(regions);
+    regions_forget(p);
     return 0;
 }
 
@@ -351,10 +365,18 @@ void p2m_destroy(struct p2m *p)
     u64 list = 0;
     discard(p, mfn_hpa(p->root) | EPT_RWX, TOP_LEVEL + 1, &list);
     list_free(p, &list);
+    frames_free(p->frames, hpa_mfn(ptr_hpa(p->regions)), ORDER_4K);
     p->root = mfn(0);
 }
 
-struct p2m_leaf p2m_lookup(const struct p2m *p, gfn_t g)
+static void region_keep(const struct p2m *p, gfn_t g, const struct p2m_leaf *leaf)
+{
+    struct p2m_region *region = &p->regions[g.n / P2M_REGION % P2M_REGIONS];
+    *region = (struct p2m_region){g.n / P2M_REGION, *leaf};
+    region->leaf.mfn.n -= g.n % P2M_REGION;
+}
+
+struct p2m_leaf p2m_lookup_tree(const struct p2m *p, gfn_t g)
 {
     if (g.n >> P2M_GFN_BITS)
         return (struct p2m_leaf){.type = P2M_HOLE, .level = TOP_LEVEL};
@@ -368,5 +390,7 @@ struct p2m_leaf p2m_lookup(const struct p2m *p, gfn_t g)
     struct p2m_leaf leaf = {.type = entry_type(entry), .level = level};
     if (is_translation(entry))
         leaf.mfn = mfn(hpa_mfn(entry & EPT_ADDRESS).n + (g.n & (level_frames(level) - 1)));
+    if (is_translation(entry) && level > P2M_LEVEL_4K)
+        region_keep(p, g, &leaf);
     return leaf;
 }

@@ -5,7 +5,7 @@
 
 // link: tests/host/model_walk.c hv/walk.c hv/p2m.c
 
-// libs: -Wl,--wrap=p2m_lookup
+// libs: -Wl,--wrap=p2m_lookup_tree
 #include "support.h"
 
 #include "model_walk.h"
@@ -531,19 +531,29 @@ static void test_reserved_bits(void **unused)
 
 // What changes while a walk is under way: walk_guest looks the p2m up for each entry it reads and each it
 // marks, as the tables of the chain are in p2m leaves of their own.
-struct p2m_leaf __real_p2m_lookup(const struct p2m *p, gfn_t g);
-struct p2m_leaf __wrap_p2m_lookup(const struct p2m *p, gfn_t g);
+struct p2m_leaf __real_p2m_lookup_tree(const struct p2m *p, gfn_t g);
+struct p2m_leaf __wrap_p2m_lookup_tree(const struct p2m *p, gfn_t g);
 
 static void (*meddle)(enum paging_mode mode);
 static enum paging_mode meddled_mode;
 static unsigned lookups, meddle_at; // 0: at each
+static bool counting;
 
-struct p2m_leaf __wrap_p2m_lookup(const struct p2m *p, gfn_t g)
+// So that the next lookup comes by here, too.
+static void regions_forget(const struct p2m *p)
+{
+    memset(p->regions, 0xff, P2M_REGIONS * sizeof(*p->regions));
+}
+
+struct p2m_leaf __wrap_p2m_lookup_tree(const struct p2m *p, gfn_t g)
 {
     lookups++;
     if (meddle && (!meddle_at || lookups == meddle_at))
         meddle(meddled_mode);
-    return __real_p2m_lookup(p, g);
+    struct p2m_leaf leaf = __real_p2m_lookup_tree(p, g);
+    if (counting)
+        regions_forget(p);
+    return leaf;
 }
 
 static int meddled_walk(enum paging_mode mode, void (*how)(enum paging_mode mode), unsigned at,
@@ -554,8 +564,11 @@ static int meddled_walk(enum paging_mode mode, void (*how)(enum paging_mode mode
     meddled_mode = mode;
     meddle_at = at;
     lookups = 0;
+    counting = true;
+    regions_forget(c.p2m);
     int result = walk_guest(&c, chain_gva(mode), (struct walk_access){ACCESS_WRITE, false}, true, out);
     meddle = NULL;
+    counting = false;
     return result;
 }
 

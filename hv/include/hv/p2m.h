@@ -38,6 +38,24 @@ enum p2m_type {
 #define P2M_MEMTYPE_MIXED 0xff
 typedef u8 p2m_memtype_fn(mfn_t first, u64 count);
 
+// What p2m_lookup finds. For P2M_HOLE and P2M_DEVICE mfn is 0.
+struct p2m_leaf {
+    mfn_t mfn; // of this very gfn, not of the start of the large page
+    enum p2m_type type;
+    unsigned
+        level; // of the entry that decides it (4: a whole empty PML4 entry): it covers 512^(level-1) frames
+};
+
+// Regions of 2M that one entry translates, those that were looked up last: a walk of guest tables asks for
+// five pages, and the tree has four levels. Private to p2m_lookup and p2m.c, which forgets them all at each
+// change.
+#define P2M_REGION  512u // frames
+#define P2M_REGIONS 128u
+struct p2m_region {
+    u64 number;           // gfn / P2M_REGION
+    struct p2m_leaf leaf; // of its first frame
+};
+
 struct p2m {
     mfn_t root;            // the top table: an EPT PML4
     unsigned max_level;    // the largest leaf that may be used
@@ -45,16 +63,9 @@ struct p2m {
     p2m_memtype_fn *memtype;
     void (*changing)(void *context, gfn_t first, u64 count);
     void *context;
-    u64 tables;    // frames used for the tree, the root included
-    u64 leaves[4]; // leaves that translate, by level [1..3]
-};
-
-// What p2m_lookup finds. For P2M_HOLE and P2M_DEVICE mfn is 0.
-struct p2m_leaf {
-    mfn_t mfn; // of this very gfn, not of the start of the large page
-    enum p2m_type type;
-    unsigned
-        level; // of the entry that decides it (4: a whole empty PML4 entry): it covers 512^(level-1) frames
+    u64 tables;                 // frames used for the tree, the root included
+    u64 leaves[4];              // leaves that translate, by level [1..3]
+    struct p2m_region *regions; // by number % P2M_REGIONS
 };
 
 // An empty p2m (all P2M_HOLE). max_level 1..3. `changing` is set by the caller afterwards, or stays NULL.
@@ -77,7 +88,15 @@ int p2m_clear(struct p2m *p, gfn_t first, u64 count, enum p2m_type type) must_ch
 int p2m_protect(struct p2m *p, gfn_t first, u64 count, enum p2m_type type) must_check;
 
 // What there is at `g`. Never fails: beyond the address width there is a hole.
-struct p2m_leaf p2m_lookup(const struct p2m *p, gfn_t g);
+struct p2m_leaf p2m_lookup_tree(const struct p2m *p, gfn_t g);
+static inline struct p2m_leaf p2m_lookup(const struct p2m *p, gfn_t g)
+{
+    const struct p2m_region *region = &p->regions[g.n / P2M_REGION % P2M_REGIONS];
+    if (__builtin_expect(region->number != g.n / P2M_REGION, 0))
+        return p2m_lookup_tree(p, g);
+    return (struct p2m_leaf){mfn(region->leaf.mfn.n + g.n % P2M_REGION), region->leaf.type,
+                             region->leaf.level};
+}
 
 // Each of the three changes calls `changing` once with the range when nothing can fail any more and before
 // any entry is written: it may look up, and finds what was there before; it may not change. On an error, and
