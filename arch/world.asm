@@ -1,6 +1,6 @@
-; The world switch, as an ordinary function: enum world_result world_switch(struct world *)  (arch/world.h).
-; Saves what the C calling convention asks for, loads the guest's registers, enters; the exit lands at .exit with the
-; stack as it was. HOST_RSP is written only when it changes, which is once, since the caller is always the same.
+; The world switch: world_switch of arch/world.h calls world_enter with struct world * in RDI and gets enum world_result in
+; EAX; of the other registers only RBP and RSP are kept. The guest's registers are loaded, and the exit lands at world_exit
+; with the stack as it was. HOST_RSP is written only when it changes, which is once, since the caller is always the same.
 ;
 ; An NMI in root mode is only counted (traps.c). One that comes after the last look at the counter would wait for the
 ; next exit: so if it interrupts world_check..world_entered, the trap handler moves RIP to world_nmi.
@@ -10,7 +10,7 @@
 %define HOST_RSP_FIELD 0x6c14
 
 extern world_nmis
-global world_switch, world_check, world_entered, world_nmi, world_exit
+global world_enter, world_check, world_entered, world_nmi, world_exit
 
 section .text
 bits 64
@@ -33,13 +33,8 @@ bits 64
     mov rdi, [rdi + WORLD_REGS + 7 * 8]
 %endmacro
 
-world_switch:
-    push rbx
+world_enter:
     push rbp
-    push r12
-    push r13
-    push r14
-    push r15
     push rdi
     cmp rsp, [rdi + WORLD_HOST_RSP]
     jne world_move_stack
@@ -91,10 +86,5 @@ world_exit:
     mov qword [rdi + WORLD_LAUNCHED], 1
     xor eax, eax
 world_return:
-    pop r15
-    pop r14
-    pop r13
-    pop r12
     pop rbp
-    pop rbx
     ret

@@ -279,8 +279,9 @@ static void operation_commit(const struct insn *insn, struct gprs *gprs, const s
 
 bool insn_write_value(const struct insn *insn, struct gprs *gprs, u64 *rflags, u64 old, u64 *new)
 {
-    if (insn->op == INSN_MOV && insn->form == INSN_MEM_REG) {
-        *new = operand_read(insn, gprs);
+    if (insn->op == INSN_MOV && insn->form != INSN_REG_MEM) {
+        *new = insn->form == INSN_MEM_REG ? operand_read(insn, gprs)
+                                          : (u64)insn->immediate &size_mask(insn->size);
         return true;
     }
     if (insn->form == INSN_STRING || insn->size == 16 || !insn_writes_memory(insn))

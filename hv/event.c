@@ -4,7 +4,6 @@
 
 #include "event.h"
 
-#define INFO_VALID         BIT(31)
 #define INFO_ERROR_CODE    BIT(11)
 #define INFO_TYPE(t)       ((u64)(t) << 8)
 #define INFO_TYPE_OF(info) ((info) >> 8 & 7)
@@ -12,11 +11,9 @@
 
 enum { TYPE_NMI = 2, TYPE_EXCEPTION = 3, TYPE_SOFTWARE_INTERRUPT = 4, TYPE_SOFTWARE_EXCEPTION = 6 };
 
-#define BLOCKING_STI    BIT(0)
-#define BLOCKING_MOV_SS BIT(1)
-#define BLOCKING_NMI    BIT(3)
-#define PENDING_BS      BIT(14)
-#define DEBUGCTL_BTF    BIT(1) // RFLAGS.TF then traps after branches only (SDM vol. 3, 18.4.3)
+#define BLOCKING_NMI BIT(3)
+#define PENDING_BS   BIT(14)
+#define DEBUGCTL_BTF BIT(1) // RFLAGS.TF then traps after branches only (SDM vol. 3, 18.4.3)
 
 // The exceptions that push an error code (SDM vol. 3, table 6-1): #DF #TS #NP #SS #GP #PF #AC #CP.
 #define HAS_ERROR_CODE (BIT(8) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(14) | BIT(17) | BIT(21))
@@ -49,12 +46,9 @@ enum verdict event_pf(struct vcpu *v, u64 gva, u32 error_code)
     return event_exception(v, VECTOR_PF, error_code);
 }
 
-bool event_redeliver(struct vcpu *v)
+void event_queue_again(struct vcpu *v, u64 info)
 {
     (void)v;
-    u64 info = vmcs_read(IDT_VECTORING_INFO);
-    if (!(info & INFO_VALID))
-        return false;
     vmcs_write(ENTRY_INTERRUPTION_INFO, info & INFO_REDELIVER);
     if (info & INFO_ERROR_CODE)
         vmcs_write(ENTRY_EXCEPTION_ERROR_CODE, vmcs_read(IDT_VECTORING_ERROR_CODE));
@@ -63,7 +57,6 @@ bool event_redeliver(struct vcpu *v)
         vmcs_write(ENTRY_INSTRUCTION_LENGTH, vmcs_read(EXIT_INSTRUCTION_LENGTH));
     if (type == TYPE_NMI) // it will block NMIs again when it is delivered
         vmcs_write(GUEST_INTERRUPTIBILITY, vmcs_read(GUEST_INTERRUPTIBILITY) & ~BLOCKING_NMI);
-    return true;
 }
 
 // Divide error, #TS, #NP, #SS, #GP, #PF, #CP.
@@ -111,12 +104,9 @@ enum verdict exit_nmi_window(struct vcpu *v)
     return VERDICT_RESUME;
 }
 
-void event_instruction_done(struct vcpu *v)
+void event_single_step(struct vcpu *v)
 {
     (void)v;
-    u64 blocking = vmcs_read(GUEST_INTERRUPTIBILITY);
-    if (blocking & (BLOCKING_STI | BLOCKING_MOV_SS))
-        vmcs_write(GUEST_INTERRUPTIBILITY, blocking & ~(BLOCKING_STI | BLOCKING_MOV_SS));
-    if (vmcs_read(GUEST_RFLAGS) & RFLAGS_TF && !(vmcs_read(GUEST_IA32_DEBUGCTL) & DEBUGCTL_BTF))
+    if (!(vmcs_read(GUEST_IA32_DEBUGCTL) & DEBUGCTL_BTF))
         vmcs_write(GUEST_PENDING_DEBUG_EXCEPTIONS, vmcs_read(GUEST_PENDING_DEBUG_EXCEPTIONS) | PENDING_BS);
 }

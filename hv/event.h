@@ -2,7 +2,13 @@
 // SDM vol. 3, 25.8.3 (injection) and 25.9.3 (IDT-vectoring information).
 #pragma once
 
+#include <arch/cpu.h>
+
 #include "exit.h"
+
+#define INFO_VALID      BIT(31) // of an interruption-information field
+#define BLOCKING_STI    BIT(0)  // of the interruptibility state
+#define BLOCKING_MOV_SS BIT(1)
 
 // Queue an exception for the next entry and return VERDICT_FAULT.
 enum verdict event_ud(struct vcpu *v);
@@ -11,7 +17,15 @@ enum verdict event_exception(struct vcpu *v, unsigned vector, u32 error_code);
 enum verdict event_pf(struct vcpu *v, u64 gva, u32 error_code); // also sets CR2
 
 // If the exit interrupted the delivery of an event, queues that event again. True if it did.
-bool event_redeliver(struct vcpu *v);
+void event_queue_again(struct vcpu *v, u64 idt_vectoring_info);
+static inline bool event_redeliver(struct vcpu *v)
+{
+    u64 info = vmcs_read(IDT_VECTORING_INFO);
+    if (__builtin_expect(!(info & INFO_VALID), 1))
+        return false;
+    event_queue_again(v, info);
+    return true;
+}
 
 // Whether the event whose delivery was interrupted is one that makes a #PF a double fault (SDM vol. 3, table
 // 6-5).
@@ -23,5 +37,14 @@ void event_cancel(struct vcpu *v);
 // Gives the guest an NMI: at once, or as soon as NMIs are not blocked.
 void event_nmi(struct vcpu *v);
 
-// After an instruction was completed by the monitor: STI and MOV SS blocking ends, single-stepping traps.
-void event_instruction_done(struct vcpu *v);
+// After an instruction was completed by the monitor, which began with these RFLAGS: STI and MOV SS blocking
+// ends, single-stepping traps.
+void event_single_step(struct vcpu *v);
+static inline void event_instruction_done(struct vcpu *v, u64 rflags)
+{
+    u64 blocking = vmcs_read(GUEST_INTERRUPTIBILITY);
+    if (__builtin_expect(blocking & (BLOCKING_STI | BLOCKING_MOV_SS), 0))
+        vmcs_write(GUEST_INTERRUPTIBILITY, blocking & ~(BLOCKING_STI | BLOCKING_MOV_SS));
+    if (__builtin_expect(rflags & RFLAGS_TF, 0))
+        event_single_step(v);
+}

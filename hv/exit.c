@@ -55,7 +55,7 @@ static void skip_instruction(struct vcpu *v)
     if ((rip ^ next) >> 32 && vcpu_code_bits(v) != 64)
         next = (u32)next; // EIP wraps
     vmcs_write(GUEST_RIP, next);
-    event_instruction_done(v);
+    event_instruction_done(v, vmcs_read(GUEST_RFLAGS));
 }
 
 static enum verdict dispatch(struct vcpu *v)
@@ -70,7 +70,8 @@ static enum verdict dispatch(struct vcpu *v)
     enum verdict verdict = row->handle(v);
     if (verdict == VERDICT_SKIP)
         skip_instruction(v);
-    churn_exit(v);
+    if (__builtin_expect(v->observed, 0))
+        churn_exit(v);
     if (v->refresh || v->refresh_controls)
         paging_refresh(v);
     return verdict;
@@ -80,7 +81,7 @@ static enum verdict dispatch(struct vcpu *v)
 static enum verdict audit(struct vcpu *v)
 {
     char wrong[160];
-    if (mmu_audit(v, v->audit, wrong, sizeof(wrong)))
+    if (!v->audit || mmu_audit(v, v->audit, wrong, sizeof(wrong)))
         return VERDICT_RESUME;
     return vm_stop_unsupported(v, "audit: after exit %s: %s", exit_name((unsigned)v->exit_reason), wrong);
 }
@@ -90,21 +91,19 @@ static enum verdict run_once(struct vcpu *v)
 {
     if (__builtin_expect(v->unsupported != NULL, 0))
         return vm_stop_unsupported(v, "%s", v->unsupported);
-    u64 entry = rdtsc();
-    v->monitor_cycles += entry - v->last_exit;
+    v->monitor_cycles += rdtsc() - v->last_exit;
     enum world_result result = world_switch(&v->world);
     v->last_exit = rdtsc();
-    v->guest_cycles += v->last_exit - entry;
     if (__builtin_expect(result == WORLD_EXIT, 1)) {
         enum verdict verdict = dispatch(v);
-        return v->audit && verdict != VERDICT_STOP ? audit(v) : verdict;
+        return __builtin_expect(v->observed, 0) && verdict != VERDICT_STOP ? audit(v) : verdict;
     }
     return result == WORLD_NMI ? nmi_take(v) : entry_failed(v);
 }
 
 void vcpu_run(struct vcpu *v)
 {
-    v->last_exit = rdtsc();
+    v->started = v->last_exit = rdtsc();
     while (run_once(v) != VERDICT_STOP)
         continue;
 }

@@ -4,26 +4,29 @@
 #include <arch/lib.h>
 #include <arch/phys.h>
 
-#include "decode.h"
 #include "emulate.h"
 #include "event.h"
 #include "guest_access.h"
+#include "insn_cache.h"
 #include "mmio.h"
 #include "vm.h"
 
-// The bytes of the instruction at RIP, where they are: the processor has just fetched them by the same
-// tables. Near the end of a page, or where the tables have changed since, they are copied to `copy` by the
-// guest's own tables.
-static const u8 *instruction_bytes(struct vcpu *v, u64 rip, u8 *copy, unsigned *count)
+// The instruction at RIP, of 64-bit code; NULL: it is not one that is known. Its bytes are where the
+// processor has just fetched them from. Near the end of a page, or where the tables have changed since, they
+// are copied by the guest's own tables.
+static const struct insn *instruction_at(struct vcpu *v, u64 rip)
 {
     u64 hpa;
-    *count = INSN_MAX_LENGTH;
-    if ((rip & (PAGE_SIZE - 1)) <= PAGE_SIZE - INSN_MAX_LENGTH && mmu_translate(v, rip, &hpa))
-        return phys_ptr(hpa);
+    if (!(rip >> 32) && vcpu_code_bits(v) != 64) // in other code RIP has 32 bits
+        return NULL;
+    if ((rip & (PAGE_SIZE - 1)) <= PAGE_SIZE - INSN_CACHE_BYTES && mmu_translate(v, rip, &hpa))
+        return insn_cache_decode(&v->vm->insn_cache, rip, phys_ptr(hpa));
+    u8 copy[INSN_CACHE_BYTES] = {0};
     struct guest_access a;
     guest_access_init(&a, v);
-    *count = guest_fetch(&a, rip, copy, INSN_MAX_LENGTH);
-    return copy;
+    unsigned count = guest_fetch(&a, rip, copy, INSN_MAX_LENGTH);
+    const struct insn *insn = insn_cache_decode(&v->vm->insn_cache, rip, copy);
+    return insn && insn->length <= count ? insn : NULL;
 }
 
 static u64 segment_base(void *context, enum insn_segment segment)
@@ -41,51 +44,86 @@ static bool begins_at(struct vcpu *v, const struct insn *insn, u64 rip, u64 gva)
     return emulate_gva(insn, &e) == gva;
 }
 
-static bool inside_page(u64 hpa, unsigned bytes)
+static bool uses_stack_pointer(const struct insn *insn)
 {
-    return (hpa & (PAGE_SIZE - 1)) + bytes <= PAGE_SIZE;
+    return insn->reg == GPR_RSP || insn->memory.base == GPR_RSP;
+}
+
+static u64 memory_load(const void *at, unsigned size)
+{
+    switch (size) {
+    case 1:
+        return *(const volatile u8 *)at;
+    case 2:
+        return *(const volatile u16 *)at;
+    case 4:
+        return *(const volatile u32 *)at;
+    default:
+        return *(const volatile u64 *)at;
+    }
+}
+
+// One store, as the guest's is. It need not be locked: no other processor runs guest code.
+static void memory_store(void *at, unsigned size, u64 value)
+{
+    switch (size) {
+    case 1:
+        *(volatile u8 *)at = (u8)value;
+        break;
+    case 2:
+        *(volatile u16 *)at = (u16)value;
+        break;
+    case 4:
+        *(volatile u32 *)at = (u32)value;
+        break;
+    default:
+        *(volatile u64 *)at = value;
+    }
+}
+
+// Whether the write of `insn` is one to f->hpa alone. An operand that begins on the page before faults here
+// with its second half, so near the page's begin it must be computed.
+static bool is_one_write(struct vcpu *v, const struct insn *insn, u64 rip, const struct mmu_fault *f)
+{
+    u64 offset = f->hpa & (PAGE_SIZE - 1);
+    if (insn->size > sizeof(u64) || offset + insn->size > PAGE_SIZE)
+        return false;
+    return offset >= insn->size || begins_at(v, insn, rip, f->gva);
 }
 
 // Carries out the one write of `insn` at f->hpa. False: it is not one that can be.
-static bool write_once(struct vcpu *v, const struct insn *insn, u64 rip, const struct mmu_fault *f)
+static bool write_once(struct vcpu *v, const struct insn *insn, u64 rip, u64 rflags,
+                       const struct mmu_fault *f)
 {
-    u64 old = 0, new, rflags = 0;
-    if (insn->size > sizeof(old) || !inside_page(f->hpa, insn->size))
+    u64 new, after = rflags;
+    bool stack = uses_stack_pointer(insn);
+    if (stack)
+        *vcpu_reg(v, GPR_RSP) = vmcs_read(GUEST_RSP);
+    if (!is_one_write(v, insn, rip, f))
         return false;
-    *vcpu_reg(v, GPR_RSP) = vmcs_read(GUEST_RSP);
-    if (!begins_at(v, insn, rip, f->gva))
-        return false;
-    bool flags = insn->op != INSN_MOV;
-    if (flags)
-        rflags = vmcs_read(GUEST_RFLAGS);
     void *at = phys_ptr(f->hpa);
-    memcpy(&old, at, insn->size);
-    if (!insn_write_value(insn, &v->world.regs, &rflags, old, &new))
+    if (!insn_write_value(insn, &v->world.regs, &after, memory_load(at, insn->size), &new))
         return false;
-    if (insn->size == sizeof(u64))
-        *(volatile u64 *)at = new;
-    else
-        memcpy(at, &new, insn->size);
-    if (flags)
-        vmcs_write(GUEST_RFLAGS, rflags);
+    memory_store(at, insn->size, new);
+    if (after != rflags)
+        vmcs_write(GUEST_RFLAGS, after);
+    if (stack)
+        vmcs_write(GUEST_RSP, *vcpu_reg(v, GPR_RSP));
     return true;
 }
 
-static enum verdict traced_write(struct vcpu *v, const struct mmu_fault *f)
+// Not a part of exit_page_fault, whose usual way is to be short.
+static __attribute__((noinline)) enum verdict traced_write(struct vcpu *v, const struct mmu_fault *f)
 {
-    u8 copy[INSN_MAX_LENGTH];
-    unsigned count;
-    struct insn insn;
-    u64 rip = vmcs_read(GUEST_RIP);
-    const u8 *bytes = instruction_bytes(v, rip, copy, &count);
-    bool long_code = vcpu_code_bits(v) == 64;
-    if (!long_code || insn_decode(&insn, bytes, count, 64) != DECODE_OK || !write_once(v, &insn, rip, f)) {
+    u64 rip = vmcs_read(GUEST_RIP), rflags = vmcs_read(GUEST_RFLAGS);
+    const struct insn *insn = instruction_at(v, rip);
+    if (!insn || !write_once(v, insn, rip, rflags, f)) {
         mmu_release(v, f->hpa);
         return VERDICT_RESUME;
     }
-    mmu_written(v, f->hpa, insn.size);
-    vmcs_write(GUEST_RIP, rip + insn.length);
-    event_instruction_done(v);
+    mmu_written(v, f->hpa, insn->size);
+    vmcs_write(GUEST_RIP, rip + insn->length);
+    event_instruction_done(v, rflags);
     return VERDICT_RESUME;
 }
 
@@ -98,7 +136,7 @@ static enum verdict true_fault(struct vcpu *v, const struct mmu_fault *f)
 }
 
 // Under shadow paging the monitor walks the guest's tables itself.
-static bool uncovered(struct vcpu *v, const struct mmu_fault *f)
+static __attribute__((noinline)) bool uncovered(struct vcpu *v, const struct mmu_fault *f)
 {
     struct guest_access a;
     if (!v->vm->churn.count)
@@ -109,12 +147,11 @@ static bool uncovered(struct vcpu *v, const struct mmu_fault *f)
 
 enum verdict exit_page_fault(struct vcpu *v)
 {
-    struct mmu_fault f = {
-        .gva = vmcs_read(EXIT_QUALIFICATION),
-        .gva_valid = true,
-        .error_code = (u32)vmcs_read(EXIT_INTERRUPTION_ERROR_CODE),
-    };
-    if (uncovered(v, &f))
+    struct mmu_fault f; // the other members tell of EPT violations
+    f.gva = vmcs_read(EXIT_QUALIFICATION);
+    f.gva_valid = true;
+    f.error_code = (u32)vmcs_read(EXIT_INTERRUPTION_ERROR_CODE);
+    if (__builtin_expect(v->observed, 0) && uncovered(v, &f))
         return VERDICT_RESUME;
     switch (mmu_fault(v, &f)) {
     case MMU_FIXED:

@@ -235,6 +235,7 @@ static void start_audit(void)
     if (params.audit && !mmu->audit)
         refuse("audit= checks shadow tables, and mmu=ept has none: use mmu=shadow, or audit=off.");
     vm.vcpu.audit = (u32)params.audit;
+    vm.vcpu.observed = params.audit || params.churn;
 }
 
 static void start_guest(void)

@@ -90,7 +90,7 @@ enum verdict mmio_emulate(struct vcpu *v)
     if (*vcpu_reg(v, GPR_RSP) != vmcs_read(GUEST_RSP))
         vmcs_write(GUEST_RSP, *vcpu_reg(v, GPR_RSP));
     if (e.rip != rip)
-        event_instruction_done(v);
+        event_instruction_done(v, a.walk.rflags);
     return emulate_outcome(v, &a, result);
 }
 

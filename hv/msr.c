@@ -83,6 +83,7 @@ static bool write_clock(struct vcpu *v, u32 index, u64 value)
     u64 before = rdtsc();
     bool ok = trap_try_wrmsr(index, value);
     u64 jump = rdtsc() - before;
+    v->started += jump;
     v->last_exit += jump;
     return ok;
 }

@@ -8,7 +8,6 @@
 #include "nmi.h"
 #include "vm.h"
 
-#define INFO_VALID    BIT(31)
 #define INFO_VECTOR   0xff
 #define INFO_TYPE     (7u << 8)
 #define INFO_TYPE_NMI (2u << 8)
@@ -43,17 +42,17 @@ static void unblock_nmis(void)
     vmcs_write(GUEST_INTERRUPTIBILITY, vmcs_read(GUEST_INTERRUPTIBILITY));
 }
 
-static enum verdict unexpected(struct vcpu *v, u64 info)
+static __attribute__((noinline)) enum verdict not_a_page_fault(struct vcpu *v, u64 info)
 {
-    return vm_stop_unsupported(v, "unexpected exit for exception %lu", info & INFO_VECTOR);
+    if ((info & (INFO_VALID | INFO_TYPE)) != (INFO_VALID | INFO_TYPE_NMI))
+        return vm_stop_unsupported(v, "unexpected exit for exception %lu", info & INFO_VECTOR);
+    unblock_nmis();
+    return handle(v);
 }
 
 enum verdict exit_exception(struct vcpu *v)
 {
     u64 info = vmcs_read(EXIT_INTERRUPTION_INFO);
-    if ((info & (INFO_VALID | INFO_TYPE)) != (INFO_VALID | INFO_TYPE_NMI))
-        return info & INFO_VALID && (info & INFO_VECTOR) == VECTOR_PF ? exit_page_fault(v)
-                                                                      : unexpected(v, info);
-    unblock_nmis();
-    return handle(v);
+    bool page_fault = (info & (INFO_VALID | INFO_VECTOR)) == (INFO_VALID | VECTOR_PF);
+    return page_fault ? exit_page_fault(v) : not_a_page_fault(v, info);
 }

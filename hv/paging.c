@@ -91,6 +91,7 @@ static void apply(struct vcpu *v, const struct paging_regs *guest, const struct 
     apply_cr4(v, guest, needs);
     apply_efer(v, guest, needs);
     v->owned_cr3 = guest->cr3;
+    v->plain_roots = mmu->root_written && walk_mode(guest) == PAGING_4LEVEL && !(guest->cr4 & CR4_PCIDE);
     vmcs_write(GUEST_CR3, needs->hw.cr3);
 }
 
@@ -213,28 +214,18 @@ static enum verdict write_cr0_exit(struct vcpu *v, u64 value)
     return paging_set(v, &before, &after, false) ? VERDICT_SKIP : event_gp(v);
 }
 
-// A write of CR3 changes nothing but the root, and what follows from it.
-static void switch_root(struct vcpu *v, const struct paging_regs *before, const struct paging_regs *after)
-{
-    struct mmu_needs needs;
-    v->owned_cr3 = after->cr3;
-    mmu_paging_written(v, before, after);
-    mmu_needs(v, after, &needs);
-    vmcs_write(GUEST_CR3, needs.hw.cr3);
-    paging_apply_controls(v, &needs);
-}
-
 static enum verdict write_cr3_exit(struct vcpu *v, u64 value)
 {
+    if (v->plain_roots && !(value & ~physical_mask(v))) {
+        v->owned_cr3 = value;
+        vmcs_write(GUEST_CR3, mmu_root_written(v, value));
+        return VERDICT_SKIP;
+    }
     struct paging_regs before = vcpu_paging(v), after = before;
     u64 allowed = physical_mask(v) | (before.cr4 & CR4_PCIDE ? CR3_NO_FLUSH : 0);
     if (before.efer & EFER_LMA && value & ~allowed)
         return event_gp(v);
     after.cr3 = value & ~CR3_NO_FLUSH;
-    if (walk_mode(&after) == PAGING_4LEVEL) {
-        switch_root(v, &before, &after);
-        return VERDICT_SKIP;
-    }
     return paging_set(v, &before, &after, true) ? VERDICT_SKIP : event_gp(v);
 }
 
@@ -287,12 +278,12 @@ static enum verdict mov_to_cr(struct vcpu *v, unsigned cr, u64 value)
 static u64 read_gpr(struct vcpu *v, unsigned gpr)
 {
     u64 value = gpr == GPR_RSP ? vmcs_read(GUEST_RSP) : *vcpu_reg(v, gpr);
-    return vcpu_code_bits(v) == 64 ? value : (u32)value;
+    return !(value >> 32) || vcpu_code_bits(v) == 64 ? value : (u32)value;
 }
 
 static void write_gpr(struct vcpu *v, unsigned gpr, u64 value)
 {
-    if (vcpu_code_bits(v) != 64)
+    if (value >> 32 && vcpu_code_bits(v) != 64)
         value = (u32)value;
     if (gpr == GPR_RSP)
         vmcs_write(GUEST_RSP, value);
@@ -309,7 +300,7 @@ enum verdict exit_cr_access(struct vcpu *v)
     case CR_MOV_TO:
         return mov_to_cr(v, cr, read_gpr(v, gpr));
     case CR_MOV_FROM: // of CR3: the other registers are read through their shadows
-        write_gpr(v, gpr, vcpu_paging(v).cr3);
+        write_gpr(v, gpr, v->cr3_owned ? v->owned_cr3 : vmcs_read(GUEST_CR3));
         return VERDICT_SKIP;
     case CR_CLTS:
         return write_cr0_exit(v, vcpu_paging(v).cr0 & ~CR0_TS);

@@ -57,12 +57,12 @@ static unsigned churn_figures(const struct churn *c, struct figure *f)
 static unsigned figures(const struct vm *vm, struct figure *f)
 {
     const struct vcpu *v = &vm->vcpu;
-    u64 exits = all_exits(v), cycles = v->monitor_cycles + v->guest_cycles;
+    u64 exits = all_exits(v), cycles = v->last_exit - v->started;
     u64 milliseconds = cycles / (vm->tsc_hz / 1000);
     const struct figure all[] = {
         {"exits", "", exits},
         {"exits_per_second", "/s", milliseconds ? exits * 1000 / milliseconds : 0},
-        {"guest_cycles", "TSC cycles", v->guest_cycles},
+        {"guest_cycles", "TSC cycles", cycles - v->monitor_cycles},
         {"monitor_cycles", "TSC cycles", v->monitor_cycles},
         {"milliseconds", "ms", milliseconds},
         {"vmreads", "", vmcs_counts.reads},

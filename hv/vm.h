@@ -10,6 +10,7 @@
 #include "cpuid.h"
 #include "exit.h"
 #include "guest_map.h"
+#include "insn_cache.h"
 #include "ioapic.h"
 #include "msr_switch.h"
 #include "params.h"
@@ -26,6 +27,7 @@ struct vm {
     struct ioapic ioapic;
     struct uart uart;
     struct churn churn;
+    struct insn_cache insn_cache;
     u64 tsc_hz;
     u64 mtrr_def_type; // IA32_MTRR_DEF_TYPE as the guest wrote it; without effect
     u64 msr_bitmap_hpa;

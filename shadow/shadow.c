@@ -1,6 +1,7 @@
 // The back end: connects the engine (engine.h) to the vcpu, the VMCS and the TLBs.
 #include <arch/cpu.h>
 #include <arch/lib.h>
+#include <arch/phys.h>
 #include <shadow/shadow.h>
 
 #include "tables.h"
@@ -191,6 +192,13 @@ static void shadow_paging_written(struct vcpu *v, const struct paging_regs *befo
                          "paging: use mmu=ept";
 }
 
+static u64 shadow_root_written(struct vcpu *v, u64 cr3)
+{
+    self.walk.regs.cr3 = cr3;
+    load_root(v);
+    return self.root_hpa;
+}
+
 static void shadow_ops_invlpg(struct vcpu *v, u64 gva)
 {
     (void)v;
@@ -217,9 +225,9 @@ static bool shadow_translate(struct vcpu *v, u64 gva, u64 *hpa)
 {
     (void)v;
     const struct shadow *s = &self.engine;
-    u32 table = s->root;
-    for (unsigned level = s->tables[table].level;; level--) {
-        u64 entry = s->tables[table].entries[SLOT(gva, level)];
+    const u64 *entries = s->tables[s->root].entries;
+    for (unsigned level = s->tables[s->root].level;; level--) {
+        u64 entry = entries[SLOT(gva, level)];
         if (!entry_maps(s, entry))
             return false;
         if (entry_is_leaf(level, entry)) {
@@ -227,7 +235,7 @@ static bool shadow_translate(struct vcpu *v, u64 gva, u64 *hpa)
             *hpa = (entry & PTE_ADDRESS & ~offset_bits) | (gva & offset_bits);
             return true;
         }
-        table = entry_child(s, entry);
+        entries = phys_ptr(entry & PTE_ADDRESS);
     }
 }
 
@@ -298,6 +306,7 @@ const struct mmu_ops shadow_ops = {
     .paging_written = shadow_paging_written,
     .p2m_changing = shadow_ops_p2m_changing,
     .figures = shadow_figures,
+    .root_written = shadow_root_written,
     .invlpg = shadow_ops_invlpg,
     .written = shadow_ops_written,
     .release = shadow_ops_release,

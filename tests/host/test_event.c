@@ -14,8 +14,6 @@
 #define UNDEFINED12 BIT(12)
 enum { EXTERNAL, NMI = 2, HARDWARE_EXCEPTION, SOFTWARE_INTERRUPT, PRIVILEGED_EXCEPTION, SOFTWARE_EXCEPTION };
 
-#define BLOCKING_STI    BIT(0)
-#define BLOCKING_MOV_SS BIT(1)
 #define BLOCKING_NMI    BIT(3)
 
 static struct vcpu *v;
@@ -131,12 +129,12 @@ static void after_an_instruction(void **state)
 {
     (void)state;
     vmcs_write(GUEST_INTERRUPTIBILITY, BLOCKING_STI | BLOCKING_NMI);
-    event_instruction_done(v);
+    event_instruction_done(v, vmcs_read(GUEST_RFLAGS));
     assert_int_equal(vmcs_read(GUEST_INTERRUPTIBILITY), BLOCKING_NMI);
     assert_int_equal(vmcs_read(GUEST_PENDING_DEBUG_EXCEPTIONS), 0);
     vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_TF);
     vmcs_write(GUEST_INTERRUPTIBILITY, BLOCKING_MOV_SS);
-    event_instruction_done(v);
+    event_instruction_done(v, vmcs_read(GUEST_RFLAGS));
     assert_int_equal(vmcs_read(GUEST_INTERRUPTIBILITY), 0);
     assert_int_equal(vmcs_read(GUEST_PENDING_DEBUG_EXCEPTIONS), BIT(14));
 }
@@ -148,7 +146,7 @@ static void no_single_step_with_btf(void **state)
     (void)state;
     vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_TF);
     vmcs_write(GUEST_IA32_DEBUGCTL, BIT(1));
-    event_instruction_done(v);
+    event_instruction_done(v, vmcs_read(GUEST_RFLAGS));
     assert_int_equal(vmcs_read(GUEST_PENDING_DEBUG_EXCEPTIONS), 0);
 }
 

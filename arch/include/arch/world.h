@@ -16,8 +16,19 @@ enum world_result {
     WORLD_NMI = 2,    // not entered: an NMI has come since the last world_nmi_take
 };
 
-// Enters the guest of the current VMCS. Sets `launched`. Interrupts stay off throughout.
-enum world_result world_switch(struct world *w);
+// Enters the guest of the current VMCS. Sets `launched`. Interrupts stay off throughout. It is no ordinary
+// call: the registers that a function keeps for its caller are lost here, so that nothing is saved but what
+// the caller needs.
+static inline enum world_result world_switch(struct world *w)
+{
+    enum world_result result;
+    __asm__ volatile("call world_enter"
+                     : "=a"(result), "+D"(w)
+                     :
+                     : "rbx", "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "cc",
+                       "memory");
+    return result;
+}
 
 // NMIs that arrived in root mode since the last call.
 u64 world_nmi_take(void);

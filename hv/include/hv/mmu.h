@@ -70,6 +70,7 @@ struct mmu_ops {
     void (*p2m_changing)(struct vcpu *v, gfn_t first, u64 count);
     unsigned (*figures)(struct mmu_figure figures[MMU_FIGURES]);
     // Shadow paging only: NULL elsewhere, where nothing of it exits.
+    u64 (*root_written)(struct vcpu *v, u64 cr3);
     void (*invlpg)(struct vcpu *v, u64 gva);
     void (*written)(struct vcpu *v, u64 hpa, unsigned bytes);
     void (*release)(struct vcpu *v, u64 hpa);
@@ -124,6 +125,13 @@ static inline void mmu_paging_written(struct vcpu *v, const struct paging_regs *
 static inline void mmu_p2m_changing(struct vcpu *v, gfn_t first, u64 count)
 {
     mmu->p2m_changing(v, first, count);
+}
+
+// In place of mmu_paging_written, for what happens most: with 4-level paging and without PCIDs CR3 has been
+// written, and nothing else. Returns what the VMCS is to hold as the guest's CR3.
+static inline u64 mmu_root_written(struct vcpu *v, u64 cr3)
+{
+    return mmu->root_written(v, cr3);
 }
 
 // INVLPG exited: no stale translation of gva is used from now on.

@@ -33,10 +33,12 @@ struct vcpu {
     u64 owned_cr3;          // the guest's CR3 while CR3 accesses exit
     u64 owned_efer;         // the guest's EFER while it is not in the VMCS
     bool cr3_owned, efer_owned;
+    bool plain_roots; // a write of CR3 changes nothing but the root: mmu_root_written
     const char
         *unsupported;      // the back end cannot go on, in one sentence: the guest ends before the next entry
     bool refresh;          // the back end wants mmu_paging_written before the next entry: paging_refresh
     bool refresh_controls; // it wants other intercepts: paging_refresh before the next entry
+    bool observed;         // audit= or p2m.churn= is on: they look at each exit
     u32 audit;             // tables of the back end's that are checked after each exit
     unsigned physical_bits;    // MAXPHYADDR of the guest
     bool has_1g_pages;         // in the guest's CPUID
@@ -46,8 +48,8 @@ struct vcpu {
     u32 proc_controls;         // primary processor-based controls as written last
 
     u64 exits[EXIT_REASONS];
-    u64 monitor_cycles, guest_cycles; // TSC
-    u64 last_entry, last_exit;        // TSC
+    u64 started, last_exit; // TSC
+    u64 monitor_cycles;     // between an exit and the next entry, those of the exit being handled not yet
 };
 
 static inline u64 *vcpu_reg(struct vcpu *v, unsigned gpr)

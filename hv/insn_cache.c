@@ -1,0 +1,23 @@
+// See insn_cache.h. The decoder itself is decode.c.
+#include "insn_cache.h"
+
+static __attribute__((noinline)) const struct insn *fill(struct insn_slot *slot, const u8 *bytes)
+{
+    slot->insn.length = 0;
+    __builtin_memcpy(slot->bytes, bytes, INSN_CACHE_BYTES);
+    struct insn insn;
+    if (insn_decode(&insn, (const u8 *)slot->bytes, INSN_MAX_LENGTH, 64) != DECODE_OK)
+        return NULL;
+    slot->insn = insn;
+    return &slot->insn;
+}
+
+const struct insn *insn_cache_decode(struct insn_cache *cache, u64 rip, const u8 *bytes)
+{
+    struct insn_slot *slot = &cache->slots[(rip ^ rip >> 6) % INSN_CACHE_SLOTS];
+    u64 now[INSN_CACHE_BYTES / sizeof(u64)];
+    __builtin_memcpy(now, bytes, sizeof(now));
+    if (__builtin_expect(now[0] == slot->bytes[0] && now[1] == slot->bytes[1] && slot->insn.length, 1))
+        return &slot->insn;
+    return fill(slot, bytes);
+}

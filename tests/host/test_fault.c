@@ -1,0 +1,280 @@
+// #PF exits under shadow paging, with a back end that is told what to judge: the instruction that writes to a
+// watched page table is carried out as the processor would, or not at all; events and single steps; the cache
+// of decoded instructions.
+
+// link: MACHINE hv/fault.c hv/insn_cache.c
+#include "fake_machine.h"
+
+#include <arch/cpu.h>
+
+#include "hv/event.h"
+
+#define CODE    (2 * MIB) // gva and gpa
+#define HIGH    0xffff888000000000ull
+#define TABLE   (3 * MIB)
+#define SLOT    0x128
+#define OLD     0x1122334455667788ull
+#define RAX     0xdeadbeefcafe1267ull
+#define PENDING BIT(14)
+
+static struct vcpu *v;
+static enum mmu_outcome outcome;
+static u64 table_hpa, fault_gpa, written_gpa, written_bytes,
+    released_gpa; // as if TABLE were at its own machine address
+static bool translates;
+
+static enum mmu_outcome fake_fault(struct vcpu *vcpu, struct mmu_fault *fault)
+{
+    (void)vcpu;
+    fault->hpa = fault_gpa - TABLE + table_hpa;
+    return outcome;
+}
+
+static void fake_written(struct vcpu *vcpu, u64 hpa, unsigned bytes)
+{
+    (void)vcpu;
+    written_gpa = hpa - table_hpa + TABLE;
+    written_bytes = bytes;
+}
+
+static void fake_release(struct vcpu *vcpu, u64 hpa)
+{
+    (void)vcpu;
+    released_gpa = hpa - table_hpa + TABLE;
+}
+
+static bool fake_translate(struct vcpu *vcpu, u64 gva, u64 *hpa)
+{
+    (void)vcpu;
+    *hpa = mfn_hpa(p2m_lookup(&v->vm->p2m, gpa_gfn((u32)gva)).mfn) | (gva & (PAGE_SIZE - 1));
+    return translates;
+}
+
+static struct mmu_ops fake_mmu;
+
+static int setup(void **state)
+{
+    (void)state;
+    v = machine_make(MACHINE_UNRESTRICTED);
+    machine_start_64(v);
+    fake_mmu = *mmu;
+    fake_mmu.fault = fake_fault;
+    fake_mmu.written = fake_written;
+    fake_mmu.release = fake_release;
+    fake_mmu.translate = fake_translate;
+    mmu = &fake_mmu;
+    table_hpa = mfn_hpa(p2m_lookup(&v->vm->p2m, gpa_gfn(TABLE)).mfn);
+    translates = true;
+    outcome = MMU_TRACED;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    machine_gone();
+    return 0;
+}
+
+static void poke(u64 gpa, const void *bytes, unsigned count)
+{
+    assert_int_equal(vm_ram_write(v->vm, gpa, bytes, count), 0);
+}
+
+static u64 peek(u64 gpa)
+{
+    u64 value;
+    assert_int_equal(vm_ram_read(v->vm, gpa, &value, sizeof(value)), 0);
+    return value;
+}
+
+// Runs the exit of `code` at `rip`, which faults at gva = gpa = `at`. RDI holds `at`, memory OLD.
+static void run(u64 rip, const char *code, unsigned length, u64 at)
+{
+    u64 old = OLD;
+    written_gpa = written_bytes = released_gpa = 0;
+    fault_gpa = at;
+    poke((u32)rip, code, length);
+    if (at % PAGE_SIZE <= PAGE_SIZE - sizeof(old))
+        poke(at, &old, sizeof(old));
+    v->world.regs.r[GPR_RAX] = RAX;
+    v->world.regs.r[GPR_RDI] = at;
+    vmcs_write(GUEST_RIP, rip);
+    fake_vmcs_set(EXIT_QUALIFICATION, at);
+    fake_vmcs_set(EXIT_INTERRUPTION_ERROR_CODE, PFEC_P | PFEC_W);
+    assert_int_equal(exit_page_fault(v), outcome == MMU_GUEST_FAULT ? VERDICT_FAULT : VERDICT_RESUME);
+}
+
+static void assert_written(u64 at, unsigned bytes, u64 value, u64 rip)
+{
+    assert_int_equal(released_gpa, 0);
+    assert_int_equal(written_gpa, at);
+    assert_int_equal(written_bytes, bytes);
+    assert_int_equal(peek(at), value);
+    assert_int_equal(vmcs_read(GUEST_RIP), rip);
+}
+
+static void assert_released(u64 at)
+{
+    assert_int_equal(released_gpa, at);
+    assert_int_equal(written_bytes, 0);
+    if (at % PAGE_SIZE <= PAGE_SIZE - sizeof(u64))
+        assert_int_equal(peek(at), OLD);
+}
+
+#define CODE_OF(text) text, sizeof(text) - 1
+
+static const struct sample {
+    const char *code;
+    u8 length, bytes;
+    u64 value, rax, flags; // memory, RAX and the status flags afterwards
+} samples[] = {
+    {CODE_OF("\x48\x89\x07"), 8, RAX, RAX, 0},                                  // mov [rdi], rax
+    {CODE_OF("\x89\x07"), 4, 0x11223344cafe1267, RAX, 0},                       // mov [rdi], eax
+    {CODE_OF("\x66\x89\x07"), 2, 0x1122334455661267, RAX, 0},                   // mov [rdi], ax
+    {CODE_OF("\x88\x27"), 1, 0x1122334455667712, RAX, 0},                       // mov [rdi], ah
+    {CODE_OF("\x48\xc7\x07\xfe\xff\xff\xff"), 8, -2ull, RAX, 0},                // mov qword [rdi], -2
+    {CODE_OF("\xc6\x07\x80"), 1, 0x1122334455667780, RAX, 0},                   // mov byte [rdi], 80h
+    {CODE_OF("\x48\x87\x07"), 8, RAX, OLD, 0},                                  // xchg [rdi], rax
+    {CODE_OF("\xf0\x80\x27\x07"), 1, 0x1122334455667700, RAX, BIT(6) | BIT(2)}, // lock and byte [rdi], 7
+    {CODE_OF("\xf0\x48\x0f\xba\x37\x03"), 8, OLD & ~8ull, RAX, BIT(0)},         // lock btr qword [rdi], 3
+    {CODE_OF("\xf0\x48\x0f\xb1\x37"), 8, OLD, OLD,
+     BIT(0) | BIT(2) | BIT(4) | BIT(7)}, // lock cmpxchg [rdi], rsi
+};
+#define STATUS (BIT(0) | BIT(2) | BIT(4) | BIT(6) | BIT(7) | BIT(11))
+
+// Each twice, so that the second time it is in the cache, at a low and a high RIP; all at one RIP, so that
+// what the cache holds is never the instruction that is there.
+static void stores(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 4 * ARRAY_SIZE(samples); i++) {
+        const struct sample *s = &samples[i / 2 % ARRAY_SIZE(samples)];
+        u64 rip = CODE + 0x33 + (i < 2 * ARRAY_SIZE(samples) ? 0 : HIGH);
+        vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED);
+        run(rip, s->code, s->length, TABLE + SLOT);
+        assert_written(TABLE + SLOT, s->bytes, s->value, rip + s->length);
+        assert_int_equal(v->world.regs.r[GPR_RAX], s->rax);
+        if (s->flags != (vmcs_read(GUEST_RFLAGS) & STATUS) && s->code[1] != '\x48')
+            fail_msg("sample %u: flags %lx", i / 2, vmcs_read(GUEST_RFLAGS));
+    }
+}
+
+// The stack pointer is in the VMCS, as operand and as address.
+static void stack_pointer(void **state)
+{
+    (void)state;
+    vmcs_write(GUEST_RSP, 0x1234567890);
+    run(CODE, CODE_OF("\x48\x87\x27"), TABLE + SLOT); // xchg [rdi], rsp
+    assert_written(TABLE + SLOT, 8, 0x1234567890, CODE + 3);
+    assert_int_equal(vmcs_read(GUEST_RSP), OLD);
+    vmcs_write(GUEST_RSP, TABLE - 16);
+    run(CODE, CODE_OF("\x48\x89\x44\x24\x10"), TABLE); // mov [rsp + 16], rax
+    assert_written(TABLE, 8, RAX, CODE + 5);
+    assert_int_equal(vmcs_read(GUEST_RSP), TABLE - 16);
+}
+
+// An operand in two pages, and what writes more than once or is not known, is left to the processor.
+static void what_is_not_carried_out(void **state)
+{
+    (void)state;
+    static const char mov_before[] = "\x48\x89\x47\xfc"; // mov [rdi - 4], rax
+    run(CODE, CODE_OF(mov_before), TABLE);
+    assert_released(TABLE);
+    run(CODE, CODE_OF("\x48\x89\x07"), TABLE + PAGE_SIZE - 4); // mov [rdi], rax
+    assert_released(TABLE + PAGE_SIZE - 4);
+    run(CODE, CODE_OF("\xf3\x48\xab"), TABLE + SLOT); // rep stosq
+    assert_released(TABLE + SLOT);
+    run(CODE, CODE_OF("\x0f\x11\x07"), TABLE + SLOT); // movups [rdi], xmm0
+    assert_released(TABLE + SLOT);
+    run(CODE, CODE_OF("\xf0\x48\x0f\xc7\x0f"), TABLE + SLOT); // lock cmpxchg16b [rdi]
+    assert_released(TABLE + SLOT);
+    assert_int_equal(vmcs_read(GUEST_RIP), CODE);
+    vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_CODE_32);
+    run(CODE, CODE_OF("\x89\x07"), TABLE + SLOT);
+    assert_released(TABLE + SLOT);
+}
+
+// At the end of a page, and where the processor's tables do not have it any more: by the guest's own tables.
+static void fetched_by_the_guests_tables(void **state)
+{
+    (void)state;
+    u64 end = CODE + PAGE_SIZE - 2;
+    run(end, CODE_OF("\x48\x89\x07"), TABLE + SLOT);
+    assert_written(TABLE + SLOT, 8, RAX, end + 3);
+    translates = false;
+    run(CODE, CODE_OF("\x48\x87\x07"), TABLE + SLOT);
+    assert_written(TABLE + SLOT, 8, RAX, CODE + 3);
+    run(CODE + HIGH, CODE_OF("\x48\x87\x07"), TABLE + SLOT); // which is not mapped there
+    assert_released(TABLE + SLOT);
+}
+
+static void blocking_and_single_step(void **state)
+{
+    (void)state;
+    vmcs_write(GUEST_INTERRUPTIBILITY, BLOCKING_STI);
+    run(CODE, CODE_OF("\x48\x89\x07"), TABLE + SLOT);
+    assert_int_equal(vmcs_read(GUEST_INTERRUPTIBILITY), 0);
+    assert_int_equal(vmcs_read(GUEST_PENDING_DEBUG_EXCEPTIONS), 0);
+    vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_TF);
+    run(CODE, CODE_OF("\xf3\x48\xab"), TABLE + SLOT); // not carried out: it has not trapped yet
+    assert_int_equal(vmcs_read(GUEST_PENDING_DEBUG_EXCEPTIONS), 0);
+    run(CODE, CODE_OF("\x48\x89\x07"), TABLE + SLOT);
+    assert_int_equal(vmcs_read(GUEST_PENDING_DEBUG_EXCEPTIONS), PENDING);
+}
+
+// The processor itself wrote, to deliver an event: no instruction did.
+static void during_delivery(void **state)
+{
+    (void)state;
+    v->delivering = true;
+    run(CODE, CODE_OF("\x48\x89\x07"), TABLE + SLOT);
+    assert_released(TABLE + SLOT);
+    assert_int_equal(vmcs_read(GUEST_RIP), CODE);
+}
+
+static void true_faults(void **state)
+{
+    (void)state;
+    outcome = MMU_GUEST_FAULT;
+    run(CODE, CODE_OF("\x48\x89\x07"), TABLE + SLOT);
+    assert_int_equal(vmcs_read(ENTRY_INTERRUPTION_INFO), 0x80000b0e);
+    assert_int_equal(fake_cr2, TABLE + SLOT);
+    v->delivering = true;
+    fake_vmcs_set(IDT_VECTORING_INFO, 0x80000b0d); // #GP
+    run(CODE, CODE_OF("\x48\x89\x07"), TABLE + SLOT);
+    assert_int_equal(vmcs_read(ENTRY_INTERRUPTION_INFO), 0x80000b08);
+}
+
+// Bytes of FFH are no instruction, and those of an empty slot are zeros: neither is found in a fresh cache.
+static void fresh_cache(void **state)
+{
+    (void)state;
+    static struct insn_cache cache;
+    u8 ones[INSN_CACHE_BYTES], zeros[INSN_CACHE_BYTES] = {0};
+    memset(ones, 0xff, sizeof(ones));
+    assert_null(insn_cache_decode(&cache, CODE, ones));
+    assert_null(insn_cache_decode(&cache, CODE, ones));
+    const struct insn *insn = insn_cache_decode(&cache, CODE + 1, zeros); // add [rax], al
+    assert_non_null(insn);
+    assert_int_equal(insn->length, 2);
+    assert_int_equal(insn->op, INSN_ADD);
+    assert_ptr_equal(insn_cache_decode(&cache, CODE + 1, zeros), insn);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(stores),
+        TEST(stack_pointer),
+        TEST(what_is_not_carried_out),
+        TEST(fetched_by_the_guests_tables),
+        TEST(during_delivery),
+        TEST(true_faults),
+        TEST(blocking_and_single_step),
+        TEST(fresh_cache),
+    };
+    return cmocka_run_group_tests_name("fault", tests, NULL, NULL);
+}
