@@ -62,7 +62,7 @@ static unsigned figures(const struct vm *vm, struct figure *f)
     const struct figure all[] = {
         {"exits", "", exits},
         {"exits_per_second", "/s", milliseconds ? exits * 1000 / milliseconds : 0},
-        {"guest_cycles", "TSC cycles", cycles - v->monitor_cycles},
+        {"guest_cycles", "TSC cycles", vcpu_guest_cycles(v)},
         {"monitor_cycles", "TSC cycles", v->monitor_cycles},
         {"milliseconds", "ms", milliseconds},
         {"vmreads", "", vmcs_counts.reads},

@@ -53,8 +53,7 @@ static void flush_all(void *context)
 
 static u64 guest_cycles(void *context)
 {
-    const struct vcpu *v = context;
-    return v->guest_cycles;
+    return vcpu_guest_cycles(context);
 }
 
 static int shadow_ops_init(struct vcpu *v, struct p2m *p2m, const struct mmu_options *options)

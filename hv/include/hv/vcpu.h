@@ -57,6 +57,12 @@ static inline u64 *vcpu_reg(struct vcpu *v, unsigned gpr)
     return &v->world.regs.r[gpr];
 }
 
+// What the guest has had of the processor until the last exit, in TSC cycles.
+static inline u64 vcpu_guest_cycles(const struct vcpu *v)
+{
+    return v->last_exit - v->started - v->monitor_cycles;
+}
+
 // The paging state as the guest sees it.
 struct paging_regs vcpu_paging(const struct vcpu *v);
 
