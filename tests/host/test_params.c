@@ -55,7 +55,8 @@ static void values(void **state)
     assert_int_equal(p.on_exit, ON_EXIT_HALT);
     assert_int_equal(parsed("p2m.max=4k").p2m_max, P2M_LEVEL_4K);
     assert_int_equal(parsed("audit=off").audit, 0);
-    assert_int_equal(parsed("audit=on").audit, 1);
+    assert_int_equal(parsed("audit=on").audit, 16);
+    assert_int_equal(parsed("audit=1").audit, 1);
     assert_int_equal(parsed("audit=65000").audit, 65000);
     assert_int_equal(parsed("log=error").log, LOG_ERROR);
     assert_int_equal(parsed("log=warn").log, LOG_WARN);
@@ -159,7 +160,7 @@ static void printing(void **state)
         "on-exit=reboot",
     };
     struct params p =
-        parsed("vpid=off mem=1537M pku=off shadow=trace shadow.pool=64 audit=1 log=warn console=0x2000 "
+        parsed("vpid=off mem=1537M pku=off shadow=trace shadow.pool=64 audit=16 log=warn console=0x2000 "
                "on-exit=reboot");
     char line[400], text[200];
     *line = 0;

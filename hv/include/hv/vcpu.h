@@ -39,7 +39,8 @@ struct vcpu {
     bool refresh;          // the back end wants mmu_paging_written before the next entry: paging_refresh
     bool refresh_controls; // it wants other intercepts: paging_refresh before the next entry
     bool observed;         // audit= or p2m.churn= is on: they look at each exit
-    u32 audit;             // tables of the back end's that are checked after each exit
+    u32 audit;             // after so many exits a table of the back end's is checked; 0: never
+    u32 unaudited;         // exits since the last check
     unsigned physical_bits;    // MAXPHYADDR of the guest
     bool has_1g_pages;         // in the guest's CPUID
     bool nmi_pending;          // an NMI of the guest's waits until it is not blocked
