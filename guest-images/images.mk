@@ -50,18 +50,18 @@ $(GUEST_BUILD)/initrd.gz: $(GUEST_BUILD)/busybox/version guest-images/make-initr
     $(BENCH_FILES)
 	guest-images/make-initrd --busybox $(GUEST_BUILD)/busybox/root/bin/busybox --output $@ $(GUEST_TREES)
 
-# The same initramfs with Debian's stress-ng, which is dynamic, and the libraries that it needs: 20 times larger and
+# The same initramfs with Debian's stress-ng, which is dynamic, and the libraries that it needs: 10 times larger and
 # slower to boot, so it is not the default. The packages are those whose libraries take-program asks for.
 GUEST_STRESS_PACKAGES := stress-ng libapparmor1 libbsd0 libc6 libcrypt1 libdrm2 libegl1 libexpat1 libffi8 libgbm1 libgles2 \
     libglvnd0 libipsec-mb1 libjpeg62-turbo libjudydebian1 libkmod2 liblzma5 libmd0 libsctp1 libssl3 libwayland-server0 \
     libxxhash0 libzstd1 zlib1g
 GUEST_STRESS_FOLDERS := $(addprefix $(GUEST_BUILD)/stress/,$(GUEST_STRESS_PACKAGES))
-guest-stress: $(GUEST_BUILD)/initrd-stress.gz
+guest-stress: $(GUEST_BUILD)/initrd-stress.lz4
 
 $(GUEST_BUILD)/stress/%/version: guest-images/fetch-deb
 	guest-images/fetch-deb $* $(@D)
 
-$(GUEST_BUILD)/initrd-stress.gz: $(GUEST_STRESS_FOLDERS:=/version) guest-images/take-program $(GUEST_BUILD)/initrd.gz
+$(GUEST_BUILD)/initrd-stress.lz4: $(GUEST_STRESS_FOLDERS:=/version) guest-images/take-program $(GUEST_BUILD)/initrd.gz
 	guest-images/take-program --output $(GUEST_BUILD)/stress-tree usr/bin/stress-ng $(GUEST_STRESS_FOLDERS:=/root)
 	guest-images/make-initrd --busybox $(GUEST_BUILD)/busybox/root/bin/busybox --output $@ \
 	    $(GUEST_TREES) --tree $(GUEST_BUILD)/stress-tree=

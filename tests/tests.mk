@@ -3,14 +3,18 @@
 RUN_TESTS := $(sort $(wildcard tests/run/*.t))
 JOBS      ?= 2
 
-.PHONY: test test-parts run-tests
-test-parts: $(MONITOR) $(ISO) guest-tests
+.PHONY: test test-parts run-tests stress
+test-parts: $(MONITOR) $(ISO) guest-tests guest-stress
 
 # Long ones first, so that both processors are busy to the end.
 run-tests: test-parts
 	@echo "  emulator tests, $(words $(RUN_TESTS)) programs, $(JOBS) at a time"
 	prove --timer --jobs $(JOBS) $(sort $(filter tests/run/linux-% tests/run/exits.t,$(RUN_TESTS))) \
 	    $(filter-out tests/run/linux-% tests/run/exits.t,$(RUN_TESTS))
+
+# Linux under load in every configuration of lib/Stress.pm; run-tests has four of them.
+stress: test-parts
+	prove --timer -v tests/run/long/stress.t
 
 # Each step says what it is and, at its end, how long all took so far.
 test: setup-test
