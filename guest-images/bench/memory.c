@@ -15,16 +15,16 @@ void mmap_setup(size_t bytes)
 void mmap_run(unsigned long iterations)
 {
     while (iterations--) {
-        unsigned char *memory =
-            mmap(NULL, mmap_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (memory == MAP_FAILED || madvise(memory, mmap_bytes, MADV_NOHUGEPAGE) != 0)
+        void *room = mmap(NULL, mmap_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        volatile unsigned char *memory = room; // the write comes first: a read would find the zero page
+        if (room == MAP_FAILED || madvise(room, mmap_bytes, MADV_NOHUGEPAGE) != 0)
             die("mmap");
         for (size_t i = 0; i < mmap_bytes; i += PAGE) {
             memory[i] = 1;
             if (memory[i + PAGE / 2] != 0)
                 die("new memory is not zero");
         }
-        if (munmap(memory, mmap_bytes) != 0)
+        if (munmap(room, mmap_bytes) != 0)
             die("munmap");
     }
 }
