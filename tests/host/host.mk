@@ -45,4 +45,9 @@ host-tests: export PENUMBRA_BZIMAGE = build/guest/vmlinuz
 host-tests: $(HOST_TESTS) build/guest/vmlinuz
 	CMOCKA_MESSAGE_OUTPUT=TAP prove --jobs 2 --exec '' $(HOST_TESTS)
 
+# Faults planted in the shadow engine, one after the other: does its test see them?
+.PHONY: plant
+plant: build/host/test_shadow
+	tests/host/plant
+
 -include $(shell find build/objects/host -name '*.d' 2>/dev/null)

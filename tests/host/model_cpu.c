@@ -6,7 +6,7 @@
 #include <arch/panic.h>
 
 #define ITEMS   32768u
-#define BUCKETS 4096u
+#define BUCKETS 16384u
 #define VPIDS   1024u
 #define NO_ITEM 0u // item 0 is not used
 
@@ -14,7 +14,9 @@ struct item {
     bool page; // TLB
     u8 level;  // of the last entry
     u16 vpid;
-    u64 prefix; // of gva
+    bool global;
+    bool without_smep; // made while CR4.SMEP was 0: the processor may know it as good for fetches
+    u64 prefix;        // of gva
     u64 time;
     bool removed;
     u32 next;
@@ -24,7 +26,8 @@ struct item {
 
 static struct item items[ITEMS];
 static u32 buckets[BUCKETS], used;
-static u64 now, all_flushed, vpid_flushed[VPIDS], structures_flushed[VPIDS];
+static u64 now, all_flushed, vpid_flushed[VPIDS];
+static u64 structures_flushed[VPIDS], others_flushed[VPIDS]; // all but pages; all but global pages
 
 static u64 prefix_of(u64 gva, unsigned level)
 {
@@ -36,23 +39,31 @@ static bool item_alive(const struct item *i)
     u64 flushed = vpid_flushed[i->vpid] > all_flushed ? vpid_flushed[i->vpid] : all_flushed;
     if (!i->page && structures_flushed[i->vpid] > flushed)
         flushed = structures_flushed[i->vpid];
+    if (!i->global && others_flushed[i->vpid] > flushed)
+        flushed = others_flushed[i->vpid];
     return !i->removed && i->time > flushed;
 }
 
 static u32 *bucket_of(u16 vpid, bool page, unsigned level, u64 prefix)
 {
     u64 key = ((prefix * 8 + level) * 2 + page) * VPIDS + vpid;
-    return &buckets[key * 0x9e3779b97f4a7c15ull >> 52];
+    return &buckets[key * 0x9e3779b97f4a7c15ull >> 50];
 }
 
+// What is dead leaves its bucket.
 static struct item *item_find(const struct model_cpu *cpu, bool page, unsigned level, u64 gva)
 {
     u64 prefix = prefix_of(gva, level);
-    for (u32 at = *bucket_of(cpu->vpid, page, level, prefix); at != NO_ITEM; at = items[at].next) {
-        struct item *i = &items[at];
-        bool same = i->page == page && i->level == level && i->vpid == cpu->vpid && i->prefix == prefix;
-        if (same && item_alive(i))
+    u32 *link = bucket_of(cpu->vpid, page, level, prefix);
+    while (*link != NO_ITEM) {
+        struct item *i = &items[*link];
+        bool alive = item_alive(i);
+        if (alive && i->page == page && i->level == level && i->vpid == cpu->vpid && i->prefix == prefix)
             return i;
+        if (alive)
+            link = &i->next;
+        else
+            *link = i->next;
     }
     return NULL;
 }
@@ -90,6 +101,8 @@ static void item_add(const struct model_cpu *cpu, const struct model *m, unsigne
     *i = (struct item){.page = last->page,
                        .level = last->level,
                        .vpid = cpu->vpid,
+                       .global = last->page && bit(last->value, 8) && bit(cpu->context.regs.cr4, 7),
+                       .without_smep = !bit(cpu->context.regs.cr4, 20),
                        .prefix = prefix,
                        .time = ++now,
                        .next = *bucket,
@@ -104,6 +117,7 @@ void cpu_reset(struct model_cpu *cpu)
     memset(buckets, 0, sizeof(buckets));
     memset(vpid_flushed, 0, sizeof(vpid_flushed));
     memset(structures_flushed, 0, sizeof(structures_flushed));
+    memset(others_flushed, 0, sizeof(others_flushed));
     used = 0;
     now = all_flushed = 0;
 }
@@ -121,6 +135,12 @@ void cpu_invlpg(struct model_cpu *cpu, u64 gva)
 {
     items_remove(cpu, gva, true);
     structures_flushed[cpu->vpid] = ++now;
+}
+
+void cpu_mov_cr3(struct model_cpu *cpu, u64 cr3)
+{
+    cpu->cr3 = cr3;
+    others_flushed[cpu->vpid] = ++now;
 }
 
 void cpu_flush_vpid(struct model_cpu *cpu, u16 vpid)
@@ -181,6 +201,26 @@ static int walk_tables(struct model_cpu *cpu, struct model *m, struct walk *out)
     return 0;
 }
 
+// What was cached while CR4.SMEP was 0 may be known as good for supervisor fetches.
+static int item_judge(struct model_cpu *cpu, const struct item *i, struct model *m, struct walk *out)
+{
+    m->count = i->count;
+    memcpy(m->list, i->list, sizeof(m->list));
+    int error = model_judge_list(m, out);
+    if (!error || !i->without_smep)
+        return error;
+    struct walk_context before = cpu->context;
+    struct walk relaxed;
+    before.regs.cr4 &= ~BIT(20);
+    m->context = &before;
+    if (!model_judge_list(m, &relaxed)) {
+        *out = relaxed;
+        error = 0;
+    }
+    m->context = &cpu->context;
+    return error;
+}
+
 int cpu_access(struct model_cpu *cpu, u64 gva, struct walk_access access, struct walk *out)
 {
     cpu->context.regs.cr3 = cpu->cr3;
@@ -195,9 +235,7 @@ int cpu_access(struct model_cpu *cpu, u64 gva, struct walk_access access, struct
         if (!i || (access.kind == ACCESS_WRITE && !bit(i->list[i->count - 1].value, 6)))
             continue;
         cpu->hits++;
-        m.count = i->count;
-        memcpy(m.list, i->list, sizeof(m.list));
-        return model_judge_list(&m, out) ? fault(cpu, &m) : 0;
+        return item_judge(cpu, i, &m, out) ? fault(cpu, &m) : 0;
     }
     return walk_tables(cpu, &m, out);
 }

@@ -24,6 +24,9 @@ int cpu_access(struct model_cpu *cpu, u64 gva, struct walk_access access, struct
 // INVLPG, or INVVPID of one address of the current VPID.
 void cpu_invlpg(struct model_cpu *cpu, u64 gva);
 
+// MOV to CR3 that does not exit, with CR4.PCIDE = 0.
+void cpu_mov_cr3(struct model_cpu *cpu, u64 cr3);
+
 // INVVPID of all of a VPID, global translations too; and of all VPIDs.
 void cpu_flush_vpid(struct model_cpu *cpu, u16 vpid);
 void cpu_flush_all(struct model_cpu *cpu);

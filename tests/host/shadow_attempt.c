@@ -1,0 +1,376 @@
+// See shadow_attempt.h.
+#include "shadow_attempt.h"
+#include "model_cpu.h"
+#include "model_history.h"
+#include "shadow_machine.h"
+#include "shadow_story.h"
+#include "shadow_tables.h"
+#include "support.h"
+
+#include <arch/cpu.h>
+
+#include <stdio.h>
+
+#define TRIES 12u // of one instruction
+
+struct shadow engine;
+struct walk_context guest;
+struct happened happened;
+
+static struct model_cpu cpu;
+
+// One instruction of the guest's on its way.
+struct attempt {
+    struct walk_access access;
+    u64 gva;
+    const void *data;
+    unsigned bytes;
+    bool decodable;      // the monitor can carry it out
+    unsigned fixed;      // hidden faults so far
+    struct model m;      // the walk of the present tables as they were at first,
+    int result;          // what it says,
+    struct walk present; // and its outcome
+    bool settled;        // it has no accessed or dirty bit to set
+};
+
+static void hw_flush_vpid(void *context, u16 vpid)
+{
+    (void)context;
+    cpu_flush_vpid(&cpu, vpid);
+}
+
+static void hw_flush_all(void *context)
+{
+    (void)context;
+    cpu_flush_all(&cpu);
+}
+
+// CR0.WP is always set while the guest runs: what CR0.WP = 0 allows is emulated.
+static void cpu_load_context(void)
+{
+    cpu.context = guest;
+    cpu.context.regs.cr0 |= CR0_WP;
+    cpu.context.physical_bits = engine.config.physical_bits;
+    cpu.context.has_1g_pages = true;
+}
+
+static void root_load(void)
+{
+    cpu.cr3 = shadow_load_root(&engine, &guest, &cpu.vpid);
+    cpu_load_context();
+}
+
+static void p2m_changing(void *context, gfn_t first, u64 count)
+{
+    shadow_p2m_changing(context, first, count);
+}
+
+void guest_start(const struct shadow_config *config, bool has_1g_pages)
+{
+    static const struct shadow_hw hw = {hw_flush_vpid, hw_flush_all, NULL};
+    cpu.memory = machine_table;
+    cpu_reset(&cpu);
+    assert_int_equal(shadow_init(&engine, &machine_p2m, config, &hw), 0);
+    machine_p2m.changing = p2m_changing;
+    machine_p2m.context = &engine;
+    guest = (struct walk_context){
+        .p2m = &machine_p2m,
+        .regs = {.cr0 = CR0_PE | CR0_PG | CR0_WP,
+                 .cr3 = FIRST_ROOT * PAGE_SIZE,
+                 .cr4 = CR4_PAE | CR4_PGE,
+                 .efer = EFER_LME | EFER_LMA | EFER_NXE},
+        .physical_bits = config->physical_bits,
+        .has_1g_pages = has_1g_pages,
+    };
+    history_start(guest.regs.cr3);
+    root_load();
+}
+
+struct model guest_model(u64 gva, struct walk_access access)
+{
+    return (struct model){.context = &guest,
+                          .mode = PAGING_4LEVEL,
+                          .gva = gva,
+                          .access = access,
+                          .by_user = guest.cpl == 3 && !access.implicit,
+                          .memory = guest_memory};
+}
+
+static const char *attempt_text(const struct attempt *a)
+{
+    static char text[200];
+    snprintf(text, sizeof(text), "gva %lx %s%s cpl %u ac %d cr3 %lx cr0 %lx cr4 %lx efer %lx", a->gva,
+             (const char *[]){"read", "write", "fetch"}[a->access.kind],
+             a->access.implicit ? " implicit" : "", guest.cpl, !!(guest.rflags & RFLAGS_AC), guest.regs.cr3,
+             guest.regs.cr0, guest.regs.cr4, guest.regs.efer);
+    return text;
+}
+
+// 4.8: what a walk for an access sets in an entry.
+static u64 marks_of(const struct model *m, unsigned i)
+{
+    bool dirty = i == m->count - 1 && m->access.kind == ACCESS_WRITE;
+    const struct model_entry *e = &m->list[i];
+    return !e->memory || e->type != P2M_RAM ? 0 : dirty ? BIT(5) | BIT(6) : BIT(5);
+}
+
+static void expect_marks(const struct model *m)
+{
+    for (unsigned i = 0; i < m->count; i++)
+        memory_mark(m->list[i].gpa, marks_of(m, i));
+}
+
+static void check_success(const struct attempt *a, u64 hpa)
+{
+    u64 gpa = hpa_gpa(hpa);
+    enum p2m_type type;
+    guest_memory(gpa, &type);
+    bool write = a->access.kind == ACCESS_WRITE;
+    if (gpa == ~0ull)
+        bad("%s leads to machine address %lx, which is not the guest's", attempt_text(a), hpa);
+    if (write && type != P2M_RAM && type != P2M_DIRECT)
+        bad("%s writes gpa %lx, whose type is %d", attempt_text(a), gpa, type);
+    bool as_present = !a->result && gpa_hpa(a->present.gpa) == hpa;
+    if (a->fixed && !as_present)
+        bad("%s after a hidden fault goes to gpa %lx; tables say %d, gpa %lx", attempt_text(a), gpa,
+            a->result, a->present.gpa);
+    struct model m = guest_model(a->gva, a->access);
+    if (!a->fixed && !(as_present && a->settled) && !history_allows(&m, gpa))
+        bad("%s goes to gpa %lx without a fault; tables say %d, gpa %lx ec %x", attempt_text(a), gpa,
+            a->result, a->present.gpa, a->present.error_code);
+    happened.stale += !as_present;
+    if (write && type == P2M_RAM)
+        memory_store(gpa, a->data, a->bytes);
+}
+
+static void check_direct(const struct attempt *a, u32 error_code)
+{
+    struct model m = guest_model(a->gva, a->access);
+    bool as_present = a->result && a->present.error_code == error_code;
+    if (!as_present && !history_allows_absent(&m, error_code))
+        bad("%s faults without an exit with %x; tables say %d, ec %x gpa %lx", attempt_text(a), error_code,
+            a->result, a->present.error_code, a->present.gpa);
+    if (a->fixed)
+        bad("%s faults without an exit after a hidden fault", attempt_text(a));
+    happened.direct++;
+    happened.stale_faults += !as_present;
+    history_event(HISTORY_FAULT, a->gva);
+}
+
+// Whether the processor, with CR0.WP set, denies what the guest's registers allow.
+static bool needs_wp_clear(const struct attempt *a)
+{
+    struct walk_context strict = guest;
+    struct walk out;
+    strict.regs.cr0 |= CR0_WP;
+    struct model m = guest_model(a->gva, a->access);
+    m.context = &strict;
+    return model_judge(&m, &out);
+}
+
+static void check_emulate(const struct attempt *a, u64 gpa)
+{
+    enum p2m_type type;
+    guest_memory(gpa, &type);
+    bool write = a->access.kind == ACCESS_WRITE;
+    bool device = type == P2M_HOLE || type == P2M_DEVICE || (write && type == P2M_RAM_RO);
+    if (!device && !needs_wp_clear(a))
+        bad("%s is to be emulated at gpa %lx of type %d", attempt_text(a), gpa, type);
+    happened.emulated++;
+    if (write && type == P2M_RAM)
+        guest_store(gpa, a->data, a->bytes);
+}
+
+// False: try again.
+static bool traced_write(struct attempt *a, u64 gpa)
+{
+    enum p2m_type type;
+    guest_memory(gpa, &type);
+    if (a->access.kind != ACCESS_WRITE || type != P2M_RAM)
+        bad("%s is called a write to a table", attempt_text(a));
+    happened.traced++;
+    if (!a->decodable && a->fixed < TRIES / 2) {
+        happened.released++;
+        shadow_release(&engine, gpa_gfn(gpa));
+        return false;
+    }
+    guest_store(gpa, a->data, a->bytes);
+    return true;
+}
+
+// The error code does not tell an implicit access at CPL 0; nor, without NXE and SMEP, a fetch from a read,
+// which SMAP denies. Then the engine may at first repair what the other access would need: that which it is
+// taken for.
+static bool taken_for(const struct attempt *a, u64 gpa, struct model *m)
+{
+    bool fetches_told = guest.regs.efer & EFER_NXE || guest.regs.cr4 & CR4_SMEP;
+    bool maybe_fetch = a->access.kind == ACCESS_READ && !fetches_told;
+    const struct walk_access others[] = {
+        {a->access.kind, false},
+        {maybe_fetch ? ACCESS_FETCH : a->access.kind, false},
+    };
+    struct walk out;
+    for (unsigned i = 0; i < ARRAY_SIZE(others) && !a->m.by_user; i++) {
+        *m = guest_model(a->gva, others[i]);
+        if (guest.cpl < 3 && !model_judge(m, &out) && out.gpa == gpa)
+            return true;
+    }
+    return false;
+}
+
+static bool untold_fixed(struct attempt *a, enum shadow_outcome outcome, u64 gpa)
+{
+    struct model m;
+    if (!taken_for(a, gpa, &m))
+        bad("%s is judged %d gpa %lx; tables say %d, ec %x", attempt_text(a), outcome, gpa, a->result,
+            a->present.error_code);
+    if (!a->fixed++)
+        expect_marks(&m);
+    happened.untold++;
+    if (outcome == SHADOW_TRACED_WRITE)
+        shadow_release(&engine, gpa_gfn(gpa));
+    return outcome == SHADOW_EMULATE; // hv stops the guest: such instructions have no operand to emulate
+}
+
+static void true_fault(const struct attempt *a, u32 error_code)
+{
+    if (!a->result)
+        bad("%s gets a fault with %x; tables say gpa %lx", attempt_text(a), error_code, a->present.gpa);
+    if (error_code != a->present.error_code)
+        bad("%s faults with %x, not %x", attempt_text(a), error_code, a->present.error_code);
+    happened.true_faults++;
+    history_event(HISTORY_FAULT, a->gva);
+}
+
+static bool hidden_fault(struct attempt *a, enum shadow_outcome outcome, u64 gpa)
+{
+    if (a->result)
+        return untold_fixed(a, outcome, gpa);
+    if (!a->fixed++)
+        expect_marks(&a->m);
+    if (gpa != a->present.gpa)
+        bad("%s is found at gpa %lx, not %lx", attempt_text(a), gpa, a->present.gpa);
+    if (outcome == SHADOW_TRACED_WRITE)
+        return traced_write(a, gpa);
+    if (outcome == SHADOW_EMULATE)
+        check_emulate(a, gpa);
+    else
+        happened.hidden++;
+    return outcome == SHADOW_EMULATE;
+}
+
+// A #PF exit. False: the instruction is run again.
+static bool fault_exit(struct attempt *a, u32 error_code)
+{
+    u64 gpa = 0;
+    u32 ours = error_code;
+    bool done = true;
+    enum shadow_outcome outcome = shadow_fault(&engine, &guest, a->gva, &ours, &gpa);
+    say("   exit ec %x: outcome %d gpa %lx ec %x", error_code, outcome, gpa, ours);
+    if (outcome == SHADOW_GUEST_FAULT)
+        true_fault(a, ours);
+    else
+        done = hidden_fault(a, outcome, gpa);
+    for (unsigned i = 0; i < a->m.count; i++)
+        memory_check(align_down(a->m.list[i].gpa, 8));
+    return done;
+}
+
+static bool attempt_run(struct attempt *a)
+{
+    for (unsigned i = 0; i < TRIES; i++) {
+        struct walk out;
+        if (!cpu_access(&cpu, a->gva, a->access, &out)) {
+            check_success(a, out.gpa);
+            return true;
+        }
+        if (shadow_absent_is_true(&engine) && !(out.error_code & PFEC_P)) {
+            check_direct(a, out.error_code);
+            return false;
+        }
+        if (fault_exit(a, out.error_code))
+            return !a->result;
+    }
+    bad("%s makes no progress", attempt_text(a));
+}
+
+static void attempt_say(const struct attempt *a)
+{
+    const struct model_entry *e = a->m.list;
+    u64 gpa[4] = {0}, value[4] = {0};
+    for (unsigned i = 0; i < a->m.count; i++) {
+        gpa[i] = e[i].gpa;
+        value[i] = e[i].value;
+    }
+    say("%s: tables say %d gpa %lx ec %x: %lx=%lx %lx=%lx %lx=%lx %lx=%lx", attempt_text(a), a->result,
+        a->present.gpa, a->present.error_code, gpa[0], value[0], gpa[1], value[1], gpa[2], value[2], gpa[3],
+        value[3]);
+}
+
+bool guest_access(u64 gva, struct walk_access access, const void *data, unsigned bytes)
+{
+    struct attempt a = {.gva = gva, .access = access, .data = data, .bytes = bytes};
+    a.decodable = chance(92);
+    a.m = guest_model(gva, access);
+    a.result = model_judge(&a.m, &a.present);
+    a.settled = true;
+    for (unsigned i = 0; i < a.m.count; i++)
+        a.settled &= !(marks_of(&a.m, i) & ~a.m.list[i].value);
+    attempt_say(&a);
+    cpu_load_context();
+    happened.accesses++;
+    return attempt_run(&a);
+}
+
+void guest_invlpg(u64 gva)
+{
+    bool native = shadow_is_exact(&engine) && chance(85);
+    say("invlpg %lx%s", gva, native ? " native" : "");
+    history_event(HISTORY_INVLPG, gva);
+    if (!native)
+        shadow_invlpg(&engine, &guest, gva);
+    happened.native_invlpg += native;
+    cpu_invlpg(&cpu, gva);
+}
+
+void guest_cr3(u64 cr3)
+{
+    say("cr3 %lx", cr3);
+    history_event(HISTORY_CR3, cr3);
+    guest.regs.cr3 = cr3;
+    root_load();
+}
+
+// SDM vol. 3, 4.10.4.1. A change of NXE makes entries other than they were, without a flush: what a guest
+// sees before its own is nobody's business.
+void guest_paging(const struct paging_regs *after)
+{
+    struct paging_regs before = guest.regs;
+    u64 cr4 = before.cr4 ^ after->cr4;
+    guest.regs = *after;
+    say("cr0 %lx cr4 %lx efer %lx", after->cr0, after->cr4, after->efer);
+    if (cr4 & CR4_PGE || cr4 & after->cr4 & CR4_SMEP || before.efer != after->efer)
+        history_start(guest.regs.cr3);
+    shadow_paging_changed(&engine, &before, after);
+    root_load();
+}
+
+void guest_store(u64 gpa, const void *data, unsigned bytes)
+{
+    memory_store(gpa, data, bytes);
+    shadow_written(&engine, &guest, gpa, bytes);
+}
+
+void guest_p2m(void (*change)(u64 argument), u64 argument)
+{
+    happened.p2m_changes++;
+    change(argument);
+    root_load();
+}
+
+void guest_audit(void)
+{
+    const char *wrong = shadow_audit(&engine, &guest);
+    if (wrong)
+        bad("audit: %s", wrong);
+}
