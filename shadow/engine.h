@@ -127,6 +127,7 @@ struct shadow {
     u32 used;        // tables
     u32 root;        // in use
     u32 out_of_sync; // how many tables are
+    u64 settled_gva; // of the last #PF, if no entry has changed nor been written since; ~0: none
     u64 epoch;       // counts changes of translations that a TLB may hold
     bool flush;      // all VPIDs must be flushed before the guest runs: shadow_settle
     u64 flushed;     // s->epoch when all VPIDs were flushed last

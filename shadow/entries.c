@@ -70,6 +70,8 @@ bool entry_set(struct shadow *s, u32 id, u64 value)
     if (mapped)
         entry_take_out(s, id, old);
     t->entries[slot] = value;
+    if (value != old)
+        s->settled_gva = ~0ul;
     t->occupied |= BIT(slot / GROUP);
     if (entry_maps(s, value))
         entry_put_in(s, id, value);
@@ -85,6 +87,7 @@ static void chain_clear(struct shadow *s, const u32 *head)
 // Takes write access to the frame from every leaf.
 static void frame_protect(struct shadow *s, u64 frame)
 {
+    s->settled_gva = ~0ul;
     for (u32 id = s->frames[frame].leaves; id != SHADOW_NONE; id = s->links[id].next) {
         u64 *entry = entry_at(s, id);
         if (!(*entry & PTE_W))

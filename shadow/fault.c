@@ -10,10 +10,30 @@ static bool by_user(const struct walk_context *w, struct walk_access access)
     return w->cpl == 3 && !access.implicit;
 }
 
-static struct walk_access access_of(const struct walk_context *w, u32 error_code)
+// Whether the processor met an entry that is present and not marked as unknown: it denied by rights.
+static bool by_rights(u32 error_code)
 {
-    enum access kind = error_code & PFEC_I ? ACCESS_FETCH : error_code & PFEC_W ? ACCESS_WRITE : ACCESS_READ;
-    return (struct walk_access){kind, .implicit = w->cpl == 3 && !(error_code & PFEC_U)};
+    return (error_code & (PFEC_P | PFEC_RSVD)) == PFEC_P;
+}
+
+// Without NXE and SMEP the error code does not tell a fetch from a read (SDM vol. 3, 4.7), which SMAP and
+// keys may deny. SMAP does so by rights only, and keys tell.
+static bool may_be_fetch(const struct walk_context *w, u32 error_code)
+{
+    if (w->regs.efer & EFER_NXE || w->regs.cr4 & CR4_SMEP)
+        return false;
+    return error_code & PFEC_U ? !(error_code & PFEC_PK) : w->cpl < 3 && !by_rights(error_code);
+}
+
+// Nor does it tell an implicit supervisor access at CPL 0 to 2: it is one if the processor denies, a second
+// time and by rights, what RFLAGS.AC lets an explicit one do. `again`: all entries were as they must be.
+static struct walk_access access_of(const struct walk_context *w, u32 error_code, bool again)
+{
+    bool implicit = !(error_code & PFEC_U) && (w->cpl == 3 || (again && by_rights(error_code)));
+    if (error_code & PFEC_W)
+        return (struct walk_access){ACCESS_WRITE, implicit};
+    bool fetch = error_code & PFEC_I || may_be_fetch(w, error_code);
+    return (struct walk_access){fetch ? ACCESS_FETCH : ACCESS_READ, implicit};
 }
 
 // Whether protection keys may have a say (4.6.2): then the walk decides.
@@ -213,7 +233,8 @@ enum shadow_outcome shadow_fault(struct shadow *s, const struct walk_context *w,
     static const enum shadow_outcome outcomes[] = {[QUICK_FIXED] = SHADOW_FIXED,
                                                    [QUICK_TRACED] = SHADOW_TRACED_WRITE,
                                                    [QUICK_TRUE] = SHADOW_GUEST_FAULT};
-    struct walk_access access = access_of(w, *error_code);
+    struct walk_access access = access_of(w, *error_code, s->settled_gva == gva);
+    s->settled_gva = gva;
     enum quick done = s->config.strategy.trace ? quick(s, w, gva, access, hpa) : QUICK_NO;
     enum shadow_outcome outcome;
     if (done == QUICK_NO) {
@@ -225,6 +246,8 @@ enum shadow_outcome shadow_fault(struct shadow *s, const struct walk_context *w,
             s->stats.true_faults++;
         }
     }
+    if (outcome != SHADOW_FIXED) // whoever lets the traced write run then finds it allowed
+        s->settled_gva = outcome == SHADOW_TRACED_WRITE ? gva : ~0ul;
     settle(s);
     return outcome;
 }

@@ -114,6 +114,7 @@ static bool root_is_flushed(const struct shadow *s, const struct shadow_table *r
 u64 shadow_load_root(struct shadow *s, const struct walk_context *w, u16 *vpid)
 {
     s->stats.root_loads++;
+    s->settled_gva = ~0ul;
     if (!s->config.strategy.cache)
         forget(s);
     synchronise_all(s, w);

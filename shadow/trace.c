@@ -80,6 +80,7 @@ void shadow_written(struct shadow *s, const struct walk_context *w, u64 hpa, uns
     if (frame >= s->p2m->frames->limit || !frame_traced(s, frame))
         return;
     s->stats.traced_writes++;
+    s->settled_gva = ~0ul;
     for (unsigned level = WALK_LEVELS; level > 0; level--) {
         for (unsigned slot = first; slot <= last && s->frames[frame].levels & BIT(level); slot++)
             slot_written(s, w, frame_table(s, frame, level), slot);

@@ -45,6 +45,14 @@ static void hw_flush_all(void *context)
     cpu_flush_all(&cpu);
 }
 
+// Cycles that the guest has run: bursts come from steps that follow closely.
+static u64 hw_now(void *context)
+{
+    (void)context;
+    static u64 time;
+    return time += chance(70) ? 100 : 5000;
+}
+
 // CR0.WP is always set while the guest runs: what CR0.WP = 0 allows is emulated.
 static void cpu_load_context(void)
 {
@@ -67,7 +75,7 @@ static void p2m_changing(void *context, gfn_t first, u64 count)
 
 void guest_start(const struct shadow_config *config, bool has_1g_pages)
 {
-    static const struct shadow_hw hw = {hw_flush_vpid, hw_flush_all, NULL};
+    static const struct shadow_hw hw = {hw_flush_vpid, hw_flush_all, hw_now, NULL};
     cpu.memory = machine_table;
     cpu_reset(&cpu);
     assert_int_equal(shadow_init(&engine, &machine_p2m, config, &hw), 0);
@@ -191,7 +199,7 @@ static bool traced_write(struct attempt *a, u64 gpa)
     happened.traced++;
     if (!a->decodable && a->fixed < TRIES / 2) {
         happened.released++;
-        shadow_release(&engine, gpa_gfn(gpa));
+        shadow_release(&engine, gpa_hpa(gpa));
         return false;
     }
     guest_store(gpa, a->data, a->bytes);
@@ -201,7 +209,7 @@ static bool traced_write(struct attempt *a, u64 gpa)
 // The error code does not tell an implicit access at CPL 0; nor, without NXE and SMEP, a fetch from a read,
 // which SMAP denies. Then the engine may at first repair what the other access would need: that which it is
 // taken for.
-static bool taken_for(const struct attempt *a, u64 gpa, struct model *m)
+static bool taken_for(const struct attempt *a, struct model *m, struct walk *out)
 {
     bool fetches_told = guest.regs.efer & EFER_NXE || guest.regs.cr4 & CR4_SMEP;
     bool maybe_fetch = a->access.kind == ACCESS_READ && !fetches_told;
@@ -209,26 +217,26 @@ static bool taken_for(const struct attempt *a, u64 gpa, struct model *m)
         {a->access.kind, false},
         {maybe_fetch ? ACCESS_FETCH : a->access.kind, false},
     };
-    struct walk out;
-    for (unsigned i = 0; i < ARRAY_SIZE(others) && !a->m.by_user; i++) {
+    for (unsigned i = 0; i < ARRAY_SIZE(others); i++) {
         *m = guest_model(a->gva, others[i]);
-        if (guest.cpl < 3 && !model_judge(m, &out) && out.gpa == gpa)
+        if ((guest.cpl < 3 || a->m.by_user) && !model_judge(m, out))
             return true;
     }
     return false;
 }
 
-static bool untold_fixed(struct attempt *a, enum shadow_outcome outcome, u64 gpa)
+static bool untold_fixed(struct attempt *a, enum shadow_outcome outcome)
 {
     struct model m;
-    if (!taken_for(a, gpa, &m))
-        bad("%s is judged %d gpa %lx; tables say %d, ec %x", attempt_text(a), outcome, gpa, a->result,
+    struct walk out;
+    if (!taken_for(a, &m, &out))
+        bad("%s is judged %d; tables say %d, ec %x", attempt_text(a), outcome, a->result,
             a->present.error_code);
     if (!a->fixed++)
         expect_marks(&m);
     happened.untold++;
     if (outcome == SHADOW_TRACED_WRITE)
-        shadow_release(&engine, gpa_gfn(gpa));
+        shadow_release(&engine, gpa_hpa(out.gpa));
     return outcome == SHADOW_EMULATE; // hv stops the guest: such instructions have no operand to emulate
 }
 
@@ -242,14 +250,15 @@ static void true_fault(const struct attempt *a, u32 error_code)
     history_event(HISTORY_FAULT, a->gva);
 }
 
-static bool hidden_fault(struct attempt *a, enum shadow_outcome outcome, u64 gpa)
+static bool hidden_fault(struct attempt *a, enum shadow_outcome outcome, u64 hpa)
 {
     if (a->result)
-        return untold_fixed(a, outcome, gpa);
+        return untold_fixed(a, outcome);
     if (!a->fixed++)
         expect_marks(&a->m);
-    if (gpa != a->present.gpa)
-        bad("%s is found at gpa %lx, not %lx", attempt_text(a), gpa, a->present.gpa);
+    u64 gpa = a->present.gpa;
+    if (outcome == SHADOW_TRACED_WRITE && hpa != gpa_hpa(gpa))
+        bad("%s is found at hpa %lx, not %lx", attempt_text(a), hpa, gpa_hpa(gpa));
     if (outcome == SHADOW_TRACED_WRITE)
         return traced_write(a, gpa);
     if (outcome == SHADOW_EMULATE)
@@ -262,15 +271,15 @@ static bool hidden_fault(struct attempt *a, enum shadow_outcome outcome, u64 gpa
 // A #PF exit. False: the instruction is run again.
 static bool fault_exit(struct attempt *a, u32 error_code)
 {
-    u64 gpa = 0;
+    u64 hpa = 0;
     u32 ours = error_code;
     bool done = true;
-    enum shadow_outcome outcome = shadow_fault(&engine, &guest, a->gva, &ours, &gpa);
-    say("   exit ec %x: outcome %d gpa %lx ec %x", error_code, outcome, gpa, ours);
+    enum shadow_outcome outcome = shadow_fault(&engine, &guest, a->gva, &ours, &hpa);
+    say("   exit ec %x: outcome %d hpa %lx ec %x", error_code, outcome, hpa, ours);
     if (outcome == SHADOW_GUEST_FAULT)
         true_fault(a, ours);
     else
-        done = hidden_fault(a, outcome, gpa);
+        done = hidden_fault(a, outcome, hpa);
     for (unsigned i = 0; i < a->m.count; i++)
         memory_check(align_down(a->m.list[i].gpa, 8));
     return done;
@@ -358,7 +367,9 @@ void guest_paging(const struct paging_regs *after)
 void guest_store(u64 gpa, const void *data, unsigned bytes)
 {
     memory_store(gpa, data, bytes);
-    shadow_written(&engine, &guest, gpa, bytes);
+    u64 hpa = gpa_hpa(gpa);
+    if (hpa != ~0ull)
+        shadow_written(&engine, &guest, hpa, bytes);
 }
 
 void guest_p2m(void (*change)(u64 argument), u64 argument)

@@ -227,8 +227,8 @@ static void step_rights(void)
 {
     struct paging_regs regs = guest.regs;
     regs.cr0 ^= maybe(CR0_WP, 50);
-    regs.cr4 ^= maybe(CR4_SMEP, 40) | maybe(CR4_SMAP, 40);
-    guest.pkru = (u32)rnd(BIT(32)); // counts for nothing without CR4.PKE
+    regs.cr4 ^= maybe(CR4_SMEP, 40) | maybe(CR4_SMAP, 40) | maybe(CR4_PKE, 20);
+    guest.pkru = (u32)(rnd(BIT(32)) & rnd(BIT(32)) & rnd(BIT(32)));
     guest_paging(&regs);
 }
 

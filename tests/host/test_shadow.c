@@ -7,13 +7,11 @@
 // environment: SEED and RUN repeat one run, VERBOSE=1 tells its steps, RUNS says how many runs there are,
 // STEPS how long each is.
 
-// link: tests/host/model_walk.c tests/host/model_cpu.c tests/host/model_history.c hv/p2m.c hv/walk.c
+// link: ENGINE tests/host/model_walk.c tests/host/model_cpu.c tests/host/model_history.c
 
 // link: tests/host/shadow_story.c tests/host/shadow_machine.c tests/host/shadow_tables.c
 
-// link: tests/host/shadow_attempt.c tests/host/shadow_steps.c shadow/tables.c shadow/fill.c shadow/trace.c
-
-// link: shadow/init.c shadow/eager.c shadow/audit.c shadow/unpaged.c
+// link: tests/host/shadow_attempt.c tests/host/shadow_steps.c
 #include "support.h"
 
 #include "shadow_attempt.h"
@@ -50,6 +48,7 @@ static struct shadow_config random_config(unsigned run)
         .strategy = shadow_strategies[strategies[run % ARRAY_SIZE(strategies)]],
         .directpf = chance(70),
         .root_vpids = chance(60),
+        .large = chance(70),
         .prefetch = prefetches[rnd(ARRAY_SIZE(prefetches))],
         .pool = pools[rnd(ARRAY_SIZE(pools))],
         .physical_bits = widths[rnd(ARRAY_SIZE(widths))],
@@ -64,8 +63,8 @@ static void run_one(u64 seed, unsigned run, u64 steps)
     unsigned largest = chance(70) ? P2M_LEVEL_2M : P2M_LEVEL_4K;
     bool has_1g_pages = chance(50);
     snprintf(parameters, sizeof(parameters),
-             "%s directpf %d root_vpids %d prefetch %u pool %u physical_bits %u p2m %u 1g %d",
-             c.strategy.name, c.directpf, c.root_vpids, c.prefetch, c.pool, c.physical_bits, largest,
+             "%s directpf %d root_vpids %d large %d prefetch %u pool %u physical_bits %u p2m %u 1g %d",
+             c.strategy.name, c.directpf, c.root_vpids, c.large, c.prefetch, c.pool, c.physical_bits, largest,
              has_1g_pages);
     machine_make(largest);
     steps_start();
