@@ -14,13 +14,15 @@ static bool in_chain(const struct shadow *s, u32 head, u32 id)
 
 // Whatever else is stale, nothing may lead to a frame that is not the guest's, or write to one that is
 // watched.
-static const char *audit_frame(const struct shadow *s, u64 frame, u64 entry)
+static const char *audit_frames(const struct shadow *s, u64 first, u64 count, u64 entry)
 {
-    if (!frames_owned(s->p2m->frames, mfn(frame), 1, FRAME_GUEST) &&
-        !frames_owned(s->p2m->frames, mfn(frame), 1, FRAME_NONE))
+    if (!frames_owned(s->p2m->frames, mfn(first), count, FRAME_GUEST) &&
+        !frames_owned(s->p2m->frames, mfn(first), count, FRAME_NONE))
         return "a leaf maps a frame that is not the guest's";
-    if (entry & PTE_W && frame_traced(s, frame))
-        return "a traced frame is mapped writable";
+    for (u64 frame = first; entry & PTE_W && frame < first + count; frame++) {
+        if (frame_traced(s, frame))
+            return "a traced frame is mapped writable";
+    }
     return entry & PTE_W && !(entry & PTE_MAY_WRITE) ? "a leaf is writable that may not be" : NULL;
 }
 
@@ -30,10 +32,8 @@ static const char *audit_leaf(const struct shadow *s, u32 id, u64 entry)
     if (frame >= s->p2m->frames->limit)
         return NULL;
     bool large = s->tables[id >> 9].level > 1;
-    const char *wrong = NULL;
     frame -= large ? frame % ENTRIES : 0; // the address has the memory type's bit
-    for (u64 at = frame; at < frame + (large ? ENTRIES : 1) && !wrong; at++)
-        wrong = audit_frame(s, at, entry);
+    const char *wrong = audit_frames(s, frame, large ? ENTRIES : 1, entry);
     if (wrong)
         return wrong;
     u32 chain = large ? s->regions[frame / ENTRIES].leaves : s->frames[frame].leaves;
