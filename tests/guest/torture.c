@@ -338,8 +338,31 @@ static void edit(u64 *entry, u64 target)
     expect("the entry after it", *(volatile u64 *)(entry + 1), next);
 }
 
+// The first two indices are neighbours.
+static void edit_pair(void)
+{
+    const struct torture_pair_form *form = &torture_pair_forms[draw(torture_pair_form_count)];
+    u64 table = TABLE(draw(TABLES)), want[2];
+    u64 *entries = (u64 *)table + indices[0];
+    for (unsigned i = 0; i < 2; i++) {
+        u64 old = entries[i], kept = !form->crossing ? 0 : i ? BIT(63) | (BIT(63) - BIT(32)) : BIT(32) - 1;
+        want[i] = (random_entry(level_of(table), old) & ~kept) | (old & kept);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        note_write(&entries[i], entries[i], want[i], false);
+        log_event(EDIT, form->name, (u64)&entries[i], entries[i], want[i]);
+    }
+    form->store(entries, want);
+    for (unsigned i = 0; i < 2; i++)
+        expect(form->name, *(volatile u64 *)&entries[i], want[i]);
+}
+
 static void do_edit(void)
 {
+    if (chance(12)) {
+        edit_pair();
+        return;
+    }
     u64 *entry = random_slot();
     edit(entry, random_entry(level_of((u64)entry), *(volatile u64 *)entry));
 }

@@ -20,5 +20,15 @@ struct torture_form {
 extern const struct torture_form torture_forms[];
 extern const unsigned torture_form_count;
 
+// One store to two entries that both change: to `want`, whose outer halves are the old ones if it is
+// `crossing`.
+struct torture_pair_form {
+    const char *name;
+    bool crossing;
+    void (*store)(u64 *entries, const u64 want[2]);
+};
+extern const struct torture_pair_form torture_pair_forms[];
+extern const unsigned torture_pair_form_count;
+
 void torture_fill(u64 *to, u64 value, u64 count);       // REP STOSQ
 void torture_copy(u64 *to, const u64 *from, u64 count); // REP MOVSQ

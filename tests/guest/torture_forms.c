@@ -314,6 +314,34 @@ const struct torture_form torture_forms[] = {
 };
 const unsigned torture_form_count = ARRAY_SIZE(torture_forms);
 
+static void pair_crossing(u64 *entries, const u64 want[2])
+{
+    ASM("movq %0, 4(%1)" ::"r"(want[0] >> 32 | want[1] << 32), "r"(entries));
+}
+
+static void pair_xor(u64 *entries, const u64 want[2])
+{
+    ASM("lock xorq %0, 4(%1)" ::"r"((*entries ^ want[0]) >> 32 | (entries[1] ^ want[1]) << 32), "r"(entries));
+}
+
+static void pair_sse(u64 *entries, const u64 want[2])
+{
+    ASM("movdqu (%0), %%xmm0; movdqu %%xmm0, (%1)" ::"r"(want), "r"(entries));
+}
+
+static void pair_movs(u64 *entries, const u64 want[2])
+{
+    torture_copy(entries, want, 2);
+}
+
+const struct torture_pair_form torture_pair_forms[] = {
+    {"MOV over two entries that change", true, pair_crossing},
+    {"LOCK XOR over two entries", true, pair_xor},
+    {"MOVDQU of two entries", false, pair_sse},
+    {"REP MOVSQ of two entries", false, pair_movs},
+};
+const unsigned torture_pair_form_count = ARRAY_SIZE(torture_pair_forms);
+
 void torture_fill(u64 *to, u64 value, u64 count)
 {
     asm volatile("rep stosq" : "+D"(to), "+c"(count) : "a"(value) : "memory");

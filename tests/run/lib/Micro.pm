@@ -27,7 +27,7 @@ sub micro_bare {
 
 sub micro_monitored {
     my ($name, $cpu, $parameters, $words) = @_;
-    return boot(name => $name, cpu => $cpu, mem => 128, files => \%FILES, lines => \@LINES, grub => <<"END");
+    return boot(name => $name, cpu => $cpu, mem => 128, timeout => 600, files => \%FILES, lines => \@LINES, grub => <<"END");
 multiboot2 /penumbra.elf mem=48M $parameters
 module2 /micro.elf multiboot $words end
 module2 /sequence.txt sequence
