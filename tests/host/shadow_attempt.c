@@ -128,9 +128,24 @@ static void expect_marks(const struct model *m)
         memory_mark(m->list[i].gpa, marks_of(m, i));
 }
 
-static void check_success(const struct attempt *a, u64 hpa)
+// The bits that choose an entry of the PAT (4.9.2).
+static unsigned type_of(const struct walk *walk)
 {
-    u64 gpa = hpa_gpa(hpa);
+    u64 leaf = walk->entry[walk->level];
+    return (unsigned)(bits(leaf, 4, 3) | bit(leaf, walk->level == 1 ? 7 : 12) << 2);
+}
+
+// Device memory is uncached whatever the guest says.
+static void check_type(const struct attempt *a, const struct walk *out, enum p2m_type type)
+{
+    unsigned wanted = type == P2M_DIRECT ? 3 : type_of(&a->present);
+    if (type_of(out) != wanted)
+        bad("%s has memory type %u, not %u", attempt_text(a), type_of(out), wanted);
+}
+
+static void check_success(const struct attempt *a, const struct walk *out)
+{
+    u64 hpa = out->gpa, gpa = hpa_gpa(hpa);
     enum p2m_type type;
     guest_memory(gpa, &type);
     bool write = a->access.kind == ACCESS_WRITE;
@@ -142,6 +157,8 @@ static void check_success(const struct attempt *a, u64 hpa)
     if (a->fixed && !as_present)
         bad("%s after a hidden fault goes to gpa %lx; tables say %d, gpa %lx", attempt_text(a), gpa,
             a->result, a->present.gpa);
+    if (a->fixed)
+        check_type(a, out, type);
     struct model m = guest_model(a->gva, a->access);
     if (!a->fixed && !(as_present && a->settled) && !history_allows(&m, gpa))
         bad("%s goes to gpa %lx without a fault; tables say %d, gpa %lx ec %x", attempt_text(a), gpa,
@@ -290,7 +307,7 @@ static bool attempt_run(struct attempt *a)
     for (unsigned i = 0; i < TRIES; i++) {
         struct walk out;
         if (!cpu_access(&cpu, a->gva, a->access, &out)) {
-            check_success(a, out.gpa);
+            check_success(a, &out);
             return true;
         }
         if (shadow_absent_is_true(&engine) && !(out.error_code & PFEC_P)) {

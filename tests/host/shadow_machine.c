@@ -74,15 +74,19 @@ static u64 place_home(u64 g)
     return linear ? g : g * 3 % 0x200 + (g & ~0x1ffull);
 }
 
+static enum p2m_type place_type(u64 g)
+{
+    static const enum p2m_type mixed[] = {P2M_RAM_RO, P2M_HOLE, P2M_DEVICE, P2M_RAM};
+    if (g >= MIXED && g < BIG && g % 16 >= 12)
+        return mixed[g % 4];
+    return g == READ_ONLY ? P2M_RAM_RO : P2M_RAM;
+}
+
 static void places_make(void)
 {
     memset(owner_of, 0, sizeof(owner_of));
     for (u64 g = 0; g < GUEST_FRAMES; g++) {
-        places[g] = (struct place){place_home(g), P2M_RAM};
-        if (g >= MIXED && g < BIG && g % 16 >= 12)
-            places[g].type = (enum p2m_type[]){P2M_RAM_RO, P2M_HOLE, P2M_DEVICE, P2M_RAM}[g % 4];
-        if (g == READ_ONLY)
-            places[g].type = P2M_RAM_RO;
+        places[g] = (struct place){place_home(g), place_type(g)};
         place_apply(g);
     }
 }
@@ -184,15 +188,9 @@ void memory_check_all(void)
     }
 }
 
-// Sometimes back to where it was, so that pages grow together again.
-static void place_move(u64 g)
+static void place_move(u64 g, u64 target)
 {
     struct place *p = &places[g];
-    u64 target = place_home(g);
-    if (owner_of[target])
-        target = rnd(BACKED);
-    while (owner_of[target])
-        target = (target + 1) % BACKED;
     u64 old = p->mfn;
     memcpy(backing(target), backing(old), PAGE_SIZE);
     *p = (struct place){target, P2M_RAM};
@@ -208,10 +206,22 @@ void place_change(u64 g, enum place_change change)
                                           [PLACE_DEVICE] = P2M_DEVICE,
                                           [PLACE_BACK] = P2M_RAM};
     if (change == PLACE_MOVE) {
-        place_move(g);
+        u64 target = rnd(BACKED);
+        while (owner_of[target])
+            target = (target + 1) % BACKED;
+        place_move(g, target);
     } else {
         places[g].type = types[change];
         place_apply(g);
     }
     say("p2m: gfn %lx is now mfn %lx type %d", g, BACKING + places[g].mfn, places[g].type);
+}
+
+void place_restore(u64 g)
+{
+    if (!owner_of[place_home(g)])
+        place_move(g, place_home(g));
+    places[g].type = place_type(g);
+    place_apply(g);
+    say("p2m: gfn %lx is as it was: mfn %lx type %d", g, BACKING + places[g].mfn, places[g].type);
 }

@@ -51,3 +51,6 @@ void memory_check_all(void);
 // or is P2M_RAM again. The p2m tells whoever `changing` says.
 enum place_change { PLACE_MOVE, PLACE_READ_ONLY, PLACE_HOLE, PLACE_DEVICE, PLACE_BACK, PLACE_CHANGES };
 void place_change(u64 g, enum place_change change);
+
+// As it was at first, if nothing else has taken its machine frame: so pages grow together again.
+void place_restore(u64 g);

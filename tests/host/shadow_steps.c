@@ -254,11 +254,6 @@ static void place_step(u64 g)
     place_change(g, changes[rnd(ARRAY_SIZE(changes))]);
 }
 
-static void place_back(u64 g)
-{
-    place_change(g, PLACE_BACK);
-}
-
 // A page changes while the guest uses it, and again soon.
 static void step_p2m(void)
 {
@@ -273,7 +268,7 @@ static void step_p2m(void)
         touch(gva);
     }
     if (g < GUEST_FRAMES && chance(80))
-        guest_p2m(place_back, g);
+        guest_p2m(place_restore, g);
 }
 
 static struct {
