@@ -1,5 +1,5 @@
 ; The world switch: world_switch of arch/world.h calls world_enter with struct world * in RDI and gets enum world_result in
-; EAX; of the other registers only RBP and RSP are kept. The guest's registers are loaded, and the exit lands at world_exit
+; EAX; of the other registers only RBX, RBP and RSP are kept. The guest's registers are loaded, and the exit lands at world_exit
 ; with the stack as it was. HOST_RSP is written only when it changes, which is once, since the caller is always the same.
 ;
 ; An NMI in root mode is only counted (traps.c). One that comes after the last look at the counter would wait for the
@@ -34,6 +34,7 @@ bits 64
 %endmacro
 
 world_enter:
+    push rbx
     push rbp
     push rdi
     cmp rsp, [rdi + WORLD_HOST_RSP]
@@ -87,4 +88,5 @@ world_exit:
     xor eax, eax
 world_return:
     pop rbp
+    pop rbx
     ret

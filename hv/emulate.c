@@ -284,6 +284,11 @@ bool insn_write_value(const struct insn *insn, struct gprs *gprs, u64 *rflags, u
                                           : (u64)insn->immediate &size_mask(insn->size);
         return true;
     }
+    if (insn->op == INSN_XCHG && insn->form == INSN_MEM_REG) {
+        *new = operand_read(insn, gprs);
+        operand_write(insn, gprs, old & size_mask(insn->size));
+        return true;
+    }
     if (insn->form == INSN_STRING || insn->size == 16 || !insn_writes_memory(insn))
         return false;
     struct operation o = operation_prepare(insn, gprs, *rflags, old & size_mask(insn->size));

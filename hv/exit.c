@@ -58,25 +58,6 @@ static void skip_instruction(struct vcpu *v)
     event_instruction_done(v, vmcs_read(GUEST_RFLAGS));
 }
 
-static enum verdict dispatch(struct vcpu *v)
-{
-    u64 reason = vmcs_read(EXIT_REASON);
-    v->exit_reason = reason & REASON_BASIC;
-    if (reason & REASON_FAILURE || v->exit_reason >= EXIT_REASONS || !exits[v->exit_reason].handle)
-        return unexpected(v, reason);
-    v->exits[v->exit_reason]++;
-    const struct exit_row *row = &exits[v->exit_reason];
-    v->delivering = row->flags & DELIVERY && event_redeliver(v);
-    enum verdict verdict = row->handle(v);
-    if (verdict == VERDICT_SKIP)
-        skip_instruction(v);
-    if (__builtin_expect(v->observed, 0))
-        churn_exit(v);
-    if (v->refresh || v->refresh_controls)
-        paging_refresh(v);
-    return verdict;
-}
-
 // audit=: after every v->audit exits one of the tables that the back end keeps.
 static enum verdict audit(struct vcpu *v)
 {
@@ -89,24 +70,55 @@ static enum verdict audit(struct vcpu *v)
     return vm_stop_unsupported(v, "audit: after exit %s: %s", exit_name((unsigned)v->exit_reason), wrong);
 }
 
+// What is seldom to be done before the next entry.
+static __attribute__((noinline)) enum verdict attend(struct vcpu *v, enum verdict verdict)
+{
+    if (verdict == VERDICT_STOP)
+        return verdict;
+    if (v->observed)
+        churn_exit(v);
+    if (v->refresh || v->refresh_controls)
+        paging_refresh(v);
+    if (v->unsupported)
+        return vm_stop_unsupported(v, "%s", v->unsupported);
+    return v->observed ? audit(v) : verdict;
+}
+
+static enum verdict dispatch(struct vcpu *v)
+{
+    u64 reason = vmcs_read(EXIT_REASON);
+    v->exit_reason = reason & REASON_BASIC;
+    if (reason >= EXIT_REASONS || !exits[reason].handle)
+        return unexpected(v, reason);
+    v->exits[reason]++;
+    const struct exit_row *row = &exits[reason];
+    v->delivering = row->flags & DELIVERY && event_redeliver(v);
+    enum verdict verdict = row->handle(v);
+    if (verdict == VERDICT_SKIP)
+        skip_instruction(v);
+    bool seldom = v->refresh || v->refresh_controls || v->observed || v->unsupported;
+    return __builtin_expect(seldom, 0) ? attend(v, verdict) : verdict;
+}
+
+static __attribute__((noinline)) enum verdict not_entered(struct vcpu *v, enum world_result result)
+{
+    return result == WORLD_NMI ? nmi_take(v) : entry_failed(v);
+}
+
 // Enters the guest once and handles what comes of it.
 static enum verdict run_once(struct vcpu *v)
 {
-    if (__builtin_expect(v->unsupported != NULL, 0))
-        return vm_stop_unsupported(v, "%s", v->unsupported);
     v->monitor_cycles += rdtsc() - v->last_exit;
     enum world_result result = world_switch(&v->world);
+    bool entered = result == WORLD_EXIT;
     v->last_exit = rdtsc();
-    if (__builtin_expect(result == WORLD_EXIT, 1)) {
-        enum verdict verdict = dispatch(v);
-        return __builtin_expect(v->observed, 0) && verdict != VERDICT_STOP ? audit(v) : verdict;
-    }
-    return result == WORLD_NMI ? nmi_take(v) : entry_failed(v);
+    return __builtin_expect(entered, 1) ? dispatch(v) : not_entered(v, result);
 }
 
 void vcpu_run(struct vcpu *v)
 {
     v->started = v->last_exit = rdtsc();
-    while (run_once(v) != VERDICT_STOP)
-        continue;
+    enum verdict verdict = attend(v, VERDICT_RESUME);
+    while (__builtin_expect(verdict != VERDICT_STOP, 1))
+        verdict = run_once(v);
 }

@@ -15,8 +15,9 @@ static struct {
     struct shadow engine;
     struct walk_context walk; // but rflags and cpl, which are read for each exit
     bool vpid, direct_invlpg;
-    bool loaded;                  // a root is in use
-    bool invlpg_exits, pf_direct; // as in the VMCS
+    bool loaded;                                            // a root is in use
+    bool invlpg_exits, pf_direct;                           // as in the VMCS
+    enum sync { SYNC_UNKNOWN, SYNC_WHOLE, SYNC_LOST } sync; // of which the two were made
     u16 root_vpid;
     u64 root_hpa;
     u64 invvpid_context; // the type of INVVPID for one VPID that the processor has
@@ -69,6 +70,7 @@ static int shadow_ops_init(struct vcpu *v, struct p2m *p2m, const struct mmu_opt
         .physical_bits = v->physical_bits,
     };
     self.vpid = options->vpid;
+    self.sync = SYNC_UNKNOWN;
     self.direct_invlpg = options->direct_invlpg;
     self.walk =
         (struct walk_context){.p2m = p2m, .physical_bits = v->physical_bits, .has_1g_pages = v->has_1g_pages};
@@ -126,6 +128,10 @@ static void shadow_load(struct vcpu *v)
 // INVLPG must be seen while a table is out of sync or none is traced; and which #PF must be.
 static void follow_exactness(struct vcpu *v)
 {
+    enum sync sync = self.engine.out_of_sync ? SYNC_LOST : SYNC_WHOLE;
+    if (__builtin_expect(sync == self.sync, 1))
+        return; // nothing else changes them
+    self.sync = sync;
     bool exits = !self.direct_invlpg || !shadow_is_exact(&self.engine);
     bool direct = shadow_absent_is_true(&self.engine);
     if ((exits != self.invlpg_exits || direct != self.pf_direct) && self.loaded)

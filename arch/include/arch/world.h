@@ -17,7 +17,7 @@ enum world_result {
 };
 
 // Enters the guest of the current VMCS. Sets `launched`. Interrupts stay off throughout. It is no ordinary
-// call: the registers that a function keeps for its caller are lost here, so that nothing is saved but what
+// call: most registers that a function keeps for its caller are lost here, so that nothing is saved but what
 // the caller needs.
 static inline enum world_result world_switch(struct world *w)
 {
@@ -25,7 +25,7 @@ static inline enum world_result world_switch(struct world *w)
     __asm__ volatile("call world_enter"
                      : "=a"(result), "+D"(w)
                      :
-                     : "rbx", "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "cc",
+                     : "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "cc",
                        "memory");
     return result;
 }
