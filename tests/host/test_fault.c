@@ -262,6 +262,22 @@ static void fresh_cache(void **state)
     assert_ptr_equal(insn_cache_decode(&cache, CODE + 1, zeros), insn);
 }
 
+// Instructions that differ only in their last byte, the 15th at most.
+static void all_bytes_count(void **state)
+{
+    (void)state;
+    static struct insn_cache cache;
+    u8 code[INSN_CACHE_BYTES] =
+        "\x2e\x2e\x2e\x2e\x48\xc7\x87\1\2\3\4\5\6\7"; // mov qword cs:[rdi + disp32], imm32
+    for (unsigned i = 0; i < 2; i++) {
+        code[14] = (u8)i;
+        const struct insn *insn = insn_cache_decode(&cache, CODE, code);
+        assert_non_null(insn);
+        assert_int_equal(insn->length, 15);
+        assert_int_equal(insn->immediate, 0x070605 | i << 24);
+    }
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -275,6 +291,7 @@ int main(void)
         TEST(true_faults),
         TEST(blocking_and_single_step),
         TEST(fresh_cache),
+        TEST(all_bytes_count),
     };
     return cmocka_run_group_tests_name("fault", tests, NULL, NULL);
 }
