@@ -79,7 +79,7 @@ struct shadow_link {
 // By mfn: who maps the frame, and which tables stand for it.
 struct shadow_frame {
     u32 leaves; // chain
-    u32 table;  // one that is traced, if any is
+    u32 table;  // the one that is traced, if just one is
     u8 levels;  // bit l: a table of level l stands for it and is not out of sync
 };
 
@@ -110,10 +110,12 @@ struct shadow {
     struct p2m *p2m;
     struct shadow_config config;
     struct shadow_hw hw;
-    u64 unknown; // the value of an unknown entry
-    mfn_t pool;  // first frame of the tables, which are contiguous
-    u64 *pdpt;   // of a guest without paging: walked by the processor
-    u64 *seen;   // by entry that maps: the guest's entry that it was made of
+    u64 unknown;       // the value of an unknown entry
+    u64 mark;          // the reserved bit in it, or 0
+    u64 leaf_reserved; // bits that must be 0 in the guest's entries of level 1
+    mfn_t pool;        // first frame of the tables, which are contiguous
+    u64 *pdpt;         // of a guest without paging: walked by the processor
+    u64 *seen;         // by entry that maps: the guest's entry that it was made of
     struct shadow_table *tables;
     struct shadow_link *links;
     struct shadow_frame *frames;
@@ -129,6 +131,7 @@ struct shadow {
     u32 out_of_sync; // how many tables are
     u64 settled_gva; // of the last #PF, if no entry has changed nor been written since; ~0: none
     u64 epoch;       // counts changes of translations that a TLB may hold
+    bool unpaged;    // the root in use is unpaged_root
     bool flush;      // all VPIDs must be flushed before the guest runs: shadow_settle
     u64 flushed;     // s->epoch when all VPIDs were flushed last
     struct shadow_stats stats;

@@ -135,14 +135,13 @@ void frame_untrace(struct shadow *s, u32 table)
     if (f->levels && !levels)
         frame_unprotect(s, t->frame);
     f->levels = levels;
+    if (frame_traced_once(s, t->frame))
+        f->table = table_find(s, t->frame, (unsigned)__builtin_ctz(levels), false);
 }
 
 u32 frame_table(const struct shadow *s, u64 frame, unsigned level)
 {
-    u32 table = s->frames[frame].table;
-    const struct shadow_table *t = &s->tables[table];
-    bool it = t->frame == frame && t->level == level && t->guest && t->used;
-    return it ? table : table_find(s, frame, level, false);
+    return frame_traced_once(s, frame) ? s->frames[frame].table : table_find(s, frame, level, false);
 }
 
 void frame_forget(struct shadow *s, u64 frame)

@@ -42,29 +42,19 @@ static bool keys_matter(const struct walk_context *w, u64 all, u64 leaf)
     return w->regs.cr4 & CR4_PKE && all & PTE_U && w->pkru >> (leaf >> PTE_KEY_SHIFT & 15) * 2 & 3;
 }
 
-// What the shadow tables say about an address.
-struct spot {
-    u32 id;       // the entry of level 1, or SHADOW_NONE: they end earlier, or in a large page
-    u64 all, any; // of the entries above: the bits that all, and that any, of them have
-    bool stale;   // a table on the way is out of sync
-};
-
-static struct spot spot_of(const struct shadow *s, u64 gva)
+// Whether a table on the processor's way to gva is out of sync.
+static bool path_is_stale(const struct shadow *s, u64 gva)
 {
     u32 table = s->root;
-    struct spot spot = {SHADOW_NONE, ~0ul, 0, false};
-    for (unsigned level = s->tables[table].level; level > 1; level--) {
+    for (unsigned level = s->tables[table].level; s->out_of_sync && level > 0; level--) {
+        if (s->tables[table].out_of_sync)
+            return true;
         u64 entry = s->tables[table].entries[SLOT(gva, level)];
-        spot.stale |= s->tables[table].out_of_sync;
-        if (!entry_maps(s, entry) || entry & PTE_PS)
-            return spot;
-        spot.all &= entry;
-        spot.any |= entry;
+        if (!entry_maps(s, entry) || entry_is_leaf(level, entry))
+            return false;
         table = entry_child(s, entry);
     }
-    spot.id = entry_id(table, SLOT(gva, 1));
-    spot.stale |= s->tables[table].out_of_sync;
-    return spot;
+    return false;
 }
 
 // Whether the rights of all levels together allow the access (SDM vol. 3, 4.6.1). What only CR0.WP = 0 allows
@@ -86,15 +76,14 @@ static bool rights_allow(const struct walk_context *w, struct walk_access access
 enum quick { QUICK_NO, QUICK_FIXED, QUICK_TRACED, QUICK_TRUE };
 
 // A write to a page that would be writable but for tracing.
-static enum quick quick_traced(struct shadow *s, const struct walk_context *w, const struct spot *spot,
-                               struct walk_access access, u64 *hpa)
+static enum quick quick_traced(struct shadow *s, const struct walk_context *w, u64 gva,
+                               const struct spot *spot, struct walk_access access, u64 *hpa)
 {
-    u64 leaf = *entry_at(s, spot->id);
+    u64 leaf = *spot->entry, all = spot->all & (leaf | PTE_W), any = spot->any | leaf;
     bool would = entry_maps(s, leaf) && (leaf & (PTE_MAY_WRITE | PTE_W)) == PTE_MAY_WRITE;
-    u64 all = spot->all & (leaf | PTE_W), any = spot->any | leaf;
-    if (!would || keys_matter(w, all, leaf) || !rights_allow(w, access, all, any))
+    if (!would || path_is_stale(s, gva) || keys_matter(w, all, leaf) || !rights_allow(w, access, all, any))
         return QUICK_NO;
-    *hpa = leaf & PTE_ADDRESS;
+    *hpa = (leaf & PTE_ADDRESS) | (gva & (PAGE_SIZE - 1));
     return write_frees_frame(s, hpa_mfn(*hpa).n) ? QUICK_FIXED : QUICK_TRACED;
 }
 
@@ -109,15 +98,17 @@ static bool entry_mark(const struct shadow_table *t, unsigned slot, u64 seen, u6
 }
 
 // A page of 4K whose tables are all in sync.
-static enum quick quick_fill(struct shadow *s, const struct walk_context *w, const struct spot *spot,
+static enum quick quick_fill(struct shadow *s, const struct walk_context *w, u64 gva, const struct spot *spot,
                              struct walk_access access)
 {
-    const struct shadow_table *t = &s->tables[spot->id >> 9];
-    unsigned slot = spot->id & (ENTRIES - 1);
+    u32 table = entry_child(s, spot->link);
+    const struct shadow_table *t = &s->tables[table];
+    unsigned slot = SLOT(gva, 1);
+    if (!t->guest)
+        return QUICK_NO;
     u64 entry = t->guest[slot], all = spot->all & entry, any = spot->any | entry;
     bool write = access.kind == ACCESS_WRITE;
-    if (!(entry & PTE_P) || entry & walk_reserved_bits(w, PAGING_4LEVEL, 1, true) ||
-        keys_matter(w, all, entry))
+    if (!(entry & PTE_P) || entry & s->leaf_reserved || keys_matter(w, all, entry))
         return QUICK_NO;
     if (!rights_allow(w, access, all, any))
         return by_user(w, access) ? QUICK_TRUE : QUICK_NO;
@@ -125,9 +116,10 @@ static enum quick quick_fill(struct shadow *s, const struct walk_context *w, con
     u64 value = leaf_value(s, w, 1, entry | bits);
     if (value == s->unknown || (write && !(value & PTE_W)) || !entry_mark(t, slot, entry, bits))
         return QUICK_NO;
-    if (value != *entry_at(s, spot->id))
-        entry_set(s, spot->id, value);
-    fill_neighbours(s, w, spot->id);
+    u32 id = entry_id(table, slot);
+    if (value != *spot->entry)
+        entry_set(s, id, value);
+    fill_neighbours(s, w, id);
     s->stats.hidden_faults++;
     return QUICK_FIXED;
 }
@@ -139,19 +131,15 @@ static enum quick quick(struct shadow *s, const struct walk_context *w, u64 gva,
 {
     struct spot spot = spot_of(s, gva);
     enum quick done = QUICK_NO;
-    if (spot.id != SHADOW_NONE && !spot.stale && access.kind == ACCESS_WRITE)
-        done = quick_traced(s, w, &spot, access, hpa);
-    if (done != QUICK_NO) {
-        *hpa |= gva & (PAGE_SIZE - 1);
+    if (spot.level == 1 && access.kind == ACCESS_WRITE)
+        done = quick_traced(s, w, gva, &spot, access, hpa);
+    if (done != QUICK_NO)
         return done;
-    }
     if (s->out_of_sync) {
         synchronise_all(s, w);
         spot = spot_of(s, gva);
     }
-    if (spot.id == SHADOW_NONE || !s->tables[spot.id >> 9].guest)
-        return QUICK_NO;
-    return quick_fill(s, w, &spot, access);
+    return spot.level == 1 ? quick_fill(s, w, gva, &spot, access) : QUICK_NO;
 }
 
 #define NONE_BLOCK 64u // entries of level 1 that become exact together
@@ -160,21 +148,17 @@ static enum quick quick(struct shadow *s, const struct walk_context *w, u64 gva,
 // and such faults need no exits any more.
 static void know_none(struct shadow *s, u64 gva, unsigned level)
 {
-    u32 table = s->root;
-    for (unsigned at = s->tables[table].level; at > level; at--) {
-        u64 entry = s->tables[table].entries[SLOT(gva, at)];
-        if (!entry_maps(s, entry) || entry & PTE_PS)
-            return;
-        table = entry_child(s, entry);
-    }
-    const struct shadow_table *t = &s->tables[table];
-    if (t->level != level || !table_is_exact(s, t))
+    struct spot spot = spot_of(s, gva);
+    u32 table = spot.level == s->tables[s->root].level ? s->root : entry_child(s, spot.link);
+    struct shadow_table *t = &s->tables[table];
+    if (spot.level != level || !table_is_exact(s, t))
         return;
     unsigned count = level == 1 ? NONE_BLOCK : 1, first = SLOT(gva, level) / count * count;
     for (unsigned slot = first; slot < first + count; slot++) {
         if (t->entries[slot] == s->unknown && !(t->guest[slot] & PTE_P))
-            entry_set(s, entry_id(table, slot), 0);
+            t->entries[slot] = 0;
     }
+    t->occupied |= (level == 1 ? BIT(NONE_BLOCK / GROUP) - 1 : 1ul) << first / GROUP;
 }
 
 static void true_fault(struct shadow *s, const struct walk_context *w, u64 gva, const struct walk *walk)
@@ -224,7 +208,7 @@ static enum shadow_outcome judge(struct shadow *s, const struct walk_context *w,
 static u32 true_error_code(const struct walk_context *w, u32 error_code)
 {
     bool says_fetch = w->regs.efer & EFER_NXE || w->regs.cr4 & CR4_SMEP;
-    return (error_code & ~(PFEC_RSVD | (says_fetch ? 0 : PFEC_I))) | PFEC_P;
+    return PFEC_P | (error_code & (PFEC_W | PFEC_U | (says_fetch ? PFEC_I : 0)));
 }
 
 enum shadow_outcome shadow_fault(struct shadow *s, const struct walk_context *w, u64 gva, u32 *error_code,

@@ -61,7 +61,7 @@ static u64 large_leaf_to(struct shadow *s, u64 guest_entry, u64 flags, gfn_t fir
 
 u64 leaf_value(struct shadow *s, const struct walk_context *w, unsigned level, u64 guest_entry)
 {
-    u64 reserved = walk_reserved_bits(w, PAGING_4LEVEL, level, true);
+    u64 reserved = level == 1 ? s->leaf_reserved : walk_reserved_bits(w, PAGING_4LEVEL, level, true);
     if ((guest_entry & ACCESSED) != ACCESSED || guest_entry & reserved)
         return s->unknown;
     gfn_t g = gpa_gfn(guest_entry & PTE_ADDRESS);

@@ -161,11 +161,8 @@ u32 table_get(struct shadow *s, u64 frame, unsigned level, bool splinter, bool m
     return table;
 }
 
-void settle(struct shadow *s)
+void flush_now(struct shadow *s)
 {
-    unpaged_publish(s);
-    if (!s->flush)
-        return;
     s->flush = false;
     s->flushed = s->epoch;
     s->stats.flush_all++;

@@ -37,6 +37,7 @@ static void root_choose(struct shadow *s, const struct walk_context *w)
 {
     u32 before = s->root;
     s->root = root_for(s, w);
+    s->unpaged = walk_mode(&w->regs) == PAGING_NONE;
     const struct shadow_table *t = &s->tables[s->root];
     if (t->occupied || before == SHADOW_NONE || before == s->root || !table_is_exact(s, t))
         return;
@@ -47,6 +48,7 @@ static void root_choose(struct shadow *s, const struct walk_context *w)
 static void forget(struct shadow *s)
 {
     s->root = SHADOW_NONE;
+    s->unpaged = false;
     while (s->newest != SHADOW_NONE)
         table_drop(s, s->newest);
 }
@@ -114,6 +116,7 @@ static bool root_is_flushed(const struct shadow *s, const struct shadow_table *r
 u64 shadow_load_root(struct shadow *s, const struct walk_context *w, u16 *vpid)
 {
     s->stats.root_loads++;
+    s->leaf_reserved = walk_reserved_bits(w, PAGING_4LEVEL, 1, true);
     s->settled_gva = ~0ul;
     if (!s->config.strategy.cache)
         forget(s);

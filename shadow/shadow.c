@@ -229,19 +229,10 @@ static void shadow_ops_release(struct vcpu *v, u64 hpa)
 static bool shadow_translate(struct vcpu *v, u64 gva, u64 *hpa)
 {
     (void)v;
-    const struct shadow *s = &self.engine;
-    const u64 *entries = s->tables[s->root].entries;
-    for (unsigned level = s->tables[s->root].level;; level--) {
-        u64 entry = entries[SLOT(gva, level)];
-        if (!entry_maps(s, entry))
-            return false;
-        if (entry_is_leaf(level, entry)) {
-            u64 offset_bits = (PAGE_SIZE << 9 * (level - 1)) - 1;
-            *hpa = (entry & PTE_ADDRESS & ~offset_bits) | (gva & offset_bits);
-            return true;
-        }
-        entries = phys_ptr(entry & PTE_ADDRESS);
-    }
+    struct spot spot = spot_of(&self.engine, gva);
+    u64 entry = *spot.entry, offset_bits = (PAGE_SIZE << 9 * (spot.level - 1)) - 1;
+    *hpa = (entry & PTE_ADDRESS & ~offset_bits) | (gva & offset_bits);
+    return entry_maps(&self.engine, entry);
 }
 
 static void shadow_ops_p2m_changing(struct vcpu *v, gfn_t first, u64 count)

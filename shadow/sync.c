@@ -67,48 +67,40 @@ static bool writes_in_burst(struct shadow *s, struct shadow_table *t)
 
 // Tables that nothing leads to, roots that are not in use among them, when they are written: the page is
 // about to be used for something else.
-static bool frame_orphaned(struct shadow *s, u64 frame)
+static bool table_orphaned(const struct shadow *s, u32 table)
 {
-    for (unsigned level = 1; level <= WALK_LEVELS; level++) {
-        if (!(s->frames[frame].levels & BIT(level)))
-            continue;
-        u32 table = frame_table(s, frame, level);
-        if (s->tables[table].parents != SHADOW_NONE || table == s->root)
-            return false;
-    }
-    return true;
+    return s->tables[table].parents == SHADOW_NONE && table != s->root;
 }
 
-static void frame_drop_tables(struct shadow *s, u64 frame)
+static bool frame_drop_orphans(struct shadow *s, u64 frame)
 {
+    for (unsigned level = 1; level <= WALK_LEVELS; level++) {
+        if (s->frames[frame].levels & BIT(level) && !table_orphaned(s, frame_table(s, frame, level)))
+            return false;
+    }
     for (unsigned level = 1; level <= WALK_LEVELS; level++) {
         if (s->frames[frame].levels & BIT(level))
             table_drop(s, frame_table(s, frame, level));
     }
     s->stats.orphans++;
+    return true;
 }
 
 bool write_frees_frame(struct shadow *s, u64 frame)
 {
-    u8 levels = s->frames[frame].levels;
-    if (frame_orphaned(s, frame)) {
-        frame_drop_tables(s, frame);
-        return true;
-    }
-    if (!s->config.strategy.sync || levels != BIT(1))
+    const struct shadow_frame *f = &s->frames[frame];
+    if (!frame_traced_once(s, frame) || table_orphaned(s, f->table))
+        return frame_drop_orphans(s, frame);
+    if (!s->config.strategy.sync || f->levels != BIT(1) || !writes_in_burst(s, &s->tables[f->table]))
         return false;
-    u32 table = frame_table(s, frame, 1);
-    if (!writes_in_burst(s, &s->tables[table]))
-        return false;
-    table_leave_sync(s, table);
+    table_leave_sync(s, f->table);
     return true;
 }
 
 void shadow_release(struct shadow *s, u64 hpa)
 {
     u64 frame = hpa_mfn(hpa).n;
-    if (frame_orphaned(s, frame))
-        frame_drop_tables(s, frame);
+    (void)frame_drop_orphans(s, frame);
     for (unsigned level = 1; level <= WALK_LEVELS; level++) {
         if (s->frames[frame].levels & BIT(level))
             table_leave_sync(s, frame_table(s, frame, level));

@@ -45,7 +45,7 @@ static inline u64 *entry_at(const struct shadow *s, u32 id)
 // Whether the processor can walk through it.
 static inline bool entry_maps(const struct shadow *s, u64 entry)
 {
-    return entry & PTE_P && entry != s->unknown;
+    return (entry & (PTE_P | s->mark)) == PTE_P;
 }
 
 // Of an entry that maps: whether it maps a page.
@@ -65,6 +65,9 @@ static inline bool table_is_exact(const struct shadow *s, const struct shadow_ta
 {
     return s->config.strategy.trace && t->guest && !t->out_of_sync;
 }
+
+// Gives the processor the root's links, as PDPTEs: before the guest runs, while s->unpaged.
+void unpaged_publish(struct shadow *s);
 
 // pool.c
 
@@ -88,7 +91,37 @@ static inline void flush_everything(struct shadow *s)
 {
     s->flush = true;
 }
-void settle(struct shadow *s);
+void flush_now(struct shadow *s);
+static inline void settle(struct shadow *s)
+{
+    if (s->unpaged)
+        unpaged_publish(s);
+    if (s->flush)
+        flush_now(s);
+}
+
+// Where the processor's walk for gva ends in the tables.
+struct spot {
+    u64 *entry;     // the last that it reads: it maps a page, or does not map
+    unsigned level; // of that entry
+    u64 all, any;   // of the entries above: the bits that all, and that any, of them have
+    u64 link;       // the entry above
+};
+
+static inline struct spot spot_of(const struct shadow *s, u64 gva)
+{
+    const struct shadow_table *root = &s->tables[s->root];
+    struct spot spot = {&root->entries[SLOT(gva, root->level)], root->level, ~0ul, 0, 0};
+    u64 kinds = PTE_P | PTE_PS | s->mark;
+    while (spot.level > 1 && (*spot.entry & kinds) == PTE_P) {
+        spot.link = *spot.entry;
+        spot.all &= spot.link;
+        spot.any |= spot.link;
+        spot.level--;
+        spot.entry = (u64 *)phys_ptr(spot.link & PTE_ADDRESS) + SLOT(gva, spot.level);
+    }
+    return spot;
+}
 
 // entries.c
 
@@ -112,6 +145,13 @@ void frame_untrace(struct shadow *s, u32 table);
 static inline bool frame_traced(const struct shadow *s, u64 frame)
 {
     return s->frames[frame].levels;
+}
+
+// Whether just one table traces the frame: s->frames[frame].table.
+static inline bool frame_traced_once(const struct shadow *s, u64 frame)
+{
+    u8 levels = s->frames[frame].levels;
+    return levels && !(levels & (levels - 1));
 }
 
 // The table of a level that traces the frame: its bit in `levels` is set.
@@ -169,9 +209,6 @@ int unpaged_init(struct shadow *s) must_check;
 
 // The table that is its root, made if there is none.
 u32 unpaged_root(struct shadow *s);
-
-// Gives the processor the root's links, as PDPTEs, if it is the root in use: before the guest runs.
-void unpaged_publish(struct shadow *s);
 
 // What CR3 is to hold for the root in use, whatever its kind.
 u64 root_address(const struct shadow *s);

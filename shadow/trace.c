@@ -81,6 +81,11 @@ void shadow_written(struct shadow *s, const struct walk_context *w, u64 hpa, uns
         return;
     s->stats.traced_writes++;
     s->settled_gva = ~0ul;
+    if (first == last && frame_traced_once(s, frame)) {
+        slot_written(s, w, s->frames[frame].table, first);
+        settle(s);
+        return;
+    }
     for (unsigned level = WALK_LEVELS; level > 0; level--) {
         for (unsigned slot = first; slot <= last && s->frames[frame].levels & BIT(level); slot++)
             slot_written(s, w, frame_table(s, frame, level), slot);

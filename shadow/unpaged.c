@@ -32,11 +32,6 @@ u32 unpaged_root(struct shadow *s)
     return table_get(s, 0, PDPT_LEVEL, true, false, &keep_none);
 }
 
-static bool root_is_unpaged(const struct shadow *s)
-{
-    return s->root != SHADOW_NONE && s->tables[s->root].level == PDPT_LEVEL;
-}
-
 static u64 pdpte(const struct shadow *s, unsigned slot)
 {
     u64 entry = s->tables[s->root].entries[slot];
@@ -45,18 +40,18 @@ static u64 pdpte(const struct shadow *s, unsigned slot)
 
 void unpaged_publish(struct shadow *s)
 {
-    for (unsigned slot = 0; root_is_unpaged(s) && slot < PDPT_ENTRIES; slot++)
+    for (unsigned slot = 0; slot < PDPT_ENTRIES; slot++)
         s->pdpt[slot] = pdpte(s, slot);
 }
 
 u64 root_address(const struct shadow *s)
 {
-    return root_is_unpaged(s) ? ptr_hpa(s->pdpt) : mfn_hpa(s->pool) + s->root * PAGE_SIZE;
+    return s->unpaged ? ptr_hpa(s->pdpt) : mfn_hpa(s->pool) + s->root * PAGE_SIZE;
 }
 
 const char *unpaged_audit(const struct shadow *s)
 {
-    for (unsigned slot = 0; root_is_unpaged(s) && slot < PDPT_ENTRIES; slot++) {
+    for (unsigned slot = 0; s->unpaged && slot < PDPT_ENTRIES; slot++) {
         if (s->pdpt[slot] != pdpte(s, slot))
             return "the processor's PDPT is not that of the tables";
     }
