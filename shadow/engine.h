@@ -58,14 +58,17 @@ struct shadow_table {
     u32 hash_next;
     u32 older, newer; // by last use
     u32 parents;      // chain of the entries that point here
+    u32 next_lost;    // list of the tables out of sync
+    u32 mapped;       // entries that map
     u64 epoch;        // of a root: s->epoch when its VPID was flushed last
     u64 written;      // time of the last write that was seen
     u16 vpid;         // of a root, 0: none
     u8 level;         // 1..4
     u8 burst;         // writes that followed closely one upon the other
+    bool present;     // the entry that was written last was present before
     bool used, splinter;
     bool out_of_sync; // the guest may write its table unseen: entries may be stale until the next flush
-    bool bursty;      // when it was out of sync last, many entries were written
+    bool bursty;      // when it was out of sync last, several entries were written
     bool marks;       // the guest's table takes accessed and dirty bits: it lies in P2M_RAM
 };
 
@@ -128,6 +131,7 @@ struct shadow {
     u32 newest, oldest;
     u32 used;        // tables
     u32 root;        // in use
+    u32 lost;        // list of the tables out of sync
     u32 out_of_sync; // how many tables are
     u64 settled_gva; // of the last #PF, if no entry has changed nor been written since; ~0: none
     u64 epoch;       // counts changes of translations that a TLB may hold

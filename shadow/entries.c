@@ -43,20 +43,23 @@ static u32 *chain_of(const struct shadow *s, u32 id, u64 entry)
 
 static void entry_take_out(struct shadow *s, u32 id, u64 old)
 {
-    unsigned level = s->tables[id >> 9].level;
+    struct shadow_table *t = &s->tables[id >> 9];
+    unsigned level = t->level;
     u32 *chain = chain_of(s, id, old);
     if (chain)
         chain_remove(s, chain, id);
+    t->mapped--;
     if (!entry_is_leaf(level, old) && (level > 2 || s->tables[entry_child(s, old)].splinter))
         flush_everything(s);
 }
 
 static void entry_put_in(struct shadow *s, u32 id, u64 value)
 {
-    const struct shadow_table *t = &s->tables[id >> 9];
+    struct shadow_table *t = &s->tables[id >> 9];
     u32 *chain = chain_of(s, id, value);
     if (chain)
         chain_add(s, chain, id);
+    t->mapped++;
     if (t->guest)
         s->seen[id] = t->guest[id & (ENTRIES - 1)];
 }

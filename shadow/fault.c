@@ -84,7 +84,7 @@ static enum quick quick_traced(struct shadow *s, const struct walk_context *w, u
     if (!would || path_is_stale(s, gva) || keys_matter(w, all, leaf) || !rights_allow(w, access, all, any))
         return QUICK_NO;
     *hpa = (leaf & PTE_ADDRESS) | (gva & (PAGE_SIZE - 1));
-    return write_frees_frame(s, hpa_mfn(*hpa).n) ? QUICK_FIXED : QUICK_TRACED;
+    return write_frees_frame(s, *hpa) ? QUICK_FIXED : QUICK_TRACED;
 }
 
 // Sets the bits in the guest's entry as the processor would, atomically. False: it has changed meanwhile.
@@ -198,7 +198,7 @@ static enum shadow_outcome judge(struct shadow *s, const struct walk_context *w,
     }
     *hpa = mfn_hpa(leaf.mfn) | (walk.gpa & (PAGE_SIZE - 1));
     fill(s, w, gva, &walk, write);
-    bool traced = write && ram && frame_traced(s, leaf.mfn.n) && !write_frees_frame(s, leaf.mfn.n);
+    bool traced = write && ram && frame_traced(s, leaf.mfn.n) && !write_frees_frame(s, *hpa);
     return traced ? SHADOW_TRACED_WRITE : SHADOW_FIXED;
 }
 

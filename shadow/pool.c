@@ -89,7 +89,8 @@ void table_drop(struct shadow *s, u32 table)
         entry_set(s, t->parents, s->unknown);
     s->epoch++; // from now on the guest's changes are not seen
     table_empty(s, table);
-    s->out_of_sync -= t->out_of_sync;
+    if (t->out_of_sync)
+        table_found(s, table);
     frame_untrace(s, table);
     hash_remove(s, table);
     use_remove(s, table);

@@ -3,66 +3,81 @@
 // which cannot be carried out. It comes back at the next root load, or when a fault needs it. See tables.h.
 #include "tables.h"
 
-#define BURST        3    // writes that follow closely on another until a table leaves
-#define BURST_CYCLES 1500 // of the guest between two such writes
+#define BURST        4    // entries
+#define BURST_CYCLES 1500 // of the guest between two writes of a burst
 
 void table_leave_sync(struct shadow *s, u32 table)
 {
+    struct shadow_table *t = &s->tables[table];
     frame_untrace(s, table);
-    s->tables[table].out_of_sync = true;
+    t->out_of_sync = true;
+    t->next_lost = s->lost;
+    s->lost = table;
     s->out_of_sync++;
     s->stats.out_of_sync++;
 }
 
-// An entry of a table that has come back. True if it maps something else than before.
-static bool slot_synchronise(struct shadow *s, const struct walk_context *w, u32 id, u64 now, u64 guest_entry)
+void table_found(struct shadow *s, u32 table)
 {
-    if (entry_maps(s, now))
-        return s->seen[id] != guest_entry && entry_refresh(s, w, id);
-    bool none = !(guest_entry & PTE_P);
-    if (none != (now == 0) || (!none && guest_entry & PTE_A))
-        entry_refresh(s, w, id);
-    return false;
+    u32 *at = &s->lost;
+    while (*at != table)
+        at = &s->tables[*at].next_lost;
+    *at = s->tables[table].next_lost;
+    s->tables[table].out_of_sync = false;
+    s->out_of_sync--;
 }
 
-static unsigned group_synchronise(struct shadow *s, const struct walk_context *w, u32 table, unsigned first)
+// What was found in a table that has come back.
+struct found {
+    unsigned written; // entries
+    bool changed;     // something maps otherwise than before
+};
+
+static void slot_synchronise(struct shadow *s, const struct walk_context *w, u32 id, u64 now, u64 guest_entry,
+                             struct found *found)
 {
-    const struct shadow_table *t = &s->tables[table];
-    unsigned changed = 0;
-    for (unsigned slot = first; slot < first + GROUP; slot++)
-        changed += slot_synchronise(s, w, entry_id(table, slot), t->entries[slot], t->guest[slot]);
-    return changed;
+    bool maps = entry_maps(s, now), present = guest_entry & PTE_P;
+    if (maps ? s->seen[id] == guest_entry : now == 0 && !present)
+        return;
+    found->written += maps || (now == 0 && present);
+    found->changed |= entry_refresh(s, w, id);
 }
 
-void table_synchronise(struct shadow *s, const struct walk_context *w, u32 table)
+static void table_synchronise(struct shadow *s, const struct walk_context *w, u32 table)
 {
     struct shadow_table *t = &s->tables[table];
-    t->out_of_sync = false;
-    s->out_of_sync--;
+    struct found found = {0, false};
+    table_found(s, table);
     frame_trace(s, table); // before the entries are looked at: no write is missed
-    unsigned changed = 0;
-    for (u64 groups = t->occupied; groups; groups &= groups - 1)
-        changed += group_synchronise(s, w, table, (unsigned)__builtin_ctzl(groups) * GROUP);
-    t->bursty = changed >= BURST;
+    for (u64 groups = t->occupied; groups; groups &= groups - 1) {
+        unsigned first = (unsigned)__builtin_ctzl(groups) * GROUP;
+        for (unsigned slot = first; slot < first + GROUP; slot++)
+            slot_synchronise(s, w, entry_id(table, slot), t->entries[slot], t->guest[slot], &found);
+    }
+    t->bursty = found.written >= BURST;
     t->burst = 0;
-    s->epoch += changed > 0;
+    s->epoch += found.changed;
     s->stats.synchronised++;
 }
 
 void synchronise_all(struct shadow *s, const struct walk_context *w)
 {
-    for (u32 table = s->newest; s->out_of_sync && table != SHADOW_NONE; table = s->tables[table].older) {
-        if (s->tables[table].out_of_sync)
-            table_synchronise(s, w, table);
-    }
+    while (s->lost != SHADOW_NONE)
+        table_synchronise(s, w, s->lost);
 }
 
-static bool writes_in_burst(struct shadow *s, struct shadow_table *t)
+// Two writes of one kind, close together, begin a burst: entries made (a fault for many pages), taken away
+// (the end of a mapping) or made read-only (fork). Taking one away and making it again does not: copy on
+// write, mprotect.
+static bool writes_in_burst(struct shadow *s, struct shadow_table *t, unsigned slot)
 {
     u64 now = s->hw.now(s->hw.context);
-    t->burst = now - t->written < BURST_CYCLES ? t->burst + 1 : 0;
+    bool close = now - t->written < BURST_CYCLES, present = t->guest[slot] & PTE_P;
+    bool again = close && present == t->present;
+    t->burst = close ? t->burst + 1 : 0;
     t->written = now;
-    return t->burst >= BURST || t->bursty;
+    t->present = present;
+    return again || t->burst >= BURST || (t->bursty && !present);
 }
 
 // Tables that nothing leads to, roots that are not in use among them, when they are written: the page is
@@ -86,12 +101,14 @@ static bool frame_drop_orphans(struct shadow *s, u64 frame)
     return true;
 }
 
-bool write_frees_frame(struct shadow *s, u64 frame)
+bool write_frees_frame(struct shadow *s, u64 hpa)
 {
+    u64 frame = hpa_mfn(hpa).n;
+    unsigned slot = hpa / 8 & (ENTRIES - 1);
     const struct shadow_frame *f = &s->frames[frame];
     if (!frame_traced_once(s, frame) || table_orphaned(s, f->table))
         return frame_drop_orphans(s, frame);
-    if (!s->config.strategy.sync || f->levels != BIT(1) || !writes_in_burst(s, &s->tables[f->table]))
+    if (!s->config.strategy.sync || f->levels != BIT(1) || !writes_in_burst(s, &s->tables[f->table], slot))
         return false;
     table_leave_sync(s, f->table);
     return true;

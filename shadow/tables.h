@@ -195,12 +195,14 @@ void path_refresh(struct shadow *s, const struct walk_context *w, u64 gva);
 // Takes a traced table out of sync.
 void table_leave_sync(struct shadow *s, u32 table);
 
-// Takes it back, and makes its entries exact.
-void table_synchronise(struct shadow *s, const struct walk_context *w, u32 table);
+// A table that is dropped is not out of sync any more.
+void table_found(struct shadow *s, u32 table);
+
+// Takes all back that are out of sync, and makes their entries exact.
 void synchronise_all(struct shadow *s, const struct walk_context *w);
 
 // A write to a traced frame is about to be seen: true if the frame was better made writable, and now is.
-bool write_frees_frame(struct shadow *s, u64 frame);
+bool write_frees_frame(struct shadow *s, u64 hpa);
 
 // unpaged.c: a guest without paging.
 

@@ -61,6 +61,19 @@ static void drop_orphan(struct shadow *s, u32 table)
         table_drop(s, table);
 }
 
+// A table above level 1 that leads nowhere any more is being torn down, and what led to it soon: dropping it
+// loses nothing, and its further writes need not be seen.
+static void drop_empty(struct shadow *s, u32 table)
+{
+    while (table != s->root && s->tables[table].level > 1 && !s->tables[table].mapped) {
+        u32 parent = s->tables[table].parents;
+        table_drop(s, table);
+        if (parent == SHADOW_NONE)
+            return;
+        table = parent >> 9;
+    }
+}
+
 static void slot_written(struct shadow *s, const struct walk_context *w, u32 table, unsigned slot)
 {
     u32 id = entry_id(table, slot);
@@ -69,8 +82,10 @@ static void slot_written(struct shadow *s, const struct walk_context *w, u32 tab
         return;
     s->stats.traced_changes++;
     s->epoch++;
-    if (!entry_is_leaf(s->tables[table].level, before))
-        drop_orphan(s, entry_child(s, before));
+    if (entry_is_leaf(s->tables[table].level, before))
+        return;
+    drop_orphan(s, entry_child(s, before));
+    drop_empty(s, table);
 }
 
 void shadow_written(struct shadow *s, const struct walk_context *w, u64 hpa, unsigned bytes)
