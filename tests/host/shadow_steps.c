@@ -223,6 +223,23 @@ static void step_rounds(void)
     }
 }
 
+// An address that one root has used is edited under another, when its tables may have been recycled, and then
+// used under the first.
+static void step_evict(void)
+{
+    u64 gva = random_gva(), cr3 = guest.regs.cr3;
+    unsigned level;
+    touch(gva);
+    u64 gpa = random_slot(gva, &level);
+    guest_cr3(random_cr3());
+    for (u64 i = rnd(60); i > 0; i--)
+        guest_access(fresh_gva(), (struct walk_access){ACCESS_READ, false}, NULL, 0);
+    if (edit(gpa, level)) {
+        guest_cr3(cr3);
+        touch(gva);
+    }
+}
+
 static void step_rights(void)
 {
     struct paging_regs regs = guest.regs;
@@ -277,7 +294,7 @@ static struct {
 } steps[] = {
     {step_access, 600, 0}, {step_edit, 220, 0}, {step_invlpg, 60, 0}, {step_root, 90, 0},
     {step_rights, 20, 0},  {step_sweep, 3, 0},  {step_burst, 30, 0},  {step_pge, 3, 0},
-    {step_nxe, 1, 0},      {step_p2m, 3, 0},    {step_rounds, 20, 0},
+    {step_nxe, 1, 0},      {step_p2m, 3, 0},    {step_rounds, 20, 0}, {step_evict, 8, 0},
 };
 
 static unsigned total;
