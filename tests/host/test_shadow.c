@@ -22,7 +22,7 @@
 
 #include <stdio.h>
 
-#define RUNS      96ul
+#define RUNS      160ul
 #define STEPS     4000ul // a quarter where the engine caches nothing: there it is slow
 #define AUDIT     32u    // steps
 #define CHECK_ALL 64u    // steps
