@@ -91,7 +91,7 @@ make test        set up, build, and run every test
 make check       what can be checked without running: layers, compilers, format, headers
 make host-tests  unit and model tests under sanitizers;   make fuzz  fuzzers, FUZZ_SECONDS=600 each
 make run-tests   tests in emulators only;                 make guest-images, make guest-stress  the guests
-make stress      Linux under stress-ng in each configuration of shadow paging (an hour; STRESS=name,... for some)
+make stress      Linux under stress-ng in each configuration of shadow paging (hours; STRESS=name,... for some)
 make clean       removes build/
 
 Variables of make run:

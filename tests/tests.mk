@@ -12,7 +12,7 @@ run-tests: test-parts
 	prove --timer --jobs $(JOBS) $(sort $(filter tests/run/linux-% tests/run/exits.t,$(RUN_TESTS))) \
 	    $(filter-out tests/run/linux-% tests/run/exits.t,$(RUN_TESTS))
 
-# Linux under load in every configuration of lib/Stress.pm; run-tests has four of them.
+# Linux under load in every configuration of lib/Stress.pm; run-tests has the first.
 stress: test-parts
 	prove --timer -v tests/run/long/stress.t
 

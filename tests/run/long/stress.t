@@ -7,5 +7,6 @@ use lib "$FindBin::RealBin/../lib";
 use Stress;
 use Test::More;
 
+$ENV{STRESS_TIMEOUT} //= 7200;
 stress_check($_) for $ENV{STRESS} ? split /,/, $ENV{STRESS} : stress_names;
 done_testing;
