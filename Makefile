@@ -16,7 +16,7 @@ INCLUDES_main   := $(INCLUDES_hv) -Iept/include -Ishadow/include
 MONITOR_FLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -ffreestanding \
                  -mcmodel=kernel -fno-pic -mno-red-zone -mgeneral-regs-only -fno-stack-protector \
                  -fcf-protection=none -fno-omit-frame-pointer -fno-asynchronous-unwind-tables \
-                 -fno-tree-loop-distribute-patterns -fno-strict-aliasing -MMD -MP
+                 -fno-tree-loop-distribute-patterns -fno-strict-aliasing -MMD -MP -flto
 
 ARCH_C := $(filter-out arch/asm_offsets.c,$(wildcard arch/*.c))
 HV_C   := $(filter-out hv/main.c,$(wildcard hv/*.c))
@@ -27,7 +27,7 @@ OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(ARCH_C) $(HV_C) $(EPT_C) $(SHADOW_C) hv
 
 $(MONITOR): $(OBJECTS) arch/monitor.ld
 	@echo "  LD      $@"
-	@ld -m elf_x86_64 -static -nostdlib --no-warn-rwx-segments -z noexecstack -z max-page-size=4096 -T arch/monitor.ld -o $@ $(OBJECTS)
+	@$(CC) $(MONITOR_FLAGS) -static -nostdlib -Wl,--build-id=none,--no-warn-rwx-segments,-z,noexecstack,-z,max-page-size=4096 -T arch/monitor.ld -o $@ $(OBJECTS)
 	@grub-file --is-x86-multiboot2 $@
 
 define FOLDER_RULE
@@ -50,7 +50,7 @@ $(BUILD)/arch/%.asm.o: arch/%.asm $(BUILD)/arch/layout.inc
 # Offsets of C structures for NASM, out of the compiler's assembly.
 $(BUILD)/arch/layout.inc: arch/asm_offsets.c Makefile
 	@mkdir -p $(@D)
-	@$(CC) $(MONITOR_FLAGS) $(INCLUDES_arch) -MT $@ -MF $(BUILD)/arch/layout.d -S -o $(BUILD)/arch/layout.s $<
+	@$(CC) $(MONITOR_FLAGS) -fno-lto $(INCLUDES_arch) -MT $@ -MF $(BUILD)/arch/layout.d -S -o $(BUILD)/arch/layout.s $<
 	@sed -n 's/^#define# /%define /p' $(BUILD)/arch/layout.s > $@
 
 $(BUILD)/hv/dsdt.h: hv/dsdt.asl

@@ -115,7 +115,8 @@ struct shadow {
     struct shadow_hw hw;
     u64 unknown;       // the value of an unknown entry
     u64 mark;          // the reserved bit in it, or 0
-    u64 leaf_reserved; // bits that must be 0 in the guest's entries of level 1
+    u64 reserved_for;  // the guest's EFER.NXE
+    u64 leaf_reserved; // with that: bits that must be 0 in the guest's entries of level 1
     mfn_t pool;        // first frame of the tables, which are contiguous
     u64 *pdpt;         // of a guest without paging: walked by the processor
     u64 *seen;         // by entry that maps: the guest's entry that it was made of

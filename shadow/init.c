@@ -67,6 +67,7 @@ int shadow_init(struct shadow *s, struct p2m *p2m, const struct shadow_config *c
         return ERR_NOMEM;
     s->unknown = config->directpf && config->physical_bits < 52 ? PTE_P | PTE_RESERVED : 0;
     s->mark = s->unknown & PTE_RESERVED;
+    s->reserved_for = ~0ul;
     make_empty(s);
     return 0;
 }

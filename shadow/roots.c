@@ -116,7 +116,10 @@ static bool root_is_flushed(const struct shadow *s, const struct shadow_table *r
 u64 shadow_load_root(struct shadow *s, const struct walk_context *w, u16 *vpid)
 {
     s->stats.root_loads++;
-    s->leaf_reserved = walk_reserved_bits(w, PAGING_4LEVEL, 1, true);
+    if (s->reserved_for != (w->regs.efer & EFER_NXE)) {
+        s->reserved_for = w->regs.efer & EFER_NXE;
+        s->leaf_reserved = walk_reserved_bits(w, PAGING_4LEVEL, 1, true);
+    }
     s->settled_gva = ~0ul;
     if (!s->config.strategy.cache)
         forget(s);

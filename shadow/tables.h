@@ -108,19 +108,30 @@ struct spot {
     u64 link;       // the entry above
 };
 
+// For roots of one level, so that the compiler makes straight code of it.
+static inline __attribute__((always_inline)) struct spot spot_under(const struct shadow *s, u64 gva,
+                                                                    u64 *table, unsigned top)
+{
+    struct spot spot = {.all = ~0ul};
+    u64 kinds = PTE_P | PTE_PS | s->mark;
+    for (spot.level = top;; spot.level--) {
+        spot.entry = table + SLOT(gva, spot.level);
+        u64 entry = *spot.entry;
+        if (spot.level == 1 || (entry & kinds) != PTE_P)
+            return spot;
+        spot.link = entry;
+        spot.all &= entry;
+        spot.any |= entry;
+        table = phys_ptr(entry & PTE_ADDRESS);
+    }
+}
+
 static inline struct spot spot_of(const struct shadow *s, u64 gva)
 {
     const struct shadow_table *root = &s->tables[s->root];
-    struct spot spot = {&root->entries[SLOT(gva, root->level)], root->level, ~0ul, 0, 0};
-    u64 kinds = PTE_P | PTE_PS | s->mark;
-    while (spot.level > 1 && (*spot.entry & kinds) == PTE_P) {
-        spot.link = *spot.entry;
-        spot.all &= spot.link;
-        spot.any |= spot.link;
-        spot.level--;
-        spot.entry = (u64 *)phys_ptr(spot.link & PTE_ADDRESS) + SLOT(gva, spot.level);
-    }
-    return spot;
+    if (__builtin_expect(root->level == WALK_LEVELS, 1))
+        return spot_under(s, gva, root->entries, WALK_LEVELS);
+    return spot_under(s, gva, root->entries, WALK_LEVELS - 1);
 }
 
 // entries.c
