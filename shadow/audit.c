@@ -54,8 +54,8 @@ static const char *audit_link(const struct shadow *s, const struct shadow_table 
 
 // An entry of a table that is in sync says what the guest's entry says, or is unknown. (Where it is not dirty
 // and yet writable, a table in read-only memory has kept its bits.)
-static const char *audit_exact(struct shadow *s, const struct walk_context *w, const struct shadow_table *t,
-                               unsigned slot)
+static const char *audit_exact(const struct shadow *s, const struct walk_context *w,
+                               const struct shadow_table *t, unsigned slot)
 {
     u64 entry = t->entries[slot], guest_entry = t->guest[slot];
     if (s->unknown && entry == 0)
@@ -79,7 +79,7 @@ static const char *audit_exact(struct shadow *s, const struct walk_context *w, c
                                                                : NULL;
 }
 
-static const char *audit_entry(struct shadow *s, const struct walk_context *w, u32 table, unsigned slot)
+static const char *audit_entry(const struct shadow *s, const struct walk_context *w, u32 table, unsigned slot)
 {
     const struct shadow_table *t = &s->tables[table];
     const char *wrong = table_is_exact(s, t) ? audit_exact(s, w, t, slot) : NULL;
@@ -116,7 +116,7 @@ static void found(const struct shadow *s, u32 table, unsigned slot, const char *
     };
 }
 
-static bool audit_table(struct shadow *s, const struct walk_context *w, u32 table,
+static bool audit_table(const struct shadow *s, const struct walk_context *w, u32 table,
                         struct shadow_finding *finding)
 {
     unsigned slot = 0;
@@ -134,7 +134,7 @@ static bool lists_wrong(struct shadow_finding *finding, const char *wrong)
     return !wrong;
 }
 
-bool shadow_audit_all(struct shadow *s, const struct walk_context *w, struct shadow_finding *finding)
+bool shadow_audit_all(const struct shadow *s, const struct walk_context *w, struct shadow_finding *finding)
 {
     u32 out_of_sync = 0, count = 0;
     for (u32 table = s->newest; table != SHADOW_NONE; table = s->tables[table].older) {
@@ -149,15 +149,15 @@ bool shadow_audit_all(struct shadow *s, const struct walk_context *w, struct sha
                        right ? unpaged_audit(s) : "the count of tables, or of those out of sync, is wrong");
 }
 
-const char *shadow_audit(struct shadow *s, const struct walk_context *w)
+const char *shadow_audit(const struct shadow *s, const struct walk_context *w)
 {
     struct shadow_finding finding;
     shadow_audit_all(s, w, &finding);
     return finding.wrong;
 }
 
-bool shadow_audit_some(struct shadow *s, const struct walk_context *w, u32 *at, u32 count, u32 *looked_at,
-                       struct shadow_finding *finding)
+bool shadow_audit_some(const struct shadow *s, const struct walk_context *w, u32 *at, u32 count,
+                       u32 *looked_at, struct shadow_finding *finding)
 {
     *looked_at = 0;
     for (u32 seen = 0; seen < s->config.pool && *looked_at < count; seen++) {

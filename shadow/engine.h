@@ -92,14 +92,6 @@ struct shadow_region {
     u32 traced; // frames that are traced
 };
 
-// What the p2m says about 2M of the guest's memory that it maps in one piece.
-struct shadow_near {
-    u64 first; // gfn
-    u64 mfn;
-    enum p2m_type type;
-};
-#define SHADOW_NEARS 64u
-
 struct shadow_stats {
     u64 hidden_faults, true_faults, emulated;
     u64 traced_writes, traced_fills, traced_changes, large_leaves, orphans;
@@ -124,7 +116,6 @@ struct shadow {
     struct shadow_link *links;
     struct shadow_frame *frames;
     struct shadow_region *regions;
-    struct shadow_near near[SHADOW_NEARS]; // by 2M of gpa
     u32 *hash;
     u32 hash_mask;
     u32 free_table;    // list through hash_next
@@ -215,12 +206,12 @@ struct shadow_finding {
 };
 
 // Checks every entry against the guest's tables, the p2m and the engine's own lists. NULL, or what is wrong.
-const char *shadow_audit(struct shadow *s, const struct walk_context *w);
+const char *shadow_audit(const struct shadow *s, const struct walk_context *w);
 
 // The same, with the place of what is wrong. True if all holds.
-bool shadow_audit_all(struct shadow *s, const struct walk_context *w, struct shadow_finding *finding);
+bool shadow_audit_all(const struct shadow *s, const struct walk_context *w, struct shadow_finding *finding);
 
 // Checks only the next `count` tables that are in use, in turn; *at is where it goes on, 0 at first.
 // `looked_at`: how many it were.
-bool shadow_audit_some(struct shadow *s, const struct walk_context *w, u32 *at, u32 count, u32 *looked_at,
-                       struct shadow_finding *finding);
+bool shadow_audit_some(const struct shadow *s, const struct walk_context *w, u32 *at, u32 count,
+                       u32 *looked_at, struct shadow_finding *finding);

@@ -1,31 +1,10 @@
 // Entries as the guest's tables and the p2m say: leaves, and the path of links that leads to them. See
 // tables.h; who asks for them is in fault.c.
-#include <arch/lib.h>
-
 #include "tables.h"
 
 #define PAGE_TYPE (PTE_PWT | PTE_PCD | PTE_PAT)
 #define ACCESSED  (PTE_P | PTE_A)
 #define DIRTY     (PTE_W | PTE_D)
-
-void near_forget(struct shadow *s)
-{
-    memset(s->near, 0xff, sizeof(s->near));
-}
-
-struct p2m_leaf near_lookup(struct shadow *s, gfn_t g, bool *large)
-{
-    u64 offset = g.n % ENTRIES;
-    struct shadow_near *near = &s->near[g.n / ENTRIES % SHADOW_NEARS];
-    *large = near->first == g.n - offset;
-    if (*large)
-        return (struct p2m_leaf){.mfn = mfn(near->mfn + offset), .type = near->type};
-    struct p2m_leaf leaf = p2m_lookup(s->p2m, g);
-    *large = leaf.level >= P2M_LEVEL_2M && (leaf.type == P2M_RAM || leaf.type == P2M_RAM_RO);
-    if (*large)
-        *near = (struct shadow_near){g.n - offset, leaf.mfn.n - offset, leaf.type};
-    return leaf;
-}
 
 // Write access needs a dirty guest entry (so that the first write is seen and sets it), RAM, and no trace.
 static u64 ram_leaf(const struct shadow *s, u64 guest_entry, u64 flags, const struct p2m_leaf *leaf)
@@ -36,10 +15,9 @@ static u64 ram_leaf(const struct shadow *s, u64 guest_entry, u64 flags, const st
     return value | PTE_MAY_WRITE | (frame_traced(s, leaf->mfn.n) ? 0 : PTE_W);
 }
 
-static u64 leaf_to(struct shadow *s, u64 guest_entry, u64 flags, gfn_t g)
+static u64 leaf_to(const struct shadow *s, u64 guest_entry, u64 flags, gfn_t g)
 {
-    bool large;
-    struct p2m_leaf leaf = near_lookup(s, g, &large);
+    struct p2m_leaf leaf = p2m_lookup(s->p2m, g);
     if (leaf.type == P2M_RAM || leaf.type == P2M_RAM_RO)
         return ram_leaf(s, guest_entry, flags, &leaf);
     if (leaf.type != P2M_DIRECT)
@@ -50,16 +28,16 @@ static u64 leaf_to(struct shadow *s, u64 guest_entry, u64 flags, gfn_t g)
 }
 
 // The same for 512 frames, that are one piece of RAM in which no table lies.
-static u64 large_leaf_to(struct shadow *s, u64 guest_entry, u64 flags, gfn_t first)
+static u64 large_leaf_to(const struct shadow *s, u64 guest_entry, u64 flags, gfn_t first)
 {
-    bool large;
-    struct p2m_leaf leaf = near_lookup(s, first, &large);
-    if (!s->config.large || !large || s->regions[leaf.mfn.n / ENTRIES].traced)
+    struct p2m_leaf leaf = p2m_lookup(s->p2m, first);
+    bool ram = leaf.type == P2M_RAM || leaf.type == P2M_RAM_RO;
+    if (!s->config.large || !ram || leaf.level < P2M_LEVEL_2M || s->regions[leaf.mfn.n / ENTRIES].traced)
         return s->unknown;
     return ram_leaf(s, guest_entry, flags | PTE_PS, &leaf);
 }
 
-u64 leaf_value(struct shadow *s, const struct walk_context *w, unsigned level, u64 guest_entry)
+u64 leaf_value(const struct shadow *s, const struct walk_context *w, unsigned level, u64 guest_entry)
 {
     u64 reserved = level == 1 ? s->leaf_reserved : walk_reserved_bits(w, PAGING_4LEVEL, level, true);
     if ((guest_entry & ACCESSED) != ACCESSED || guest_entry & reserved)
@@ -88,12 +66,12 @@ static u64 splinter_flags(u64 large)
     return PTE_U | (large & (PTE_PWT | PTE_PCD | PTE_G | PTE_KEY));
 }
 
-static u64 splinter_value(struct shadow *s, u64 large, gfn_t g)
+static u64 splinter_value(const struct shadow *s, u64 large, gfn_t g)
 {
     return leaf_to(s, DIRTY, splinter_flags(large) | (large & PTE_PAT_2M ? PTE_PAT : 0), g);
 }
 
-static u64 splinter_large_value(struct shadow *s, u64 large, gfn_t first)
+static u64 splinter_large_value(const struct shadow *s, u64 large, gfn_t first)
 {
     return large_leaf_to(s, DIRTY, splinter_flags(large) | (large & PTE_PAT_2M), first);
 }
@@ -103,8 +81,7 @@ static u64 splinter_large_value(struct shadow *s, u64 large, gfn_t first)
 static u32 child_for(struct shadow *s, const struct walk *walk, unsigned level, const u32 *keep)
 {
     if (level > walk->level) {
-        bool large;
-        struct p2m_leaf leaf = near_lookup(s, gpa_gfn(walk->entry[level] & PTE_ADDRESS), &large);
+        struct p2m_leaf leaf = p2m_lookup(s->p2m, gpa_gfn(walk->entry[level] & PTE_ADDRESS));
         return table_get(s, leaf.mfn.n, level - 1, false, leaf.type == P2M_RAM, keep);
     }
     u64 frames = 1ul << 9 * (level - 1);

@@ -56,7 +56,6 @@ static void make_empty(struct shadow *s)
         s->tables[table].hash_next = s->free_table;
         s->free_table = table;
     }
-    near_forget(s);
 }
 
 int shadow_init(struct shadow *s, struct p2m *p2m, const struct shadow_config *config,

@@ -57,7 +57,6 @@ void shadow_drop_all(struct shadow *s)
 {
     forget(s);
     s->stats.dropped_all++;
-    near_forget(s);
     flush_everything(s);
     settle(s);
 }
@@ -89,7 +88,6 @@ void shadow_p2m_changing(struct shadow *s, gfn_t first, u64 count)
         if (is_ram(&leaf))
             frame_forget(s, leaf.mfn.n);
     }
-    near_forget(s);
     flush_everything(s);
     settle(s);
 }

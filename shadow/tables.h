@@ -173,13 +173,9 @@ void frame_forget(struct shadow *s, u64 frame);
 
 // fill.c: entries as the guest's tables and the p2m say.
 
-// As p2m_lookup, but for `level`: true where [g, g | 511] is one piece.
-struct p2m_leaf near_lookup(struct shadow *s, gfn_t g, bool *large);
-void near_forget(struct shadow *s);
-
 // What a leaf for the guest's entry is to be, or the unknown entry: not accessed, reserved bits, no RAM; at
 // level 2 (the guest's entry maps a page) also where no large leaf can be.
-u64 leaf_value(struct shadow *s, const struct walk_context *w, unsigned level, u64 guest_entry);
+u64 leaf_value(const struct shadow *s, const struct walk_context *w, unsigned level, u64 guest_entry);
 
 // The rights that a table entry takes over from the guest's entry.
 static inline u64 link_flags(u64 guest_entry)

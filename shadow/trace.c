@@ -4,24 +4,23 @@
 
 // A large page of the guest's, at level 2 as a large leaf, or through splinters: these keep their rights in
 // the link, so they stand or fall with it.
-static u64 page_value(struct shadow *s, const struct walk_context *w, unsigned level, u64 now,
+static u64 page_value(const struct shadow *s, const struct walk_context *w, unsigned level, u64 now,
                       u64 guest_entry)
 {
     bool leaf = level == 2 && entry_maps(s, now) && now & PTE_PS;
     return leaf ? leaf_value(s, w, level, guest_entry) : s->unknown;
 }
 
-static bool links_to_same(struct shadow *s, u64 now, u64 guest_entry)
+static bool links_to_same(const struct shadow *s, u64 now, u64 guest_entry)
 {
     if (now & PTE_PS || (now & RIGHTS) != link_flags(guest_entry))
         return false;
     const struct shadow_table *c = &s->tables[entry_child(s, now)];
-    bool large;
-    return c->guest && c->frame == near_lookup(s, gpa_gfn(guest_entry & PTE_ADDRESS), &large).mfn.n;
+    return c->guest && c->frame == p2m_lookup(s->p2m, gpa_gfn(guest_entry & PTE_ADDRESS)).mfn.n;
 }
 
 // What an entry above level 1 is to be: these only follow, and are filled by faults.
-static u64 link_value(struct shadow *s, const struct walk_context *w, unsigned level, u64 now,
+static u64 link_value(const struct shadow *s, const struct walk_context *w, unsigned level, u64 now,
                       u64 guest_entry)
 {
     if (!entry_maps(s, now) || !(guest_entry & PTE_A))
