@@ -254,6 +254,7 @@ static void start_guest(void)
         .large = params.large,
         .directpf = params.directpf,
         .direct_invlpg = params.direct_invlpg,
+        .in_place = params.shadow_cr3,
         .prefetch = (unsigned)params.prefetch,
         .pool = (u32)params.pool,
     };

@@ -34,3 +34,17 @@ int p2m_give(struct p2m *p, gfn_t g, mfn_t frame)
         return ERR_INVALID;
     return p2m_map(p, g, frame, 1, P2M_RAM);
 }
+
+int p2m_find(const struct p2m *p, mfn_t frame, gfn_t *g)
+{
+    u64 frames;
+    for (u64 at = 0; at < BIT(P2M_GFN_BITS); at += frames) {
+        struct p2m_leaf leaf = p2m_lookup(p, gfn(at));
+        frames = BIT(9 * (leaf.level - 1));
+        if (leaf.type != P2M_RAM || frame.n < leaf.mfn.n || frame.n - leaf.mfn.n >= frames)
+            continue;
+        *g = gfn(at + (frame.n - leaf.mfn.n));
+        return 0;
+    }
+    return ERR_ABSENT;
+}

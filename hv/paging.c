@@ -64,16 +64,29 @@ static void apply_efer(struct vcpu *v, const struct paging_regs *guest, const st
     vmcs_write(ENTRY_CONTROLS, v->entry_controls | (needs->hw.efer & EFER_LMA ? ENTRY_IA32E_GUEST : 0));
 }
 
+static void apply_cr3_targets(struct vcpu *v, const struct mmu_needs *needs)
+{
+    for (unsigned i = 0; i < needs->cr3_targets; i++) {
+        if (v->cr3_target[i] != needs->cr3_target[i])
+            vmcs_write(CR3_TARGET_0 + 2 * i, needs->cr3_target[i]);
+        v->cr3_target[i] = needs->cr3_target[i];
+    }
+    if (v->cr3_targets != needs->cr3_targets)
+        vmcs_write(CR3_TARGET_COUNT, needs->cr3_targets);
+    v->cr3_targets = needs->cr3_targets;
+}
+
 static void paging_apply_controls(struct vcpu *v, const struct mmu_needs *needs)
 {
     u32 nmi_window = v->proc_controls & PROC_NMI_WINDOW_EXITING;
     u32 proc = vmx_controls_fit(v->caps->proc, v->base_proc | needs->proc) | nmi_window;
-    v->cr3_owned = needs->proc & PROC_CR3_LOAD_EXITING;
+    v->cr3_owned = needs->proc & PROC_CR3_STORE_EXITING;
     if (proc != v->proc_controls)
         vmcs_write(PROCESSOR_BASED_CONTROLS, proc);
     v->proc_controls = proc;
     vmcs_write(PAGE_FAULT_ERROR_CODE_MASK, needs->pf_mask);
     vmcs_write(PAGE_FAULT_ERROR_CODE_MATCH, needs->pf_match);
+    apply_cr3_targets(v, needs);
 }
 
 static void apply_controls(struct vcpu *v, const struct mmu_needs *needs)
@@ -129,8 +142,10 @@ void paging_refresh(struct vcpu *v)
     if (v->refresh)
         mmu_paging_written(v, &regs, &regs);
     mmu_needs(v, &regs, &needs);
-    if (v->refresh)
+    if (v->refresh) {
+        v->owned_cr3 = regs.cr3;
         vmcs_write(GUEST_CR3, needs.hw.cr3);
+    }
     paging_apply_controls(v, &needs);
     v->refresh = v->refresh_controls = false;
 }
@@ -218,7 +233,9 @@ static enum verdict write_cr3_exit(struct vcpu *v, u64 value)
 {
     if (v->plain_roots && !(value & ~physical_mask(v))) {
         v->owned_cr3 = value;
-        vmcs_write(GUEST_CR3, mmu_root_written(v, value));
+        u64 root = mmu_root_written(v, value);
+        vmcs_write(GUEST_CR3, root);
+        v->cr3_owned = root != value; // whether its reads exit follows by v->refresh_controls
         return VERDICT_SKIP;
     }
     struct paging_regs before = vcpu_paging(v), after = before;

@@ -20,7 +20,7 @@ struct figure {
     u64 value;
 };
 
-#define FIGURES       48
+#define FIGURES       64
 #define CHURN_FIGURES 4
 
 static u64 all_exits(const struct vcpu *v)

@@ -36,6 +36,7 @@ struct shadow_config {
     unsigned prefetch;      // neighbours that a hidden fault fills too
     u32 pool;               // shadow tables at most: at least SHADOW_POOL_MIN
     unsigned physical_bits; // MAXPHYADDR of the machine
+    unsigned targets; // roots that are loaded without an exit: SHADOW_TARGETS at most, 0 without tracing
 };
 
 #define SHADOW_POOL_MIN 64u
@@ -47,6 +48,17 @@ struct shadow_hw {
     u64 (*now)(void *context);                   // cycles that the guest has run: what is written in a burst
     void *context;
 };
+
+// A claimed machine frame, where a shadow root lies in place (place.c).
+struct shadow_place {
+    u64 frame; // mfn, 0: none
+    u64 cr3;   // as the guest loads it
+    u64 used;  // when it was, by place_clock
+    u32 table; // SHADOW_NONE: kept for a later root
+};
+
+#define SHADOW_PLACES  64u // claimed frames at most
+#define SHADOW_TARGETS 4u
 
 #define SHADOW_NONE 0xffffffffu // no table, no entry
 
@@ -66,6 +78,7 @@ struct shadow_table {
     u8 level;         // 1..4
     u8 burst;         // writes that followed closely one upon the other
     bool present;     // the entry that was written last was present before
+    u8 place;         // of a root in place: its index in `places` and 1; 0: `entries` is in the pool
     bool used, splinter;
     bool out_of_sync; // the guest may write its table unseen: entries may be stale until the next flush
     bool bursty;      // when it was out of sync last, several entries were written
@@ -99,6 +112,7 @@ struct shadow_stats {
     u64 tables_made, tables_dropped, tables_recycled, dropped_all;
     u64 root_loads, root_hits, prefetched;
     u64 flush_vpid, flush_all;
+    u64 places_claimed, places_moved, places_refused, roots_placed, roots_unseen;
 };
 
 struct shadow {
@@ -130,6 +144,11 @@ struct shadow {
     bool unpaged;    // the root in use is unpaged_root
     bool flush;      // all VPIDs must be flushed before the guest runs: shadow_settle
     u64 flushed;     // s->epoch when all VPIDs were flushed last
+    struct shadow_place places[SHADOW_PLACES];
+    u8 target[SHADOW_TARGETS]; // places that are loaded without an exit while shadow_targets_hold
+    u64 target_changes;        // counts changes of what shadow_targets gives, but for shadow_targets_hold
+    u64 place_clock;
+    u32 placed; // the root in place that was in use last
     struct shadow_stats stats;
 };
 
@@ -146,10 +165,11 @@ enum shadow_outcome {
 int shadow_init(struct shadow *s, struct p2m *p2m, const struct shadow_config *config,
                 const struct shadow_hw *hw) must_check;
 
-// Makes the table for the guest's root current, and returns the machine address for CR3. Drops what the
-// strategy drops at a root load, synchronises, flushes. `regs` must be PAGING_4LEVEL, or PAGING_NONE: then
-// the address is that of a PDPT of PAE paging, below 4 GiB. Turning paging off or on is a root load: tables
-// that are cached stay. Without paging every #PF must exit. *vpid: to run under, 0 if it does not matter.
+// Makes the table for the guest's root current, and returns what CR3 is to hold: its machine address; if it
+// is in place, the guest's own CR3. Drops what the strategy drops at a root load, synchronises, flushes.
+// `regs` must be PAGING_4LEVEL, or PAGING_NONE: then the address is that of a PDPT of PAE paging, below 4
+// GiB. Turning paging off or on is a root load: tables that are cached stay. Without paging every #PF must
+// exit. *vpid: to run under, 0 if it does not matter.
 u64 shadow_load_root(struct shadow *s, const struct walk_context *w, u16 *vpid);
 
 // Judges a #PF exit at gva and repairs it if it is hidden. After SHADOW_GUEST_FAULT *error_code is the
@@ -204,6 +224,21 @@ struct shadow_finding {
     unsigned level, slot;
     u64 entry, guest_entry; // guest_entry: 0 in a splinter
 };
+
+// Whether the guest may load the targets unseen: the root in use is in place, and no table is out of sync,
+// since a MOV to CR3 synchronises.
+static inline bool shadow_targets_hold(const struct shadow *s)
+{
+    return s->root != SHADOW_NONE && s->tables[s->root].place && !s->out_of_sync;
+}
+
+// The values of CR3 that the guest may load unseen from now on, and how many there are. To be asked again
+// after each call of the engine's, when target_changes or shadow_targets_hold has changed.
+unsigned shadow_targets(const struct shadow *s, u64 cr3[SHADOW_TARGETS]);
+
+// The guest has loaded a target unseen, by a MOV to CR3 that flushed the VPID in use as bare hardware does;
+// the last one, if it were several. To be called before any other call after an exit.
+void shadow_root_switched(struct shadow *s, u64 cr3);
 
 // Checks every entry against the guest's tables, the p2m and the engine's own lists. NULL, or what is wrong.
 const char *shadow_audit(const struct shadow *s, const struct walk_context *w);

@@ -2,7 +2,7 @@
 #include <arch/lib.h>
 #include <arch/phys.h>
 
-#include "tables.h"
+#include "place.h"
 
 const struct shadow_strategy shadow_strategies[SHADOW_STRATEGIES] = {
     [SHADOW_LAZY] = {.name = "lazy"},
@@ -48,7 +48,8 @@ static void make_empty(struct shadow *s)
     memset(s->hash, 0xff, (s->hash_mask + 1ul) * sizeof(*s->hash));
     for (u64 frame = 0; frame < s->p2m->frames->limit; frame++)
         s->frames[frame].leaves = s->regions[frame / ENTRIES].leaves = SHADOW_NONE;
-    s->root = s->lost = s->newest = s->oldest = s->free_table = s->dropped_table = SHADOW_NONE;
+    s->root = s->lost = s->newest = s->oldest = s->free_table = s->dropped_table = s->placed = SHADOW_NONE;
+    place_init(s);
     for (u32 table = s->config.pool; table-- > 0;) {
         s->tables[table].entries = mfn_ptr(mfn(s->pool.n + table));
         for (unsigned slot = 0; slot < ENTRIES; slot++)

@@ -3,7 +3,7 @@
 #include <arch/lib.h>
 #include <arch/panic.h>
 
-#include "tables.h"
+#include "place.h"
 
 static u32 *hash_head(const struct shadow *s, u64 frame, unsigned level, bool splinter)
 {
@@ -96,6 +96,7 @@ void table_drop(struct shadow *s, u32 table)
     use_remove(s, table);
     if (s->root == table)
         s->root = SHADOW_NONE;
+    place_leave(s, table);
     t->used = false;
     t->hash_next = s->dropped_table;
     s->dropped_table = table;

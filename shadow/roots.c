@@ -2,7 +2,7 @@
 // engine.h.
 #include <arch/cpu.h>
 
-#include "tables.h"
+#include "place.h"
 
 static const u32 keep_none = SHADOW_NONE;
 
@@ -33,7 +33,7 @@ static void root_inherit(struct shadow *s, u32 from, u32 to)
     }
 }
 
-static void root_choose(struct shadow *s, const struct walk_context *w)
+static void root_follow(struct shadow *s, const struct walk_context *w)
 {
     u32 before = s->root;
     s->root = root_for(s, w);
@@ -43,6 +43,23 @@ static void root_choose(struct shadow *s, const struct walk_context *w)
         return;
     if (table_is_exact(s, &s->tables[before]))
         root_inherit(s, before, s->root);
+}
+
+static bool may_be_placed(const struct shadow *s, const struct walk_context *w)
+{
+    return s->config.targets && walk_mode(&w->regs) == PAGING_4LEVEL &&
+           p2m_lookup(s->p2m, gpa_gfn(w->regs.cr3 & PTE_ADDRESS)).type == P2M_RAM;
+}
+
+// In place where that can be. Clearing the place may drop tables: so the root is looked up afterwards.
+static void root_choose(struct shadow *s, const struct walk_context *w)
+{
+    bool claimed = may_be_placed(s, w) && place_claim(s, w->regs.cr3);
+    root_follow(s, w);
+    if (claimed)
+        place_root(s, w->regs.cr3);
+    else
+        place_leave(s, s->root);
 }
 
 static void forget(struct shadow *s)
@@ -111,6 +128,13 @@ static bool root_is_flushed(const struct shadow *s, const struct shadow_table *r
     return root->vpid == vpid && clean == s->epoch && s->config.root_vpids;
 }
 
+static u16 root_vpid(const struct shadow *s)
+{
+    if (!s->config.root_vpids)
+        return 1;
+    return root_in_place(s) ? place_vpid(s) : (u16)(s->root + 2);
+}
+
 u64 shadow_load_root(struct shadow *s, const struct walk_context *w, u16 *vpid)
 {
     s->stats.root_loads++;
@@ -124,7 +148,7 @@ u64 shadow_load_root(struct shadow *s, const struct walk_context *w, u16 *vpid)
     synchronise_all(s, w);
     root_choose(s, w);
     struct shadow_table *root = &s->tables[s->root];
-    *vpid = s->config.root_vpids ? (u16)(s->root + 2) : 1;
+    *vpid = root_vpid(s);
     if (!root_is_flushed(s, root, *vpid)) {
         s->stats.flush_vpid++;
         s->hw.flush_vpid(s->hw.context, *vpid);
@@ -134,5 +158,5 @@ u64 shadow_load_root(struct shadow *s, const struct walk_context *w, u16 *vpid)
     if (s->config.strategy.eager)
         eager_build(s, w);
     settle(s);
-    return root_address(s);
+    return root_in_place(s) ? w->regs.cr3 : root_address(s);
 }

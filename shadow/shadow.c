@@ -4,7 +4,7 @@
 #include <arch/phys.h>
 #include <shadow/shadow.h>
 
-#include "tables.h"
+#include "place.h"
 
 #define ONE_VPID 1
 
@@ -19,9 +19,10 @@ static struct {
     bool invlpg_exits, pf_direct;                           // as in the VMCS
     enum sync { SYNC_UNKNOWN, SYNC_WHOLE, SYNC_LOST } sync; // of which the two were made
     u16 root_vpid;
-    u64 root_hpa;
+    u64 root_cr3;        // what CR3 holds for it
     u64 invvpid_context; // the type of INVVPID for one VPID that the processor has
     u32 audit_at;        // the table that is audited next
+    u64 target_changes;  // the engine's, when the VMCS was last asked to follow
     u64 faults, invvpids, audited;
 } self;
 
@@ -57,6 +58,13 @@ static u64 guest_cycles(void *context)
     return vcpu_guest_cycles(context);
 }
 
+// SDM vol. 3, appendix A.6.
+static unsigned cr3_target_count(const struct vmx_caps *caps)
+{
+    unsigned count = caps->misc >> 16 & 0x1ff;
+    return count < SHADOW_TARGETS ? count : SHADOW_TARGETS;
+}
+
 static int shadow_ops_init(struct vcpu *v, struct p2m *p2m, const struct mmu_options *options)
 {
     const struct shadow_hw hw = {flush_vpid, flush_all, guest_cycles, v};
@@ -69,6 +77,8 @@ static int shadow_ops_init(struct vcpu *v, struct p2m *p2m, const struct mmu_opt
         .pool = options->pool,
         .physical_bits = v->physical_bits,
     };
+    if (options->in_place && config.strategy.trace)
+        config.targets = cr3_target_count(v->caps);
     self.vpid = options->vpid;
     self.sync = SYNC_UNKNOWN;
     self.direct_invlpg = options->direct_invlpg;
@@ -99,8 +109,7 @@ static void shadow_needs(const struct vcpu *v, const struct paging_regs *guest, 
     // With paging what is unknown has P and a reserved bit: only P = 1 must exit.
     bool direct = paging && self.pf_direct && !fetches_are_reads(guest);
     *needs = (struct mmu_needs){
-        .proc =
-            PROC_CR3_LOAD_EXITING | PROC_CR3_STORE_EXITING | (self.invlpg_exits ? PROC_INVLPG_EXITING : 0),
+        .proc = PROC_CR3_LOAD_EXITING | (self.invlpg_exits ? PROC_INVLPG_EXITING : 0),
         .proc2 = self.vpid ? PROC2_VPID : 0,
         .cr0_owned = CR0_PE | CR0_PG | CR0_WP,
         .cr4_owned = CR4_OWNED,
@@ -111,9 +120,12 @@ static void shadow_needs(const struct vcpu *v, const struct paging_regs *guest, 
         .pf_match = direct ? PFEC_P : 0,
     };
     needs->hw.cr0 |= CR0_WP; // a page that is read-only here is so for the guest's kernel too
-    needs->hw.cr3 = self.root_hpa;
+    needs->hw.cr3 = self.root_cr3;
     if (fetches_are_reads(guest))
         needs->hw.efer |= EFER_NXE;
+    if (!root_in_place(&self.engine))
+        needs->proc |= PROC_CR3_STORE_EXITING;
+    needs->cr3_targets = shadow_targets(&self.engine, needs->cr3_target);
     if (!paging)
         needs_unpaged(needs);
 }
@@ -125,7 +137,7 @@ static void shadow_load(struct vcpu *v)
         vmcs_write(VPID, self.root_vpid);
 }
 
-// INVLPG must be seen while a table is out of sync or none is traced; and which #PF must be.
+// INVLPG must be seen while a table is out of sync or none is traced; and which #PF and MOV to CR3 must be.
 static void follow_exactness(struct vcpu *v)
 {
     enum sync sync = self.engine.out_of_sync ? SYNC_LOST : SYNC_WHOLE;
@@ -134,10 +146,26 @@ static void follow_exactness(struct vcpu *v)
     self.sync = sync;
     bool exits = !self.direct_invlpg || !shadow_is_exact(&self.engine);
     bool direct = shadow_absent_is_true(&self.engine);
-    if ((exits != self.invlpg_exits || direct != self.pf_direct) && self.loaded)
+    bool targets = shadow_targets_hold(&self.engine) != (v->cr3_targets != 0) ||
+                   self.target_changes != self.engine.target_changes ||
+                   root_in_place(&self.engine) == v->cr3_owned;
+    if ((exits != self.invlpg_exits || direct != self.pf_direct || targets) && self.loaded)
         v->refresh_controls = true;
     self.invlpg_exits = exits;
     self.pf_direct = direct;
+    self.target_changes = self.engine.target_changes;
+}
+
+// First of all after an exit: the guest may have gone from one root in place to another unseen.
+static void follow_root(const struct vcpu *v)
+{
+    if (!v->cr3_targets)
+        return;
+    u64 cr3 = vmcs_read(GUEST_CR3);
+    if (cr3 == self.root_cr3)
+        return;
+    self.walk.regs.cr3 = self.root_cr3 = cr3;
+    shadow_root_switched(&self.engine, cr3);
 }
 
 static void access_context(const struct vcpu *v, u32 error_code)
@@ -161,6 +189,7 @@ static enum mmu_outcome shadow_ops_fault(struct vcpu *v, struct mmu_fault *fault
         [SHADOW_EMULATE] = MMU_DEVICE,
     };
     self.faults++;
+    follow_root(v);
     access_context(v, fault->error_code);
     enum shadow_outcome outcome =
         shadow_fault(&self.engine, &self.walk, fault->gva, &fault->error_code, &fault->hpa);
@@ -171,7 +200,7 @@ static enum mmu_outcome shadow_ops_fault(struct vcpu *v, struct mmu_fault *fault
 static void load_root(struct vcpu *v)
 {
     u16 vpid;
-    self.root_hpa = shadow_load_root(&self.engine, &self.walk, &vpid);
+    self.root_cr3 = shadow_load_root(&self.engine, &self.walk, &vpid);
     self.root_vpid = vpid;
     shadow_load(v);
     follow_exactness(v);
@@ -186,6 +215,7 @@ static bool mode_supported(const struct paging_regs *regs)
 static void shadow_paging_written(struct vcpu *v, const struct paging_regs *before,
                                   const struct paging_regs *after)
 {
+    follow_root(v);
     self.walk.regs = *after;
     if (self.loaded)
         shadow_paging_changed(&self.engine, before, after);
@@ -199,15 +229,17 @@ static void shadow_paging_written(struct vcpu *v, const struct paging_regs *befo
 
 static u64 shadow_root_written(struct vcpu *v, u64 cr3)
 {
+    follow_root(v);
     self.walk.regs.cr3 = cr3;
     load_root(v);
-    return self.root_hpa;
+    return self.root_cr3;
 }
 
 static void shadow_ops_invlpg(struct vcpu *v, u64 gva)
 {
-    (void)v;
+    follow_root(v);
     shadow_invlpg(&self.engine, &self.walk, gva);
+    follow_exactness(v);
     if (!self.vpid)
         return;
     self.invvpids++;
@@ -216,19 +248,21 @@ static void shadow_ops_invlpg(struct vcpu *v, u64 gva)
 
 static void shadow_ops_written(struct vcpu *v, u64 hpa, unsigned bytes)
 {
+    follow_root(v);
     shadow_written(&self.engine, &self.walk, hpa, bytes);
     follow_exactness(v);
 }
 
 static void shadow_ops_release(struct vcpu *v, u64 hpa)
 {
+    follow_root(v);
     shadow_release(&self.engine, hpa);
     follow_exactness(v);
 }
 
 static bool shadow_translate(struct vcpu *v, u64 gva, u64 *hpa)
 {
-    (void)v;
+    follow_root(v);
     struct spot spot = spot_of(&self.engine, gva);
     u64 entry = *spot.entry, offset_bits = (PAGE_SIZE << 9 * (spot.level - 1)) - 1;
     *hpa = (entry & PTE_ADDRESS & ~offset_bits) | (gva & offset_bits);
@@ -239,6 +273,7 @@ static void shadow_ops_p2m_changing(struct vcpu *v, gfn_t first, u64 count)
 {
     if (!self.loaded)
         return;
+    follow_root(v);
     shadow_p2m_changing(&self.engine, first, count);
     v->refresh = true;
 }
@@ -246,11 +281,11 @@ static void shadow_ops_p2m_changing(struct vcpu *v, gfn_t first, u64 count)
 // Without a root there is nothing that the processor walks.
 static bool shadow_ops_audit(struct vcpu *v, u32 count, char *text, size_t size)
 {
-    (void)v;
     struct shadow_finding f;
     u32 looked_at = 0;
     if (!self.loaded)
         return true;
+    follow_root(v);
     bool right = count == MMU_AUDIT_ALL
                      ? shadow_audit_all(&self.engine, &self.walk, &f)
                      : shadow_audit_some(&self.engine, &self.walk, &self.audit_at, count, &looked_at, &f);
@@ -284,6 +319,11 @@ static unsigned shadow_figures(struct mmu_figure figures[MMU_FIGURES])
         {"flush_vpid", e->flush_vpid},
         {"flush_all", e->flush_all},
         {"invvpid", self.invvpids},
+        {"roots_placed", e->roots_placed},
+        {"roots_unseen", e->roots_unseen},
+        {"places_claimed", e->places_claimed},
+        {"places_moved", e->places_moved},
+        {"places_refused", e->places_refused},
         {"audited", self.audited},
     };
     _Static_assert(ARRAY_SIZE(all) <= MMU_FIGURES, "MMU_FIGURES is too small");

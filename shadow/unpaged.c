@@ -46,7 +46,7 @@ void unpaged_publish(struct shadow *s)
 
 u64 root_address(const struct shadow *s)
 {
-    return s->unpaged ? ptr_hpa(s->pdpt) : mfn_hpa(s->pool) + s->root * PAGE_SIZE;
+    return s->unpaged ? ptr_hpa(s->pdpt) : ptr_hpa(s->tables[s->root].entries);
 }
 
 const char *unpaged_audit(const struct shadow *s)

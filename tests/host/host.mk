@@ -17,7 +17,7 @@ MACHINE_HV := apic churn cpuid decode devices emulate event guest_access guest_m
 MACHINE_C  := tests/host/fake_cpu.c tests/host/fake_machine.c arch/mtrr.c $(wildcard ept/*.c) $(MACHINE_HV:%=hv/%.c)
 
 # The word ENGINE: the shadow engine, which is all of shadow/ but what connects it to the VMCS.
-ENGINE_C := $(filter-out shadow/shadow.c,$(wildcard shadow/*.c)) hv/p2m.c hv/walk.c
+ENGINE_C := $(filter-out shadow/shadow.c,$(wildcard shadow/*.c)) hv/p2m.c hv/p2m_change.c hv/walk.c
 
 # The objects under folder $(1) that program $(2) names.
 host_sources = $(subst ENGINE,$(ENGINE_C),$(subst MACHINE,$(MACHINE_C),tests/host/$(1).c $(shell sed -n 's|^// link:||p' tests/host/$(1).c)))

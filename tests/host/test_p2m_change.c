@@ -64,6 +64,16 @@ static void page_check(u64 g)
     assert_true(frames_owned(&frames, page->frame, 1, FRAME_GUEST));
 }
 
+// The other way round.
+static void find_check(u64 g)
+{
+    gfn_t found;
+    int result = p2m_find(&p2m, pages[g].frame, &found);
+    assert_int_equal(result, pages[g].type == P2M_RAM ? 0 : ERR_ABSENT);
+    if (!result)
+        assert_int_equal(found.n, g);
+}
+
 // No frame is lost and none is in two places: then the counts would differ.
 static void all_check(void)
 {
@@ -74,6 +84,8 @@ static void all_check(void)
         assert_int_equal(used[pages[g].frame.n]++, 0);
     }
     assert_int_equal(frames.count[FRAME_GUEST], PAGES);
+    for (unsigned i = 0; i < 64; i++)
+        find_check(random_below(PAGES));
 }
 
 static void machine_make(void)

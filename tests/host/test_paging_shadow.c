@@ -3,9 +3,7 @@
 // and CR0.PG (SDM vol. 3, 26.8, 27.3.1.1, 27.3.1.6). The engine itself is test_shadow's subject, the guest's
 // faults for wrong values test_paging's.
 
-// link: MACHINE shadow/shadow.c shadow/pool.c shadow/entries.c shadow/fill.c shadow/fault.c shadow/sync.c
-
-// link: shadow/roots.c shadow/trace.c shadow/init.c shadow/eager.c shadow/audit.c shadow/unpaged.c
+// link: MACHINE ENGINE shadow/shadow.c
 #include "fake_machine.h"
 
 #include <arch/cpu.h>

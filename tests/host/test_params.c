@@ -77,10 +77,11 @@ static void mistakes(void **state)
     static const char mem[] = "mem= cannot be `%s': it takes a number from 16M to 1024G in steps of 4K.";
     static const char *const bad_mem[] = {"",      "15M", "16385K", "16777217",    "1025G",
                                           "512MB", "-1",  "on",     "99999999999G"};
-    static const char names[] = "There is no parameter `%s': the parameters are mmu= vpid= mem= p2m.max= "
-                                "p2m.churn= pcid= pku= shadow= shadow.vpid= shadow.directpf= "
-                                "shadow.invlpg= shadow.large= shadow.prefetch= shadow.pool= audit= log= "
-                                "console= on-exit=.";
+    static const char names[] =
+        "There is no parameter `%s': the parameters are mmu= vpid= mem= p2m.max= "
+        "p2m.churn= pcid= pku= shadow= shadow.vpid= shadow.directpf= "
+        "shadow.invlpg= shadow.cr3= shadow.large= shadow.prefetch= shadow.pool= audit= log= "
+        "console= on-exit=.";
     static const char *const bad_name[] = {"mmux=ept", "mm=ept", "quiet", "mmu", "=", "MMU=ept", "vpid:on"};
     char line[256], sentence[400];
     for (size_t i = 0; i < ARRAY_SIZE(bad_mem); i++) {
@@ -151,6 +152,7 @@ static void printing(void **state)
         "shadow.vpid=root",
         "shadow.directpf=on",
         "shadow.invlpg=direct",
+        "shadow.cr3=inplace",
         "shadow.large=on",
         "shadow.prefetch=8",
         "shadow.pool=64",

@@ -16,6 +16,8 @@ struct mmu_needs {
     bool load_pdptes;         // PAE paging: the VMCS's PDPTE fields are loaded from guest memory at hw.cr3
     u32 exceptions;           // exception bitmap
     u32 pf_mask, pf_match;    // page-fault error-code mask and match
+    unsigned cr3_targets;     // values that are written to CR3 without an exit
+    u64 cr3_target[VCPU_CR3_TARGETS];
 };
 
 // What a fault or violation turned out to be.
@@ -45,7 +47,7 @@ struct mmu_figure {
     const char *name;
     u64 value;
 };
-#define MMU_FIGURES 24
+#define MMU_FIGURES 32
 
 // The strategies of shadow paging (shadow/README.md).
 enum shadow_strategy_name { SHADOW_LAZY, SHADOW_EAGER, SHADOW_TRACE, SHADOW_ADAPTIVE, SHADOW_STRATEGIES };
@@ -54,7 +56,7 @@ enum shadow_strategy_name { SHADOW_LAZY, SHADOW_EAGER, SHADOW_TRACE, SHADOW_ADAP
 struct mmu_options {
     bool vpid;
     enum shadow_strategy_name strategy;
-    bool root_vpids, directpf, direct_invlpg, large;
+    bool root_vpids, directpf, direct_invlpg, in_place, large;
     unsigned prefetch; // entries
     u32 pool;          // tables
 };

@@ -16,6 +16,10 @@ int p2m_move(struct p2m *p, gfn_t g) must_check;
 // the caller's, who gives it back or frees it. Errors as p2m_move.
 int p2m_take(struct p2m *p, gfn_t g, enum p2m_type type, mfn_t *frame) must_check;
 
+// The page whose frame this is: the first that is P2M_RAM there. Looks at every leaf: for what is rare.
+// ERR_ABSENT.
+int p2m_find(const struct p2m *p, mfn_t frame, gfn_t *g) must_check;
+
 // Puts a frame that p2m_take gave to where nothing of RAM is: P2M_RAM again. ERR_INVALID: there is RAM.
 // ERR_NOMEM: no frame for a table (only where no other RAM is near); nothing has changed.
 int p2m_give(struct p2m *p, gfn_t g, mfn_t frame) must_check;

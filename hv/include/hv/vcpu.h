@@ -19,7 +19,8 @@ enum access {
     ACCESS_FETCH = 2,
 };
 
-#define EXIT_REASONS 70
+#define EXIT_REASONS     70
+#define VCPU_CR3_TARGETS 4 // that have a field in the VMCS
 
 struct vcpu {
     struct world world; // the guest's registers are world.regs
@@ -47,6 +48,8 @@ struct vcpu {
     u32 base_proc, base_proc2; // processor-based controls that every mode wants
     u32 entry_controls;        // entry controls but "IA-32e mode guest"
     u32 proc_controls;         // primary processor-based controls as written last
+    unsigned cr3_targets;      // as written last
+    u64 cr3_target[VCPU_CR3_TARGETS];
 
     u64 exits[EXIT_REASONS];
     u64 started, last_exit; // TSC

@@ -1,0 +1,211 @@
+// Roots in place: a shadow root that lies at the machine address that equals the guest's root. Then the value
+// that the guest loads into CR3 is the root that the processor must walk, and the load need not exit: VT-x
+// does not exit for up to four values, the CR3 targets (SDM vol. 3, 25.6.7). The frame at that address is
+// claimed: it is free, or holds a page of the guest's, which moves. What else lies there (the monitor, its
+// tables, no RAM) stays, and that root's loads exit. Claimed frames are kept for later roots at the same
+// address, since kernels use the same pages for them again.
+// It does not build roots (fill.c), nor write the VMCS (shadow.c and hv/paging.c do).
+//
+// What must hold for a switch that nobody sees:
+// - Only while the root in use is itself in place are there targets: all run under one VPID, which the
+//   processor's MOV to CR3 flushes, as bare hardware would. No shadow entry is global. So under that VPID
+//   there is nothing but what belongs to the root in use.
+// - Only while no table is out of sync: a MOV to CR3 synchronises.
+// - At the next exit, before all else, shadow_root_switched makes the root in use the one that CR3 says.
+// - A root that is dropped is no target any more before the guest runs again.
+#include <arch/lib.h>
+#include <arch/panic.h>
+#include <arch/phys.h>
+#include <hv/p2m_change.h>
+
+#include "place.h"
+
+#define NO_PLACE 0xff
+
+static struct shadow_place *place_of(struct shadow *s, const struct shadow_table *t)
+{
+    return t->place ? &s->places[t->place - 1] : NULL;
+}
+
+static u64 *own_page(const struct shadow *s, u32 table)
+{
+    return mfn_ptr(mfn(s->pool.n + table));
+}
+
+void place_init(struct shadow *s)
+{
+    for (unsigned i = 0; i < SHADOW_PLACES; i++)
+        s->places[i].table = SHADOW_NONE;
+    memset(s->target, NO_PLACE, sizeof(s->target));
+}
+
+static void target_remove(struct shadow *s, unsigned place)
+{
+    for (unsigned i = 0; i < SHADOW_TARGETS; i++) {
+        if (s->target[i] != place)
+            continue;
+        s->target[i] = NO_PLACE;
+        s->target_changes++;
+    }
+}
+
+void place_leave(struct shadow *s, u32 table)
+{
+    struct shadow_table *t = &s->tables[table];
+    struct shadow_place *p = place_of(s, t);
+    if (!p)
+        return;
+    target_remove(s, (unsigned)(p - s->places));
+    memcpy(own_page(s, table), t->entries, PAGE_SIZE);
+    t->entries = own_page(s, table);
+    t->place = 0;
+    p->table = SHADOW_NONE;
+}
+
+static bool frame_is_free(const struct shadow *s, u64 frame)
+{
+    return frames_owned(s->p2m->frames, mfn(frame), 1, FRAME_FREE);
+}
+
+// Moves what lies at the frame, if it is a page of the guest's. The p2m tells everybody.
+static bool frame_clear(struct shadow *s, u64 frame)
+{
+    gfn_t g;
+    if (frame_is_free(s, frame))
+        return true;
+    if (!frames_owned(s->p2m->frames, mfn(frame), 1, FRAME_GUEST) || p2m_find(s->p2m, mfn(frame), &g) ||
+        p2m_move(s->p2m, g))
+        return false;
+    s->stats.places_moved++;
+    return frame_is_free(s, frame);
+}
+
+// One that is not in use, or the one whose root was loaded the longest ago.
+static struct shadow_place *place_oldest(struct shadow *s)
+{
+    struct shadow_place *oldest = NULL;
+    for (unsigned i = 0; i < SHADOW_PLACES; i++) {
+        struct shadow_place *p = &s->places[i];
+        bool in_use = p->table != SHADOW_NONE && p->table == s->root;
+        if (!in_use && (!oldest || p->used < oldest->used))
+            oldest = p;
+    }
+    return oldest;
+}
+
+static void place_free(struct shadow *s, struct shadow_place *p)
+{
+    if (p->table != SHADOW_NONE)
+        place_leave(s, p->table);
+    if (p->frame)
+        frames_free(s->p2m->frames, mfn(p->frame), ORDER_4K);
+    *p = (struct shadow_place){.table = SHADOW_NONE};
+}
+
+static struct shadow_place *place_find(struct shadow *s, u64 frame)
+{
+    for (unsigned i = 0; i < SHADOW_PLACES; i++) {
+        if (s->places[i].frame == frame)
+            return &s->places[i];
+    }
+    return NULL;
+}
+
+bool place_claim(struct shadow *s, u64 cr3)
+{
+    u64 frame = (cr3 & PTE_ADDRESS) >> PAGE_SHIFT;
+    if (!frame || place_find(s, frame))
+        return frame;
+    if (!frame_clear(s, frame)) {
+        s->stats.places_refused++;
+        return false;
+    }
+    struct shadow_place *p = place_oldest(s);
+    place_free(s, p);
+    assert_that(frames_alloc_at(s->p2m->frames, mfn(frame), ORDER_4K, FRAME_MONITOR) == 0);
+    p->frame = frame;
+    s->stats.places_claimed++;
+    return true;
+}
+
+// The target to give up for another.
+static unsigned target_oldest(const struct shadow *s)
+{
+    unsigned oldest = 0;
+    for (unsigned i = 0; i < s->config.targets; i++) {
+        if (s->target[i] == NO_PLACE)
+            return i;
+        if (s->places[s->target[i]].used < s->places[s->target[oldest]].used)
+            oldest = i;
+    }
+    return oldest;
+}
+
+static void target_add(struct shadow *s, unsigned place)
+{
+    for (unsigned i = 0; i < s->config.targets; i++) {
+        if (s->target[i] == place)
+            return;
+    }
+    s->target[target_oldest(s)] = (u8)place;
+    s->target_changes++;
+}
+
+static void place_use(struct shadow *s, struct shadow_place *p)
+{
+    p->used = ++s->place_clock;
+    if (s->placed != p->table && s->placed != SHADOW_NONE)
+        s->tables[s->placed].vpid = 0; // the VPID that all share is another's now
+    s->placed = p->table;
+}
+
+static void place_enter(struct shadow *s, struct shadow_place *p)
+{
+    struct shadow_table *t = &s->tables[s->root];
+    if (p->table != SHADOW_NONE)
+        place_leave(s, p->table);
+    place_leave(s, s->root);
+    u64 *entries = mfn_ptr(mfn(p->frame));
+    memcpy(entries, t->entries, PAGE_SIZE);
+    t->entries = entries;
+    t->place = (u8)(p - s->places + 1);
+    p->table = s->root;
+    s->stats.roots_placed++;
+}
+
+void place_root(struct shadow *s, u64 cr3)
+{
+    struct shadow_place *p = place_find(s, (cr3 & PTE_ADDRESS) >> PAGE_SHIFT);
+    if (p->table != s->root)
+        place_enter(s, p);
+    s->target_changes += p->cr3 != cr3;
+    p->cr3 = cr3;
+    place_use(s, p);
+    target_add(s, (unsigned)(p - s->places));
+}
+
+unsigned shadow_targets(const struct shadow *s, u64 cr3[SHADOW_TARGETS])
+{
+    unsigned count = 0;
+    for (unsigned i = 0; shadow_targets_hold(s) && i < s->config.targets; i++) {
+        if (s->target[i] != NO_PLACE)
+            cr3[count++] = s->places[s->target[i]].cr3;
+    }
+    return count;
+}
+
+void shadow_root_switched(struct shadow *s, u64 cr3)
+{
+    for (unsigned i = 0; i < s->config.targets; i++) {
+        struct shadow_place *p = s->target[i] == NO_PLACE ? NULL : &s->places[s->target[i]];
+        if (!p || p->cr3 != cr3)
+            continue;
+        place_use(s, p);
+        s->root = p->table;
+        s->tables[s->root].vpid = s->config.root_vpids ? place_vpid(s) : 1;
+        s->tables[s->root].epoch = s->epoch; // the processor's MOV to CR3 has flushed
+        s->stats.roots_unseen++;
+        return;
+    }
+    panic("the guest's CR3 is 0x%lx, which is no target", cr3);
+}

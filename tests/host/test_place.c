@@ -1,0 +1,317 @@
+// Shadow roots in place: which frames are claimed, whose pages move for that, what the targets are, which
+// VPIDs are flushed, and that nothing is lost when places are given to other roots. The tables themselves are
+// the business of test_shadow.c.
+// link: ENGINE
+#include "support.h"
+
+#include <arch/cpu.h>
+#include <hv/p2m_change.h>
+#include "shadow/engine.h"
+
+#define MACHINE     (64 * MIB)
+#define FRAMES      (MACHINE / PAGE_SIZE)
+#define GUEST_FIRST 0x2000u // mfn of gfn 0
+#define GUEST       0x1000u // pages
+#define ROOTS       0x100u  // gfn of the guest's roots; all share one tree
+#define DATA        0x80u   // gfn of a page that the tree maps at gva 0
+#define TREE        0x81u   // gfn of its tables of levels 3, 2 and 1
+#define PRESENT     0x63ul  // writable, accessed, dirty
+#define TARGETS     4u
+
+static struct frames frames;
+static struct p2m p2m;
+static struct shadow shadow;
+static struct walk_context guest;
+static unsigned flushes[FRAMES], flushed_all;
+
+static u8 machine_memtype(mfn_t first, u64 count)
+{
+    (void)first;
+    (void)count;
+    return 6;
+}
+
+static void flush_vpid(void *context, u16 vpid)
+{
+    (void)context;
+    flushes[vpid]++;
+}
+
+static void flush_all(void *context)
+{
+    (void)context;
+    flushed_all++;
+}
+
+static u64 now(void *context)
+{
+    (void)context;
+    return 0;
+}
+
+static void changing(void *context, gfn_t first, u64 count)
+{
+    shadow_p2m_changing(context, first, count);
+}
+
+static u64 *page(u64 g)
+{
+    return mfn_ptr(p2m_lookup(&p2m, gfn(g)).mfn);
+}
+
+static void guest_make(void)
+{
+    for (unsigned level = 0; level < 2; level++)
+        page(TREE + level)[0] = (TREE + level + 1) * PAGE_SIZE | PRESENT;
+    page(TREE + 2)[0] = DATA * PAGE_SIZE | PRESENT;
+    for (u64 g = ROOTS; g < GUEST; g++)
+        page(g)[0] = TREE * PAGE_SIZE | PRESENT;
+    guest = (struct walk_context){
+        .p2m = &p2m,
+        .regs = {CR0_PE | CR0_PG | CR0_WP, ROOTS * PAGE_SIZE, CR4_PAE, EFER_LME | EFER_LMA | EFER_NXE},
+        .physical_bits = 40,
+    };
+}
+
+// The guest's pages from machine frame `first` on.
+static void machine_make(u64 first, bool root_vpids)
+{
+    const struct shadow_hw hw = {flush_vpid, flush_all, now, NULL};
+    const struct shadow_config config = {
+        .strategy = shadow_strategies[SHADOW_ADAPTIVE],
+        .directpf = true,
+        .root_vpids = root_vpids,
+        .pool = 256,
+        .physical_bits = 40,
+        .targets = TARGETS,
+    };
+    memory_make(MACHINE, &frames);
+    for (u64 i = 0; i < GUEST; i++)
+        assert_int_equal(frames_alloc_at(&frames, mfn(first + i), ORDER_4K, FRAME_GUEST), 0);
+    assert_int_equal(p2m_init(&p2m, &frames, P2M_LEVEL_4K, machine_memtype), 0);
+    assert_int_equal(p2m_map(&p2m, gfn(0), mfn(first), GUEST, P2M_RAM), 0);
+    assert_int_equal(shadow_init(&shadow, &p2m, &config, &hw), 0);
+    p2m.changing = changing;
+    p2m.context = &shadow;
+    guest_make();
+    memset(flushes, 0, sizeof(flushes));
+}
+
+// The page at gva 0 is where the tables from CR3 on say.
+static void walk_check(u64 cr3)
+{
+    u64 address = cr3 & 0xffffffffff000;
+    for (unsigned level = 4; level > 0; level--) {
+        assert_true(frames_owned(&frames, hpa_mfn(address), 1, FRAME_MONITOR));
+        u64 entry = *(u64 *)phys_ptr(address);
+        assert_true(entry & 1 && !(entry & BIT(51)));
+        address = entry & 0xffffffffff000;
+    }
+    assert_int_equal(address, mfn_hpa(p2m_lookup(&p2m, gfn(DATA)).mfn));
+}
+
+static void fault(void)
+{
+    u32 error_code = 0;
+    u64 hpa;
+    assert_int_equal(shadow_fault(&shadow, &guest, 0, &error_code, &hpa), SHADOW_FIXED);
+}
+
+static u16 last_vpid;
+
+// The guest loads a root, which exits, and reads gva 0. Returns what CR3 holds then.
+static u64 load(u64 cr3)
+{
+    guest.regs.cr3 = cr3;
+    u64 now = shadow_load_root(&shadow, &guest, &last_vpid);
+    fault();
+    walk_check(now);
+    assert_null(shadow_audit(&shadow, &guest));
+    return now;
+}
+
+static bool is_target(u64 cr3)
+{
+    u64 targets[SHADOW_TARGETS];
+    unsigned count = shadow_targets(&shadow, targets), found = 0;
+    assert_true(count <= TARGETS);
+    for (unsigned i = 0; i < count; i++)
+        found += targets[i] == cr3;
+    assert_true(found <= 1);
+    return found;
+}
+
+static void in_place(void **state)
+{
+    (void)state;
+    machine_make(GUEST_FIRST, true);
+    assert_int_equal(load(ROOTS * PAGE_SIZE), ROOTS * PAGE_SIZE);
+    assert_int_equal(load((ROOTS + 1) * PAGE_SIZE | 0x18), (ROOTS + 1) * PAGE_SIZE | 0x18); // PCD and PWT
+    assert_true(is_target(ROOTS * PAGE_SIZE) && is_target((ROOTS + 1) * PAGE_SIZE | 0x18));
+    assert_int_equal(load((ROOTS + 1) * PAGE_SIZE), (ROOTS + 1) * PAGE_SIZE);
+    assert_true(is_target((ROOTS + 1) * PAGE_SIZE) && !is_target((ROOTS + 1) * PAGE_SIZE | 0x18));
+    assert_int_equal(shadow.stats.places_claimed, 2);
+    assert_int_equal(shadow.stats.places_moved, 0);
+    memory_gone();
+}
+
+// Guest memory at the very addresses that its roots want: every page that lies there moves, roots too.
+static void pages_move(void **state)
+{
+    (void)state;
+    machine_make(1, true);
+    for (u64 g = 0; g < GUEST; g++)
+        page(g)[511] = g ^ 0x5555;
+    for (u64 g = ROOTS; g < ROOTS + 20; g++) {
+        u64 free = frames.count[FRAME_FREE];
+        assert_int_equal(load(g * PAGE_SIZE), g * PAGE_SIZE);
+        assert_int_equal(frames.count[FRAME_FREE], free - 1);
+        for (u64 i = 0; i < GUEST; i++)
+            assert_int_equal(page(i)[511], i ^ 0x5555);
+    }
+    assert_int_equal(frames.count[FRAME_GUEST], GUEST);
+    assert_int_equal(shadow.stats.places_moved, 20);
+    memory_gone();
+}
+
+// What is not the guest's, not there, or a root that is not in RAM: it exits, and there are no targets.
+static void not_to_be_placed(void **state)
+{
+    (void)state;
+    machine_make(GUEST_FIRST, true);
+    mfn_t taken = mfn(ROOTS + 7);
+    assert_int_equal(frames_alloc_at(&frames, taken, ORDER_4K, FRAME_MONITOR), 0);
+    assert_int_equal(load(ROOTS * PAGE_SIZE), ROOTS * PAGE_SIZE);
+    u64 hpa = load((ROOTS + 7) * PAGE_SIZE);
+    assert_int_not_equal(hpa, (ROOTS + 7) * PAGE_SIZE);
+    assert_false(is_target(ROOTS * PAGE_SIZE));
+    assert_int_equal(shadow.stats.places_refused, 1);
+    page(0)[0] = TREE * PAGE_SIZE | PRESENT;
+    load(0);
+    assert_int_equal(p2m_map(&p2m, gfn(FRAMES + 5), p2m_lookup(&p2m, gfn(ROOTS + 9)).mfn, 1, P2M_RAM), 0);
+    load((FRAMES + 5) * PAGE_SIZE);
+    guest.regs.cr3 = (FRAMES + 6) * PAGE_SIZE; // a hole
+    shadow_load_root(&shadow, &guest, &last_vpid);
+    assert_int_equal(shadow_targets(&shadow, (u64[SHADOW_TARGETS]){0}), 0);
+    assert_int_equal(load(ROOTS * PAGE_SIZE), ROOTS * PAGE_SIZE);
+    assert_true(is_target(ROOTS * PAGE_SIZE));
+    memory_gone();
+}
+
+// While a table is out of sync the guest's loads must be seen.
+static void out_of_sync(void **state)
+{
+    (void)state;
+    machine_make(GUEST_FIRST, true);
+    load(ROOTS * PAGE_SIZE);
+    assert_true(is_target(ROOTS * PAGE_SIZE));
+    shadow_release(&shadow, ptr_hpa(page(TREE + 2)));
+    assert_false(is_target(ROOTS * PAGE_SIZE));
+    page(TREE + 2)[0] = (DATA + 1) * PAGE_SIZE | PRESENT;
+    page(TREE + 2)[0] = DATA * PAGE_SIZE | PRESENT;
+    load(ROOTS * PAGE_SIZE);
+    assert_true(is_target(ROOTS * PAGE_SIZE));
+    memory_gone();
+}
+
+// The four that were used last, unseen switches counted.
+static void targets(void **state)
+{
+    (void)state;
+    machine_make(GUEST_FIRST, true);
+    for (u64 g = ROOTS; g < ROOTS + 4; g++)
+        load(g * PAGE_SIZE);
+    guest.regs.cr3 = ROOTS * PAGE_SIZE;
+    shadow_root_switched(&shadow, guest.regs.cr3);
+    assert_int_equal(shadow.stats.roots_unseen, 1);
+    assert_null(shadow_audit(&shadow, &guest));
+    walk_check(guest.regs.cr3);
+    load((ROOTS + 4) * PAGE_SIZE);
+    assert_true(is_target(ROOTS * PAGE_SIZE) && !is_target((ROOTS + 1) * PAGE_SIZE));
+    for (u64 g = ROOTS + 2; g <= ROOTS + 4; g++)
+        assert_true(is_target(g * PAGE_SIZE));
+    memory_gone();
+}
+
+// A root that is dropped is no target; its place waits for the next root there.
+static void dropped(void **state)
+{
+    (void)state;
+    machine_make(GUEST_FIRST, true);
+    load(ROOTS * PAGE_SIZE);
+    load((ROOTS + 1) * PAGE_SIZE);
+    u64 changes = shadow.target_changes;
+    assert_int_equal(p2m_move(&p2m, gfn(ROOTS)), 0);
+    assert_true(shadow.target_changes > changes);
+    load((ROOTS + 1) * PAGE_SIZE);
+    assert_false(is_target(ROOTS * PAGE_SIZE));
+    assert_int_equal(load(ROOTS * PAGE_SIZE), ROOTS * PAGE_SIZE);
+    assert_int_equal(shadow.stats.places_claimed, 2);
+    memory_gone();
+}
+
+// Roots in place share a VPID, under which there is only what belongs to the one in use.
+static void vpids(void **state)
+{
+    (void)state;
+    machine_make(GUEST_FIRST, true);
+    const u64 a = ROOTS * PAGE_SIZE, b = a + PAGE_SIZE;
+    load(a);
+    u16 shared = last_vpid;
+    load(b);
+    assert_int_equal(last_vpid, shared);
+    unsigned before = flushes[shared];
+    load(b);
+    assert_int_equal(flushes[shared], before); // nothing has changed
+    load(a);
+    assert_int_equal(flushes[shared], before + 1);
+    page(TREE + 2)[1] = DATA * PAGE_SIZE | PRESENT;
+    shadow_written(&shadow, &guest, ptr_hpa(page(TREE + 2)) + 8, 8);
+    page(TREE + 2)[1] = (DATA + 1) * PAGE_SIZE | PRESENT;
+    shadow_written(&shadow, &guest, ptr_hpa(page(TREE + 2)) + 8, 8); // a translation changes
+    shadow_root_switched(&shadow, b);                                // the processor flushes
+    load(b);
+    assert_int_equal(flushes[shared], before + 1);
+    load(a);
+    assert_int_equal(flushes[shared], before + 2);
+    assert_int_equal(frames_alloc_at(&frames, mfn(ROOTS + 7), ORDER_4K, FRAME_MONITOR), 0);
+    load((ROOTS + 7) * PAGE_SIZE);
+    assert_int_not_equal(last_vpid, shared);
+    load(a);
+    assert_int_equal(last_vpid, shared);
+    assert_int_equal(flushes[shared], before + 2);
+    memory_gone();
+}
+
+// More roots than places, again and again: claimed frames come back, what lay there moves home.
+static void many(void **state)
+{
+    (void)state;
+    machine_make(GUEST_FIRST, random_below(2));
+    u64 monitors = frames.count[FRAME_MONITOR];
+    for (unsigned i = 0; i < 3000; i++) {
+        u64 cr3 = (ROOTS + random_below(2 * SHADOW_PLACES)) * PAGE_SIZE;
+        u64 targets[SHADOW_TARGETS];
+        unsigned count = shadow_targets(&shadow, targets);
+        if (count && random_below(2))
+            shadow_root_switched(&shadow, guest.regs.cr3 = targets[random_below(count)]);
+        else
+            assert_int_equal(load(cr3), cr3);
+        assert_null(shadow_audit(&shadow, &guest));
+        walk_check(guest.regs.cr3);
+        assert_true(frames.count[FRAME_MONITOR] <= monitors + SHADOW_PLACES);
+    }
+    assert_int_equal(frames.count[FRAME_MONITOR], monitors + SHADOW_PLACES);
+    memory_gone();
+}
+
+int main(void)
+{
+    random_start();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(in_place),    cmocka_unit_test(pages_move), cmocka_unit_test(not_to_be_placed),
+        cmocka_unit_test(out_of_sync), cmocka_unit_test(targets),    cmocka_unit_test(dropped),
+        cmocka_unit_test(vpids),       cmocka_unit_test(many),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
