@@ -209,6 +209,27 @@ static void make_cpuid(void)
     vm.vcpu.has_1g_pages = vm.cpuid.has[CPUID_PDPE1GB];
 }
 
+static const char no_memory[] = "No memory is left for the monitor: give the guest less with mem=.";
+
+// The back end's memory is taken before the guest's: what lies at addresses that the guest has too is then
+// free or the guest's, and can make room for shadow roots in place.
+static void make_translation(void)
+{
+    struct mmu_options options = {
+        .vpid = params.vpid,
+        .strategy = (enum shadow_strategy_name)params.shadow,
+        .root_vpids = params.shadow_vpid,
+        .large = params.large,
+        .directpf = params.directpf,
+        .direct_invlpg = params.direct_invlpg,
+        .in_place = params.shadow_cr3,
+        .prefetch = (unsigned)params.prefetch,
+        .pool = (u32)params.pool,
+    };
+    if (vm_p2m_make(&vm) || mmu_init(&vm.vcpu, &vm.p2m, &options))
+        refuse(no_memory);
+}
+
 static void make_vm(void)
 {
     vm.vcpu.vm = &vm;
@@ -218,13 +239,14 @@ static void make_vm(void)
     apic_init(&vm.apic);
     make_cpuid();
     warn_about_time();
+    make_translation();
     const char *why = vm_memory_make(&vm);
     if (why)
         refuse(why);
     mfn_t bitmap, lists, vmcs;
     if (frames_alloc(&frames, ORDER_4K, FRAME_MONITOR, &bitmap) ||
         frames_alloc(&frames, ORDER_4K, FRAME_MONITOR, &lists) || vmx_vmcs_new(&caps, &frames, &vmcs))
-        refuse("No memory is left for the monitor: give the guest less with mem=.");
+        refuse(no_memory);
     vm.msr_bitmap_hpa = mfn_hpa(bitmap);
     msr_bitmap_make(&vm.cpuid, mfn_ptr(bitmap));
     msr_switch_make(&vm.msr_switch, &caps, mfn_ptr(lists));
@@ -247,19 +269,6 @@ static void start_guest(void)
     devices_init(&vm.vcpu);
     churn_init(&vm.churn, params.churn);
     vmcs_setup(&vm.vcpu);
-    struct mmu_options options = {
-        .vpid = params.vpid,
-        .strategy = (enum shadow_strategy_name)params.shadow,
-        .root_vpids = params.shadow_vpid,
-        .large = params.large,
-        .directpf = params.directpf,
-        .direct_invlpg = params.direct_invlpg,
-        .in_place = params.shadow_cr3,
-        .prefetch = (unsigned)params.prefetch,
-        .pool = (u32)params.pool,
-    };
-    if (mmu_init(&vm.vcpu, &vm.p2m, &options))
-        refuse("No memory is left for the monitor: give the guest less with mem=.");
     vmcs_start_guest(&vm.vcpu, &start);
 }
 

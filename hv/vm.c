@@ -91,16 +91,20 @@ static void p2m_changing(void *context, gfn_t first, u64 count)
     mmu_p2m_changing(context, first, count);
 }
 
+int vm_p2m_make(struct vm *vm)
+{
+    memory_mtrrs(&host_mtrrs);
+    return p2m_init(&vm->p2m, vm->frames, (unsigned)vm->params->p2m_max, host_memtype);
+}
+
 const char *vm_memory_make(struct vm *vm)
 {
     static const char no_memory[] =
         "The machine has too little memory for mem=: give the guest less, or the machine "
         "more.";
-    memory_mtrrs(&host_mtrrs);
     guest_map_make(&vm->map, vm->params->mem);
-    if (vm->params->mem / PAGE_SIZE > vm->frames->count[FRAME_FREE] ||
-        p2m_init(&vm->p2m, vm->frames, (unsigned)vm->params->p2m_max, host_memtype) ||
-        ram_make(vm, 0, vm->map.low_end) || ram_make(vm, GUEST_HIGH_RAM, vm->map.high_end) ||
+    if (vm->params->mem / PAGE_SIZE > vm->frames->count[FRAME_FREE] || ram_make(vm, 0, vm->map.low_end) ||
+        ram_make(vm, GUEST_HIGH_RAM, vm->map.high_end) ||
         p2m_clear(&vm->p2m, gpa_gfn(IOAPIC_GPA), 1, P2M_DEVICE) || apic_map(&vm->vcpu))
         return no_memory;
     vm->p2m.changing = p2m_changing;

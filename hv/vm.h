@@ -43,6 +43,9 @@ struct vm {
 enum verdict vm_stop(struct vcpu *v, const char *format, ...) printf_like(2);
 enum verdict vm_stop_unsupported(struct vcpu *v, const char *format, ...) printf_like(2);
 
+// Makes the p2m, in which there is nothing yet: then mmu_init, then vm_memory_make. ERR_NOMEM.
+int vm_p2m_make(struct vm *vm) must_check;
+
 // Allocates the guest's memory and maps it, the local APIC page and the device holes. One sentence with the
 // remedy on failure, NULL on success.
 const char *vm_memory_make(struct vm *vm);

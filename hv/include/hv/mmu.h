@@ -88,7 +88,8 @@ static inline const char *mmu_missing(const struct vmx_caps *caps, bool vpid)
     return mmu->missing(caps, vpid);
 }
 
-// Once, with the VMCS current and the p2m filled. ERR_NOMEM: no frames.
+// Once, in VMX operation, with a p2m that is empty: so the back end's own memory comes before the guest's, at
+// the highest addresses. ERR_NOMEM: no frames.
 static inline must_check int mmu_init(struct vcpu *v, struct p2m *p2m, const struct mmu_options *options)
 {
     return mmu->init(v, p2m, options);
