@@ -62,14 +62,42 @@ static void cpu_load_context(void)
     cpu.context.has_1g_pages = true;
 }
 
+static u64 known_cr3; // as of the last exit
+
+// Each exit begins so: the guest may have loaded targets unseen.
+static void exit_begin(void)
+{
+    if (cpu.cr3 == known_cr3)
+        return;
+    known_cr3 = cpu.cr3;
+    shadow_root_switched(&engine, cpu.cr3);
+}
+
 static void root_load(void)
 {
-    cpu.cr3 = shadow_load_root(&engine, &guest, &cpu.vpid);
+    exit_begin();
+    cpu.cr3 = known_cr3 = shadow_load_root(&engine, &guest, &cpu.vpid);
     cpu_load_context();
+}
+
+// A MOV to CR3 of a target does not exit: the processor flushes its VPID.
+static bool root_load_unseen(u64 cr3)
+{
+    u64 targets[SHADOW_TARGETS];
+    unsigned count = shadow_targets(&engine, targets), i = 0;
+    while (i < count && targets[i] != cr3)
+        i++;
+    if (i == count)
+        return false;
+    say("  unseen");
+    cpu.cr3 = cr3;
+    cpu_flush_vpid(&cpu, cpu.vpid);
+    return true;
 }
 
 static void p2m_changing(void *context, gfn_t first, u64 count)
 {
+    exit_begin();
     shadow_p2m_changing(context, first, count);
 }
 
@@ -91,6 +119,7 @@ void guest_start(const struct shadow_config *config, bool has_1g_pages)
         .has_1g_pages = has_1g_pages,
     };
     history_start(guest.regs.cr3);
+    cpu.cr3 = known_cr3 = 0;
     root_load();
 }
 
@@ -253,7 +282,7 @@ static bool untold_fixed(struct attempt *a, enum shadow_outcome outcome)
         expect_marks(&m);
     happened.untold++;
     if (outcome == SHADOW_TRACED_WRITE)
-        shadow_release(&engine, gpa_hpa(out.gpa));
+    shadow_release(&engine, gpa_hpa(out.gpa));
     return outcome == SHADOW_EMULATE; // hv stops the guest: such instructions have no operand to emulate
 }
 
@@ -291,6 +320,7 @@ static bool fault_exit(struct attempt *a, u32 error_code)
     u64 hpa = 0;
     u32 ours = error_code;
     bool done = true;
+    exit_begin();
     enum shadow_outcome outcome = shadow_fault(&engine, &guest, a->gva, &ours, &hpa);
     say("   exit ec %x: outcome %d hpa %lx ec %x", error_code, outcome, hpa, ours);
     if (outcome == SHADOW_GUEST_FAULT)
@@ -353,8 +383,10 @@ void guest_invlpg(u64 gva)
     bool native = shadow_is_exact(&engine) && chance(85);
     say("invlpg %lx%s", gva, native ? " native" : "");
     history_event(HISTORY_INVLPG, gva);
-    if (!native)
+    if (!native) {
+        exit_begin();
         shadow_invlpg(&engine, &guest, gva);
+    }
     happened.native_invlpg += native;
     cpu_invlpg(&cpu, gva);
 }
@@ -364,7 +396,8 @@ void guest_cr3(u64 cr3)
     say("cr3 %lx", cr3);
     history_event(HISTORY_CR3, cr3);
     guest.regs.cr3 = cr3;
-    root_load();
+    if (!root_load_unseen(cr3))
+        root_load();
 }
 
 // SDM vol. 3, 4.10.4.1. A change of NXE makes entries other than they were, without a flush: what a guest
@@ -377,6 +410,7 @@ void guest_paging(const struct paging_regs *after)
     say("cr0 %lx cr4 %lx efer %lx", after->cr0, after->cr4, after->efer);
     if (cr4 & CR4_PGE || cr4 & after->cr4 & CR4_SMEP || before.efer != after->efer)
         history_start(guest.regs.cr3);
+    exit_begin();
     shadow_paging_changed(&engine, &before, after);
     root_load();
 }
@@ -385,6 +419,7 @@ void guest_store(u64 gpa, const void *data, unsigned bytes)
 {
     memory_store(gpa, data, bytes);
     u64 hpa = gpa_hpa(gpa);
+    exit_begin();
     if (hpa != ~0ull)
         shadow_written(&engine, &guest, hpa, bytes);
 }
@@ -398,6 +433,7 @@ void guest_p2m(void (*change)(u64 argument), u64 argument)
 
 void guest_audit(void)
 {
+    exit_begin();
     const char *wrong = shadow_audit(&engine, &guest);
     if (wrong)
         bad("audit: %s", wrong);

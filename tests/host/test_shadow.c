@@ -33,7 +33,7 @@ static u64 number_of(const char *variable, u64 otherwise)
     return text ? strtoull(text, NULL, 0) : otherwise;
 }
 
-static u64 recycled, out_of_sync, steps_done;
+static u64 recycled, out_of_sync, unseen, steps_done;
 
 // The strategies that can go wrong in most ways come most often. The rest is as random as the guest.
 static struct shadow_config random_config(unsigned run)
@@ -44,14 +44,16 @@ static struct shadow_config random_config(unsigned run)
     };
     static const unsigned prefetches[] = {0, 0, 8, 64}, pools[] = {SHADOW_POOL_MIN, SHADOW_POOL_MIN, 96, 256},
                           widths[] = {40, 40, 46, 52};
+    const struct shadow_strategy *strategy = &shadow_strategies[strategies[run % ARRAY_SIZE(strategies)]];
     return (struct shadow_config){
-        .strategy = shadow_strategies[strategies[run % ARRAY_SIZE(strategies)]],
+        .strategy = *strategy,
         .directpf = chance(70),
         .root_vpids = chance(60),
         .large = chance(70),
         .prefetch = prefetches[rnd(ARRAY_SIZE(prefetches))],
         .pool = pools[rnd(ARRAY_SIZE(pools))],
         .physical_bits = widths[rnd(ARRAY_SIZE(widths))],
+        .targets = strategy->trace ? run % (SHADOW_TARGETS + 1) : 0,
     };
 }
 
@@ -62,10 +64,11 @@ static void run_one(u64 seed, unsigned run, u64 steps)
     struct shadow_config c = random_config(run);
     unsigned largest = chance(70) ? P2M_LEVEL_2M : P2M_LEVEL_4K;
     bool has_1g_pages = chance(50);
-    snprintf(parameters, sizeof(parameters),
-             "%s directpf %d root_vpids %d large %d prefetch %u pool %u physical_bits %u p2m %u 1g %d",
-             c.strategy.name, c.directpf, c.root_vpids, c.large, c.prefetch, c.pool, c.physical_bits, largest,
-             has_1g_pages);
+    snprintf(
+        parameters, sizeof(parameters),
+        "%s directpf %d root_vpids %d large %d prefetch %u pool %u physical_bits %u p2m %u 1g %d targets %u",
+        c.strategy.name, c.directpf, c.root_vpids, c.large, c.prefetch, c.pool, c.physical_bits, largest,
+        has_1g_pages, c.targets);
     machine_make(largest);
     steps_start();
     guest_start(&c, has_1g_pages);
@@ -82,6 +85,7 @@ static void run_one(u64 seed, unsigned run, u64 steps)
     steps_done += steps;
     recycled += engine.stats.tables_recycled;
     out_of_sync += engine.stats.out_of_sync;
+    unseen += engine.stats.roots_unseen;
     machine_gone();
 }
 
@@ -108,6 +112,7 @@ static void check_counts(void)
         {"p2m changes", &happened.p2m_changes, 200},
         {"tables recycled", &recycled, 50},
         {"tables left out of sync", &out_of_sync, 300},
+        {"roots loaded unseen", &unseen, 500},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(counted); i++)
         print_message("# %lu %s\n", *counted[i].count, counted[i].what);
