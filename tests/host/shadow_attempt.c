@@ -282,7 +282,7 @@ static bool untold_fixed(struct attempt *a, enum shadow_outcome outcome)
         expect_marks(&m);
     happened.untold++;
     if (outcome == SHADOW_TRACED_WRITE)
-    shadow_release(&engine, gpa_hpa(out.gpa));
+        shadow_release(&engine, gpa_hpa(out.gpa));
     return outcome == SHADOW_EMULATE; // hv stops the guest: such instructions have no operand to emulate
 }
 
