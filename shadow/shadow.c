@@ -141,14 +141,13 @@ static void shadow_load(struct vcpu *v)
 static void follow_exactness(struct vcpu *v)
 {
     enum sync sync = self.engine.out_of_sync ? SYNC_LOST : SYNC_WHOLE;
-    if (__builtin_expect(sync == self.sync, 1))
-        return; // nothing else changes them
+    bool targets = self.target_changes != self.engine.target_changes;
+    if (__builtin_expect(sync == self.sync && !targets, 1))
+        return; // nothing else changes them but a root load
     self.sync = sync;
     bool exits = !self.direct_invlpg || !shadow_is_exact(&self.engine);
     bool direct = shadow_absent_is_true(&self.engine);
-    bool targets = shadow_targets_hold(&self.engine) != (v->cr3_targets != 0) ||
-                   self.target_changes != self.engine.target_changes ||
-                   root_in_place(&self.engine) == v->cr3_owned;
+    targets |= shadow_targets_hold(&self.engine) != (v->cr3_targets != 0);
     if ((exits != self.invlpg_exits || direct != self.pf_direct || targets) && self.loaded)
         v->refresh_controls = true;
     self.invlpg_exits = exits;
@@ -204,6 +203,9 @@ static void load_root(struct vcpu *v)
     self.root_vpid = vpid;
     shadow_load(v);
     follow_exactness(v);
+    bool in_place = root_in_place(&self.engine), targets = shadow_targets_hold(&self.engine);
+    if (in_place == v->cr3_owned || targets != (v->cr3_targets != 0))
+        v->refresh_controls = true;
 }
 
 static bool mode_supported(const struct paging_regs *regs)
