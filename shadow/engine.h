@@ -141,6 +141,7 @@ struct shadow {
     u32 out_of_sync; // how many tables are
     u64 settled_gva; // of the last #PF, if no entry has changed nor been written since; ~0: none
     u64 epoch;       // counts changes of translations that a TLB may hold
+    bool loose;      // a TLB may hold a writable translation that no entry has any more
     bool unpaged;    // the root in use is unpaged_root
     bool flush;      // all VPIDs must be flushed before the guest runs: shadow_settle
     u64 flushed;     // s->epoch when all VPIDs were flushed last

@@ -49,7 +49,9 @@ static void entry_take_out(struct shadow *s, u32 id, u64 old)
     if (chain)
         chain_remove(s, chain, id);
     t->mapped--;
-    if (!entry_is_leaf(level, old) && (level > 2 || s->tables[entry_child(s, old)].splinter))
+    bool leaf = entry_is_leaf(level, old);
+    s->loose |= leaf && old & PTE_W;
+    if (!leaf && (level > 2 || s->tables[entry_child(s, old)].splinter))
         flush_everything(s);
 }
 
@@ -87,9 +89,12 @@ static void chain_clear(struct shadow *s, const u32 *head)
         entry_set(s, *head, s->unknown);
 }
 
-// Takes write access to the frame from every leaf.
+// Takes write access to the frame from every leaf, and from what a TLB holds of leaves that are gone: the
+// guest may have changed its entry and not yet executed the INVLPG for it.
 static void frame_protect(struct shadow *s, u64 frame)
 {
+    if (s->loose)
+        flush_everything(s);
     s->settled_gva = ~0ul;
     for (u32 id = s->frames[frame].leaves; id != SHADOW_NONE; id = s->links[id].next) {
         u64 *entry = entry_at(s, id);

@@ -165,7 +165,7 @@ u32 table_get(struct shadow *s, u64 frame, unsigned level, bool splinter, bool m
 
 void flush_now(struct shadow *s)
 {
-    s->flush = false;
+    s->flush = s->loose = false;
     s->flushed = s->epoch;
     s->stats.flush_all++;
     s->hw.flush_all(s->hw.context);

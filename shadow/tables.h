@@ -114,16 +114,21 @@ static inline __attribute__((always_inline)) struct spot spot_under(const struct
 {
     struct spot spot = {.all = ~0ul};
     u64 kinds = PTE_P | PTE_PS | s->mark;
-    for (spot.level = top;; spot.level--) {
-        spot.entry = table + SLOT(gva, spot.level);
+#pragma GCC unroll 3
+    for (unsigned level = top; level > 1; level--) {
+        spot.entry = table + SLOT(gva, level);
+        spot.level = level;
         u64 entry = *spot.entry;
-        if (spot.level == 1 || (entry & kinds) != PTE_P)
+        if ((entry & kinds) != PTE_P)
             return spot;
         spot.link = entry;
         spot.all &= entry;
         spot.any |= entry;
         table = phys_ptr(entry & PTE_ADDRESS);
     }
+    spot.entry = table + SLOT(gva, 1);
+    spot.level = 1;
+    return spot;
 }
 
 static inline struct spot spot_of(const struct shadow *s, u64 gva)
