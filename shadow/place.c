@@ -8,8 +8,8 @@
 //
 // What must hold for a switch that nobody sees:
 // - Only while the root in use is itself in place are there targets: all run under one VPID, which the
-//   processor's MOV to CR3 flushes, as bare hardware would. No shadow entry is global. So under that VPID
-//   there is nothing but what belongs to the root in use.
+//   processor's MOV to CR3 flushes but for global pages, as bare hardware would. So under that VPID there is
+//   nothing but what belongs to the root in use, and pages that the guest itself calls global.
 // - Only while no table is out of sync: a MOV to CR3 synchronises.
 // - At the next exit, before all else, shadow_root_switched makes the root in use the one that CR3 says.
 // - A root that is dropped is no target any more before the guest runs again.
