@@ -12,9 +12,10 @@ run-tests: test-parts
 	prove --timer --jobs $(JOBS) $(sort $(filter tests/run/linux-% tests/run/exits.t,$(RUN_TESTS))) \
 	    $(filter-out tests/run/linux-% tests/run/exits.t,$(RUN_TESTS))
 
-# Linux under load in every configuration of lib/Stress.pm; run-tests has the first.
+# What takes hours: Linux under load in every configuration of lib/Stress.pm, mmu-torture under every strategy with and without
+# what saves exits. run-tests has some of each.
 stress: test-parts
-	prove --timer -v tests/run/long/stress.t
+	prove --timer -v tests/run/long/micro-mmu.t tests/run/long/stress.t
 
 # Each step says what it is and, at its end, how long all took so far.
 test: setup-test

@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# The access-bit matrix and mmu-torture of the micro-guest: bare, under EPT and under each strategy of shadow paging with
-# and without what saves it exits, with equal checksums of all that the accesses did.
+# The access-bit matrix and mmu-torture of the micro-guest: bare, under EPT and under shadow paging, with equal checksums of all
+# that the accesses did. long/micro-mmu.t has more strategies and parameters.
 use strict;
 use warnings;
 use FindBin;
@@ -14,8 +14,4 @@ micro_compare_groups('corei7_skylake_x', 'matrix torture', 7,
     ['adaptive', 'mmu=shadow'],
     ['trace', 'mmu=shadow shadow=trace'],
     ['lazy', 'mmu=shadow shadow=lazy'],
-    ['eager', 'mmu=shadow shadow=eager'],
-    ['adaptive-plain', "mmu=shadow $plain"],
-    ['trace-plain', "mmu=shadow shadow=trace $plain"],
-    ['eager-plain', "mmu=shadow shadow=eager $plain"],
-    ['lazy-plain', "mmu=shadow shadow=lazy $plain"]);
+    ['adaptive-plain', "mmu=shadow $plain"]);
