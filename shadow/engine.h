@@ -139,7 +139,7 @@ struct shadow {
     u32 root;        // in use
     u32 lost;        // list of the tables out of sync
     u32 out_of_sync; // how many tables are
-    u64 settled_gva; // of the last #PF, if no entry has changed nor been written since; ~0: none
+    u64 fresh_gva;   // the TLB holds nothing for it but what the tables say; ~0: not known of any
     u64 epoch;       // counts changes of translations that a TLB may hold
     bool loose;      // a TLB may hold a writable translation that no entry has any more
     bool unpaged;    // the root in use is unpaged_root
@@ -172,6 +172,11 @@ int shadow_init(struct shadow *s, struct p2m *p2m, const struct shadow_config *c
 // GiB. Turning paging off or on is a root load: tables that are cached stay. Without paging every #PF must
 // exit. *vpid: to run under, 0 if it does not matter.
 u64 shadow_load_root(struct shadow *s, const struct walk_context *w, u16 *vpid);
+
+// Whether error codes in the guest's paging state do not tell fetches from reads, although SMAP or keys allow
+// the one and deny the other (SDM vol. 3, 4.6, 4.7). Then the processor must run with EFER.NXE, which makes
+// them tell, and every #PF must exit, since the guest's own are other ones.
+bool shadow_hides_fetches(const struct paging_regs *regs);
 
 // Judges a #PF exit at gva and repairs it if it is hidden. After SHADOW_GUEST_FAULT *error_code is the
 // guest's. *hpa: of the access, after SHADOW_TRACED_WRITE.

@@ -75,8 +75,7 @@ bool entry_set(struct shadow *s, u32 id, u64 value)
     if (mapped)
         entry_take_out(s, id, old);
     t->entries[slot] = value;
-    if (value != old)
-        s->settled_gva = ~0ul;
+    s->fresh_gva = ~0ul;
     t->occupied |= BIT(slot / GROUP);
     if (entry_maps(s, value))
         entry_put_in(s, id, value);
@@ -95,7 +94,6 @@ static void frame_protect(struct shadow *s, u64 frame)
 {
     if (s->loose)
         flush_everything(s);
-    s->settled_gva = ~0ul;
     for (u32 id = s->frames[frame].leaves; id != SHADOW_NONE; id = s->links[id].next) {
         u64 *entry = entry_at(s, id);
         if (!(*entry & PTE_W))
@@ -114,6 +112,7 @@ static void frame_protect(struct shadow *s, u64 frame)
 static void frame_unprotect(struct shadow *s, u64 frame)
 {
     region_of(s, frame)->traced--;
+    s->fresh_gva = ~0ul;
     for (u32 id = s->frames[frame].leaves; id != SHADOW_NONE; id = s->links[id].next) {
         u64 *entry = entry_at(s, id);
         if (*entry & PTE_MAY_WRITE)

@@ -16,26 +16,6 @@ static bool by_rights(u32 error_code)
     return (error_code & (PFEC_P | PFEC_RSVD)) == PFEC_P;
 }
 
-// Without NXE and SMEP the error code does not tell a fetch from a read (SDM vol. 3, 4.7), which SMAP and
-// keys may deny. SMAP does so by rights only, and keys tell.
-static bool may_be_fetch(const struct walk_context *w, u32 error_code)
-{
-    if (w->regs.efer & EFER_NXE || w->regs.cr4 & CR4_SMEP)
-        return false;
-    return error_code & PFEC_U ? !(error_code & PFEC_PK) : w->cpl < 3 && !by_rights(error_code);
-}
-
-// Nor does it tell an implicit supervisor access at CPL 0 to 2: it is one if the processor denies, a second
-// time and by rights, what RFLAGS.AC lets an explicit one do. `again`: all entries were as they must be.
-static struct walk_access access_of(const struct walk_context *w, u32 error_code, bool again)
-{
-    bool implicit = !(error_code & PFEC_U) && (w->cpl == 3 || (again && by_rights(error_code)));
-    if (error_code & PFEC_W)
-        return (struct walk_access){ACCESS_WRITE, implicit};
-    bool fetch = error_code & PFEC_I || may_be_fetch(w, error_code);
-    return (struct walk_access){fetch ? ACCESS_FETCH : ACCESS_READ, implicit};
-}
-
 // Whether protection keys may have a say (4.6.2): then the walk decides.
 static bool keys_matter(const struct walk_context *w, u64 all, u64 leaf)
 {
@@ -211,27 +191,52 @@ static u32 true_error_code(const struct walk_context *w, u32 error_code)
     return PFEC_P | (error_code & (PFEC_W | PFEC_U | (says_fetch ? PFEC_I : 0)));
 }
 
-enum shadow_outcome shadow_fault(struct shadow *s, const struct walk_context *w, u64 gva, u32 *error_code,
-                                 u64 *hpa)
+static enum shadow_outcome judge_by_tables(struct shadow *s, const struct walk_context *w, u64 gva,
+                                           struct walk_access access, u32 *error_code, u64 *hpa)
 {
     static const enum shadow_outcome outcomes[] = {[QUICK_FIXED] = SHADOW_FIXED,
                                                    [QUICK_TRACED] = SHADOW_TRACED_WRITE,
                                                    [QUICK_TRUE] = SHADOW_GUEST_FAULT};
-    struct walk_access access = access_of(w, *error_code, s->settled_gva == gva);
-    s->settled_gva = gva;
     enum quick done = s->config.strategy.trace ? quick(s, w, gva, access, hpa) : QUICK_NO;
-    enum shadow_outcome outcome;
-    if (done == QUICK_NO) {
-        outcome = judge(s, w, gva, access, error_code, hpa);
-    } else {
-        outcome = outcomes[done];
-        if (done == QUICK_TRUE) {
-            *error_code = true_error_code(w, *error_code);
-            s->stats.true_faults++;
-        }
+    if (done == QUICK_NO)
+        return judge(s, w, gva, access, error_code, hpa);
+    if (done == QUICK_TRUE) {
+        *error_code = true_error_code(w, *error_code);
+        s->stats.true_faults++;
     }
-    if (outcome != SHADOW_FIXED) // whoever lets the traced write run then finds it allowed
-        s->settled_gva = outcome == SHADOW_TRACED_WRITE ? gva : ~0ul;
+    return outcomes[done];
+}
+
+// An implicit supervisor access at CPL 0 to 2, which RFLAGS.AC does not excuse, has the error code of an
+// explicit one. It is one if the tables allow the explicit one and the processor denies it by rights all the
+// same, while its TLB holds nothing else for gva.
+static bool is_implicit(const struct shadow *s, const struct walk_context *w, u64 gva, u32 error_code,
+                        struct walk_access explicit)
+{
+    if (!by_rights(error_code) || error_code & (PFEC_U | PFEC_PK))
+        return false;
+    struct spot spot = spot_of(s, gva);
+    u64 leaf = *spot.entry;
+    return entry_maps(s, leaf) && rights_allow(w, explicit, spot.all & leaf, spot.any | leaf);
+}
+
+// As the error code says, which tells fetches from reads wherever that matters: shadow_hides_fetches.
+static struct walk_access access_of(const struct shadow *s, const struct walk_context *w, u64 gva,
+                                    u32 error_code)
+{
+    enum access kind = error_code & PFEC_W ? ACCESS_WRITE : error_code & PFEC_I ? ACCESS_FETCH : ACCESS_READ;
+    struct walk_access access = {kind, w->cpl == 3 && !(error_code & PFEC_U)};
+    if (s->fresh_gva == gva && is_implicit(s, w, gva, error_code, access))
+        access.implicit = true;
+    return access;
+}
+
+enum shadow_outcome shadow_fault(struct shadow *s, const struct walk_context *w, u64 gva, u32 *error_code,
+                                 u64 *hpa)
+{
+    struct walk_access access = access_of(s, w, gva, *error_code);
+    enum shadow_outcome outcome = judge_by_tables(s, w, gva, access, error_code, hpa);
     settle(s);
+    s->fresh_gva = gva; // a #PF drops what the TLB holds for its address (SDM vol. 3, 4.10.4.1)
     return outcome;
 }

@@ -122,6 +122,12 @@ void shadow_paging_changed(struct shadow *s, const struct paging_regs *before,
     }
 }
 
+bool shadow_hides_fetches(const struct paging_regs *regs)
+{
+    bool told = regs->cr4 & CR4_SMEP || regs->efer & EFER_NXE;
+    return regs->cr0 & CR0_PG && regs->cr4 & (CR4_SMAP | CR4_PKE) && !told;
+}
+
 static bool root_is_flushed(const struct shadow *s, const struct shadow_table *root, u16 vpid)
 {
     u64 clean = root->epoch > s->flushed ? root->epoch : s->flushed;
@@ -142,7 +148,7 @@ u64 shadow_load_root(struct shadow *s, const struct walk_context *w, u16 *vpid)
         s->reserved_for = w->regs.efer & EFER_NXE;
         s->leaf_reserved = walk_reserved_bits(w, PAGING_4LEVEL, 1, true);
     }
-    s->settled_gva = ~0ul;
+    s->fresh_gva = ~0ul;
     if (!s->config.strategy.cache)
         forget(s);
     synchronise_all(s, w);

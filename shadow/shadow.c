@@ -95,19 +95,12 @@ static void needs_unpaged(struct mmu_needs *needs)
     needs->hw.efer &= ~(EFER_LME | EFER_LMA);
 }
 
-// Without NXE and SMEP the error code does not tell fetches from reads (SDM vol. 3, 4.7), but SMAP denies
-// only reads. With NXE it does; the guest's error codes come from the walk.
-static bool fetches_are_reads(const struct paging_regs *guest)
-{
-    return guest->cr4 & CR4_SMAP && !(guest->cr4 & CR4_SMEP) && !(guest->efer & EFER_NXE);
-}
-
 static void shadow_needs(const struct vcpu *v, const struct paging_regs *guest, struct mmu_needs *needs)
 {
     (void)v;
     bool paging = guest->cr0 & CR0_PG;
     // With paging what is unknown has P and a reserved bit: only P = 1 must exit.
-    bool direct = paging && self.pf_direct && !fetches_are_reads(guest);
+    bool direct = paging && self.pf_direct && !shadow_hides_fetches(guest);
     *needs = (struct mmu_needs){
         .proc = PROC_CR3_LOAD_EXITING | (self.invlpg_exits ? PROC_INVLPG_EXITING : 0),
         .proc2 = self.vpid ? PROC2_VPID : 0,
@@ -121,7 +114,7 @@ static void shadow_needs(const struct vcpu *v, const struct paging_regs *guest, 
     };
     needs->hw.cr0 |= CR0_WP; // a page that is read-only here is so for the guest's kernel too
     needs->hw.cr3 = self.root_cr3;
-    if (fetches_are_reads(guest))
+    if (shadow_hides_fetches(guest))
         needs->hw.efer |= EFER_NXE;
     if (!root_in_place(&self.engine))
         needs->proc |= PROC_CR3_STORE_EXITING;

@@ -116,11 +116,12 @@ bool write_frees_frame(struct shadow *s, u64 hpa)
 
 void shadow_release(struct shadow *s, u64 hpa)
 {
-    u64 frame = hpa_mfn(hpa).n;
+    u64 frame = hpa_mfn(hpa).n, fresh_gva = s->fresh_gva;
     (void)frame_drop_orphans(s, frame);
     for (unsigned level = 1; level <= WALK_LEVELS; level++) {
         if (s->frames[frame].levels & BIT(level))
             table_leave_sync(s, frame_table(s, frame, level));
     }
     settle(s);
+    s->fresh_gva = fresh_gva; // the guest has not run since the fault
 }

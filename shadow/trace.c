@@ -94,7 +94,6 @@ void shadow_written(struct shadow *s, const struct walk_context *w, u64 hpa, uns
     if (frame >= s->p2m->frames->limit || !frame_traced(s, frame))
         return;
     s->stats.traced_writes++;
-    s->settled_gva = ~0ul;
     if (first == last && frame_traced_once(s, frame)) {
         slot_written(s, w, s->frames[frame].table, first);
         settle(s);

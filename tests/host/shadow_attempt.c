@@ -53,11 +53,14 @@ static u64 hw_now(void *context)
     return time += chance(70) ? 100 : 5000;
 }
 
-// CR0.WP is always set while the guest runs: what CR0.WP = 0 allows is emulated.
+// CR0.WP is always set while the guest runs: what CR0.WP = 0 allows is emulated. NXE makes the error code
+// tell fetches from reads.
 static void cpu_load_context(void)
 {
     cpu.context = guest;
     cpu.context.regs.cr0 |= CR0_WP;
+    if (shadow_hides_fetches(&guest.regs))
+        cpu.context.regs.efer |= EFER_NXE;
     cpu.context.physical_bits = engine.config.physical_bits;
     cpu.context.has_1g_pages = true;
 }
@@ -252,23 +255,12 @@ static bool traced_write(struct attempt *a, u64 gpa)
     return true;
 }
 
-// The error code does not tell an implicit access at CPL 0; nor, without NXE and SMEP, a fetch from a read,
-// which SMAP denies. Then the engine may at first repair what the other access would need: that which it is
-// taken for.
+// The error code does not tell an implicit access at CPL 0 to 2. So the engine may at first repair what an
+// explicit one would need, for which RFLAGS.AC counts.
 static bool taken_for(const struct attempt *a, struct model *m, struct walk *out)
 {
-    bool fetches_told = guest.regs.efer & EFER_NXE || guest.regs.cr4 & CR4_SMEP;
-    bool maybe_fetch = a->access.kind == ACCESS_READ && !fetches_told;
-    const struct walk_access others[] = {
-        {a->access.kind, false},
-        {maybe_fetch ? ACCESS_FETCH : a->access.kind, false},
-    };
-    for (unsigned i = 0; i < ARRAY_SIZE(others); i++) {
-        *m = guest_model(a->gva, others[i]);
-        if ((guest.cpl < 3 || a->m.by_user) && !model_judge(m, out))
-            return true;
-    }
-    return false;
+    *m = guest_model(a->gva, (struct walk_access){a->access.kind, false});
+    return a->access.implicit && guest.cpl < 3 && !model_judge(m, out);
 }
 
 static bool untold_fixed(struct attempt *a, enum shadow_outcome outcome)
@@ -332,6 +324,12 @@ static bool fault_exit(struct attempt *a, u32 error_code)
     return done;
 }
 
+// Whether a #PF without P does not exit.
+static bool absent_is_direct(void)
+{
+    return shadow_absent_is_true(&engine) && !shadow_hides_fetches(&guest.regs);
+}
+
 static bool attempt_run(struct attempt *a)
 {
     for (unsigned i = 0; i < TRIES; i++) {
@@ -340,7 +338,7 @@ static bool attempt_run(struct attempt *a)
             check_success(a, &out);
             return true;
         }
-        if (shadow_absent_is_true(&engine) && !(out.error_code & PFEC_P)) {
+        if (absent_is_direct() && !(out.error_code & PFEC_P)) {
             check_direct(a, out.error_code);
             return false;
         }
