@@ -204,8 +204,9 @@ void shadow_drop_all(struct shadow *s);
 void shadow_p2m_changing(struct shadow *s, gfn_t first, u64 count);
 
 // CR0, CR4 or EFER have been written: forgets and flushes what that makes the processor forget (SDM vol. 3,
-// 4.10.4.1: the paging mode, CR4.PGE, CR4.PCIDE from 1 to 0, CR4.SMEP from 0 to 1), and what it makes wrong
-// (EFER.NXE). The caller calls shadow_load_root before the guest runs again.
+// 4.10.4.1: CR4.PGE, CR4.PCIDE from 1 to 0, CR4.SMEP from 0 to 1), and what it makes wrong (EFER.NXE). The
+// caller calls shadow_load_root before the guest runs again, which does the same for another paging mode:
+// no two modes share a VPID, but where every root load flushes.
 void shadow_paging_changed(struct shadow *s, const struct paging_regs *before,
                            const struct paging_regs *after);
 

@@ -16,10 +16,11 @@ static bool by_rights(u32 error_code)
     return (error_code & (PFEC_P | PFEC_RSVD)) == PFEC_P;
 }
 
-// Whether protection keys may have a say (4.6.2): then the walk decides.
+// Whether protection keys may have a say (4.6.2): then the walk decides. They have none without paging.
 static bool keys_matter(const struct walk_context *w, u64 all, u64 leaf)
 {
-    return w->regs.cr4 & CR4_PKE && all & PTE_U && w->pkru >> (leaf >> PTE_KEY_SHIFT & 15) * 2 & 3;
+    return w->regs.cr4 & CR4_PKE && w->regs.cr0 & CR0_PG && all & PTE_U &&
+           w->pkru >> (leaf >> PTE_KEY_SHIFT & 15) * 2 & 3;
 }
 
 // Whether a table on the processor's way to gva is out of sync.

@@ -115,8 +115,7 @@ void shadow_paging_changed(struct shadow *s, const struct paging_regs *before,
     u64 cr4 = before->cr4 ^ after->cr4;
     if ((before->efer ^ after->efer) & EFER_NXE) {
         shadow_drop_all(s); // entries are wrong, not only stale
-    } else if (walk_mode(before) != walk_mode(after) || cr4 & CR4_PGE || cr4 & before->cr4 & CR4_PCIDE ||
-               cr4 & after->cr4 & CR4_SMEP) {
+    } else if (cr4 & CR4_PGE || cr4 & before->cr4 & CR4_PCIDE || cr4 & after->cr4 & CR4_SMEP) {
         flush_everything(s);
         settle(s);
     }

@@ -157,6 +157,21 @@ void cpu_flush_all(struct model_cpu *cpu)
     all_flushed = ++now;
 }
 
+void cpu_enter(struct model_cpu *cpu)
+{
+    struct walk_context *c = &cpu->context;
+    if (model_mode(&c->regs) != PAGING_PAE)
+        return;
+    if (cpu->cr3 >> 32 || bits(cpu->cr3, 4, 0))
+        panic("VM entry with CR3 %lx and PAE paging", cpu->cr3);
+    for (unsigned i = 0; i < 4; i++) {
+        enum p2m_type type;
+        memcpy(&c->pdptes[i], cpu->memory(cpu->cr3 + 8 * i, &type), sizeof(c->pdptes[i]));
+        if (bit(c->pdptes[i], 0) && model_reserved(c, PAGING_PAE, 3, false, c->pdptes[i]))
+            panic("VM entry with PDPTE %u %lx", i, c->pdptes[i]);
+    }
+}
+
 // The entry in memory and in the list.
 static void mark(struct model_entry *e, u64 flags)
 {
@@ -184,6 +199,8 @@ static int walk_tables(struct model_cpu *cpu, struct model *m, struct walk *out)
         memcpy(m->list, i->list, sizeof(m->list));
     }
     cpu->walks++;
+    if (!m->count && m->mode == PAGING_PAE)
+        model_pdpte(m);
     unsigned level;
     u64 hpa = model_next(m, &level);
     for (; level; hpa = model_next(m, &level)) {
@@ -196,7 +213,8 @@ static int walk_tables(struct model_cpu *cpu, struct model *m, struct walk *out)
     for (unsigned i = 0; i < m->count; i++) {
         bool dirty = i == m->count - 1 && m->access.kind == ACCESS_WRITE;
         mark(&m->list[i], dirty ? BIT(5) | BIT(6) : BIT(5));
-        item_add(cpu, m, i + 1);
+        if (m->mode != PAGING_PAE || m->list[i].level < 3) // a register is not cached
+            item_add(cpu, m, i + 1);
     }
     return 0;
 }
@@ -225,17 +243,22 @@ int cpu_access(struct model_cpu *cpu, u64 gva, struct walk_access access, struct
 {
     cpu->context.regs.cr3 = cpu->cr3;
     struct model m = {.context = &cpu->context,
-                      .mode = PAGING_4LEVEL,
+                      .mode = model_mode(&cpu->context.regs),
                       .gva = gva,
                       .access = access,
                       .by_user = cpu->context.cpl == 3 && !access.implicit,
                       .memory = cpu->memory};
     for (unsigned level = 1; level <= 3; level++) {
         const struct item *i = item_find(cpu, true, level, gva);
-        if (!i || (access.kind == ACCESS_WRITE && !bit(i->list[i->count - 1].value, 6)))
+        if (!i)
             continue;
-        cpu->hits++;
-        return item_judge(cpu, i, &m, out) ? fault(cpu, &m) : 0;
+        if (item_judge(cpu, i, &m, out))
+            return fault(cpu, &m);
+        if (access.kind != ACCESS_WRITE || bit(i->list[i->count - 1].value, 6)) {
+            cpu->hits++;
+            return 0;
+        }
+        m.count = 0; // the dirty bit must be set in the tables
     }
     return walk_tables(cpu, &m, out);
 }

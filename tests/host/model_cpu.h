@@ -1,4 +1,4 @@
-// A processor's MMU for one paging mode (4-level): it walks tables in machine memory through a TLB and
+// A processor's MMU for 4-level and PAE paging: it walks tables in machine memory through a TLB and
 // paging-structure caches that keep every entry, tagged by VPID, until an event removes it that must (SDM
 // vol. 3, 4.10.4.1 and 29.4.3). It knows nothing of the guest or of the monitor. Neighbours: model_walk.h
 // judges what is cached as well as what is walked; test_shadow.c runs the shadow engine's tables on it.
@@ -16,6 +16,10 @@ struct model_cpu {
 
 // Nothing cached.
 void cpu_reset(struct model_cpu *cpu);
+
+// VM entry: with PAE paging the PDPTEs are loaded from memory into registers (27.3.2.4). One with a reserved
+// bit, or a CR3 that cannot be, is a VM entry that fails.
+void cpu_enter(struct model_cpu *cpu);
 
 // One access. 0: out->gpa is the machine address. ERR_INVALID: a #PF with out->error_code, which has removed
 // what was cached for gva. Sets accessed and dirty bits in the tables.

@@ -190,11 +190,11 @@ static bool search_history(struct search *s)
 bool history_allows(struct model *m, u64 gpa)
 {
     struct search s = {.m = m, .gpa = gpa, .largest = 3};
-    return search_history(&s);
+    return m->mode != PAGING_NONE && search_history(&s); // without paging nothing is cached
 }
 
 bool history_allows_absent(struct model *m, u32 error_code)
 {
     struct search s = {.m = m, .largest = 3, .absent = true, .error_code = error_code};
-    return search_history(&s);
+    return m->mode != PAGING_NONE && search_history(&s);
 }

@@ -104,21 +104,27 @@ u64 model_next(const struct model *m, unsigned *level)
     return (bits(e->value, 51, 12) << 12) + 8 * bits(m->gva, 9 * e->level + 2, 9 * e->level - 6);
 }
 
+void model_pdpte(struct model *m)
+{
+    unsigned index = bits(m->gva, 31, 30);
+    u64 gpa = (bits(m->context->regs.cr3, 31, 5) << 5) + 8 * index;
+    m->list[m->count++] = (struct model_entry){3, gpa, m->context->pdptes[index], NULL, 0, false};
+}
+
 void model_list(struct model *m)
 {
     u64 cr3 = m->context->regs.cr3;
     m->count = 0;
+    if (m->mode == PAGING_NONE)
+        return;
     if (m->mode == PAGING_32BIT) {
         struct model_entry *pde = model_read(m, 2, (bits(cr3, 31, 12) << 12) + 4 * bits(m->gva, 31, 22));
         if (bit(pde->value, 0) && !pde->page)
             model_read(m, 1, (bits(pde->value, 31, 12) << 12) + 4 * bits(m->gva, 21, 12));
         return;
     }
-    if (m->mode == PAGING_PAE) {
-        unsigned index = bits(m->gva, 31, 30);
-        m->list[m->count++] = (struct model_entry){
-            3, (bits(cr3, 31, 5) << 5) + 8 * index, m->context->pdptes[index], NULL, 0, false};
-    }
+    if (m->mode == PAGING_PAE)
+        model_pdpte(m);
     unsigned level;
     u64 gpa = model_next(m, &level);
     for (; level; gpa = model_next(m, &level))
@@ -236,6 +242,12 @@ static int model_permission(struct model *m, struct walk *out)
 int model_judge_list(struct model *m, struct walk *out)
 {
     *out = (struct walk){.mode = m->mode};
+    if (m->mode == PAGING_NONE) {
+        out->gpa = bits(m->gva, 31, 0);
+        out->level = 1;
+        out->user = out->writable = out->executable = true;
+        return 0;
+    }
     for (unsigned i = 0; i < m->count; i++) {
         const struct model_entry *e = &m->list[i];
         out->entry[e->level] = e->value;

@@ -44,6 +44,9 @@ bool model_page(const struct model *m, unsigned level, u64 entry);
 bool model_reserved(const struct walk_context *context, enum paging_mode mode, unsigned level, bool page,
                     u64 entry);
 
+// Lists the first entry of PAGING_PAE, which is in a register.
+void model_pdpte(struct model *m);
+
 // Where the entry after those listed is, and its level: 0 when the walk is over. Before the first:
 // PAGING_4LEVEL only.
 u64 model_next(const struct model *m, unsigned *level);
@@ -51,7 +54,7 @@ u64 model_next(const struct model *m, unsigned *level);
 // Lists one more entry: what is there now.
 struct model_entry *model_read(struct model *m, unsigned level, u64 gpa);
 
-// Lists all entries for m->gva down to the first that leads nowhere.
+// Lists all entries for m->gva down to the first that leads nowhere. PAGING_NONE has none.
 void model_list(struct model *m);
 
 // What walk_guest is to return, but for accessed and dirty bits: of the entries listed, or of those that are

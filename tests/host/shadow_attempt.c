@@ -53,16 +53,29 @@ static u64 hw_now(void *context)
     return time += chance(70) ? 100 : 5000;
 }
 
-// CR0.WP is always set while the guest runs: what CR0.WP = 0 allows is emulated. NXE makes the error code
-// tell fetches from reads.
+static bool unpaged(void)
+{
+    return model_mode(&guest.regs) == PAGING_NONE;
+}
+
+// The next VM entry. CR0.WP is always set while the guest runs: what CR0.WP = 0 allows is emulated. NXE makes
+// the error code tell fetches from reads. A guest without paging has PAE paging, and its pages are
+// everybody's.
 static void cpu_load_context(void)
 {
     cpu.context = guest;
-    cpu.context.regs.cr0 |= CR0_WP;
+    struct paging_regs *regs = &cpu.context.regs;
+    regs->cr0 |= CR0_WP;
     if (shadow_hides_fetches(&guest.regs))
-        cpu.context.regs.efer |= EFER_NXE;
+        regs->efer |= EFER_NXE;
+    if (unpaged()) {
+        regs->cr0 |= CR0_PG;
+        regs->cr4 = (regs->cr4 & ~(CR4_SMEP | CR4_SMAP)) | CR4_PAE;
+        regs->efer &= ~(EFER_LME | EFER_LMA);
+    }
     cpu.context.physical_bits = engine.config.physical_bits;
     cpu.context.has_1g_pages = true;
+    cpu_enter(&cpu);
 }
 
 static u64 known_cr3; // as of the last exit
@@ -129,7 +142,7 @@ void guest_start(const struct shadow_config *config, bool has_1g_pages)
 struct model guest_model(u64 gva, struct walk_access access)
 {
     return (struct model){.context = &guest,
-                          .mode = PAGING_4LEVEL,
+                          .mode = model_mode(&guest.regs),
                           .gva = gva,
                           .access = access,
                           .by_user = guest.cpl == 3 && !access.implicit,
@@ -327,7 +340,7 @@ static bool fault_exit(struct attempt *a, u32 error_code)
 // Whether a #PF without P does not exit.
 static bool absent_is_direct(void)
 {
-    return shadow_absent_is_true(&engine) && !shadow_hides_fetches(&guest.regs);
+    return shadow_absent_is_true(&engine) && !unpaged() && !shadow_hides_fetches(&guest.regs);
 }
 
 static bool attempt_run(struct attempt *a)
@@ -344,6 +357,7 @@ static bool attempt_run(struct attempt *a)
         }
         if (fault_exit(a, out.error_code))
             return !a->result;
+        cpu_load_context();
     }
     bad("%s makes no progress", attempt_text(a));
 }
@@ -373,6 +387,7 @@ bool guest_access(u64 gva, struct walk_access access, const void *data, unsigned
     attempt_say(&a);
     cpu_load_context();
     happened.accesses++;
+    happened.unpaged += unpaged();
     return attempt_run(&a);
 }
 

@@ -6,6 +6,7 @@
 #include "shadow_machine.h"
 #include "shadow_story.h"
 #include "shadow_tables.h"
+#include "shadow_unpaged.h"
 
 #include <arch/cpu.h>
 #include <arch/lib.h>
@@ -77,6 +78,21 @@ static void step_access(void)
         repair(gva);
     if (chance(50))
         touch(gva);
+}
+
+// An address of a user's that denies the kernel a write, allows a read, and is repaired: what the TLB holds
+// of it by then may still deny the write.
+static void step_user_copy(void)
+{
+    static const u64 value = 0x123456789abcdef0;
+    u64 gva = random_gva();
+    guest.cpl = 0;
+    guest.rflags = RFLAGS_AC;
+    if (guest_access(gva, (struct walk_access){ACCESS_WRITE, false}, &value, sizeof(value)))
+        return;
+    guest_access(gva, (struct walk_access){ACCESS_READ, false}, NULL, 0);
+    repair(gva);
+    guest_access(gva, (struct walk_access){ACCESS_WRITE, false}, &value, sizeof(value));
 }
 
 // A store by the guest's kernel through its window.
@@ -292,9 +308,10 @@ static struct {
     void (*run)(void);
     unsigned usual, weight;
 } steps[] = {
-    {step_access, 600, 0}, {step_edit, 220, 0}, {step_invlpg, 60, 0}, {step_root, 90, 0},
-    {step_rights, 20, 0},  {step_sweep, 3, 0},  {step_burst, 30, 0},  {step_pge, 3, 0},
-    {step_nxe, 1, 0},      {step_p2m, 3, 0},    {step_rounds, 20, 0}, {step_evict, 8, 0},
+    {step_access, 600, 0}, {step_edit, 220, 0},     {step_invlpg, 60, 0}, {step_root, 90, 0},
+    {step_rights, 20, 0},  {step_sweep, 3, 0},      {step_burst, 30, 0},  {step_pge, 3, 0},
+    {step_nxe, 1, 0},      {step_p2m, 3, 0},        {step_rounds, 20, 0}, {step_evict, 8, 0},
+    {step_unpaged, 8, 0},  {step_user_copy, 20, 0},
 };
 
 static unsigned total;

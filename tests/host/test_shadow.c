@@ -11,7 +11,7 @@
 
 // link: tests/host/shadow_story.c tests/host/shadow_machine.c tests/host/shadow_tables.c
 
-// link: tests/host/shadow_attempt.c tests/host/shadow_steps.c
+// link: tests/host/shadow_attempt.c tests/host/shadow_steps.c tests/host/shadow_unpaged.c
 #include "support.h"
 
 #include "shadow_attempt.h"
@@ -109,6 +109,7 @@ static void check_counts(void)
         {"stale faults", &happened.stale_faults, 0},
         {"accesses that the error code does not tell", &happened.untold, 50},
         {"INVLPG without an exit", &happened.native_invlpg, 3000},
+        {"accesses without paging", &happened.unpaged, 5000},
         {"p2m changes", &happened.p2m_changes, 200},
         {"tables recycled", &recycled, 50},
         {"tables left out of sync", &out_of_sync, 300},
