@@ -43,8 +43,8 @@ void event_single_step(struct vcpu *v);
 static inline void event_instruction_done(struct vcpu *v, u64 rflags)
 {
     u64 blocking = vmcs_read(GUEST_INTERRUPTIBILITY);
-    if (__builtin_expect(blocking & (BLOCKING_STI | BLOCKING_MOV_SS), 0))
+    if (__builtin_expect((blocking & (BLOCKING_STI | BLOCKING_MOV_SS)) != 0, 0))
         vmcs_write(GUEST_INTERRUPTIBILITY, blocking & ~(BLOCKING_STI | BLOCKING_MOV_SS));
-    if (__builtin_expect(rflags & RFLAGS_TF, 0))
+    if (__builtin_expect((rflags & RFLAGS_TF) != 0, 0))
         event_single_step(v);
 }

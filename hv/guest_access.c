@@ -29,8 +29,8 @@ unsigned vcpu_code_bits(const struct vcpu *v)
     return long_mode && rights & RIGHTS_L ? 64 : rights & RIGHTS_DB ? 32 : 16;
 }
 
-// The processor's PKRU is the guest's. All the monitor's pages are supervisor pages, which have no keys; it turns
-// CR4.PKE on only to read the register.
+// The processor's PKRU is the guest's. All the monitor's pages are supervisor pages, which have no keys; it
+// turns CR4.PKE on only to read the register.
 u32 vcpu_pkru(void)
 {
     u32 pkru, high;

@@ -20,7 +20,8 @@ MACHINE_C  := tests/host/fake_cpu.c tests/host/fake_machine.c arch/mtrr.c $(wild
 ENGINE_C := $(filter-out shadow/shadow.c,$(wildcard shadow/*.c)) hv/p2m.c hv/p2m_change.c hv/walk.c
 
 # The objects under folder $(1) that program $(2) names.
-host_sources = $(subst ENGINE,$(ENGINE_C),$(subst MACHINE,$(MACHINE_C),tests/host/$(1).c $(shell sed -n 's|^// link:||p' tests/host/$(1).c)))
+host_named   = tests/host/$(1).c $(shell sed -n 's|^// link:||p' tests/host/$(1).c)
+host_sources = $(subst ENGINE,$(ENGINE_C),$(subst MACHINE,$(MACHINE_C),$(call host_named,$(1))))
 host_links   = $(patsubst %.c,$(1)/%.o,$(call host_sources,$(2)))
 host_libs  = $(shell sed -n 's|^// libs:||p' tests/host/$(1).c)
 
