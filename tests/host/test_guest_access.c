@@ -6,6 +6,7 @@
 #include "fake_machine.h"
 
 #include <arch/cpu.h>
+#include <hv/p2m_change.h>
 
 #include "hv/guest_access.h"
 
@@ -20,9 +21,12 @@ static struct {
 } told[4];
 static unsigned count;
 
-static void tell(struct vcpu *vcpu, u64 gpa, unsigned bytes)
+static void tell(struct vcpu *vcpu, u64 hpa, unsigned bytes)
 {
+    gfn_t g;
     assert_ptr_equal(vcpu, v);
+    assert_int_equal(p2m_find(&v->vm->p2m, hpa_mfn(hpa), &g), 0);
+    u64 gpa = gfn_gpa(g) + hpa % PAGE_SIZE;
     assert_in_range(count, 0, ARRAY_SIZE(told) - 1);
     u8 is;
     assert_int_equal(vm_ram_read(v->vm, gpa, &is, 1), 0);
