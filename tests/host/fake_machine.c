@@ -71,7 +71,7 @@ static void make_processor(unsigned flags)
 {
     u32 proc2 = PROC2_EPT | PROC2_VPID | PROC2_RDTSCP | PROC2_INVPCID | PROC2_XSAVES;
     caps = (struct vmx_caps){
-        .proc = {0x401e172, 0xfff9fffe},
+        .proc = {0x4006172, 0xfff9fffe}, // as of the true controls: CR3 may be left alone
         .proc2 = {0, proc2 | (flags & MACHINE_UNRESTRICTED ? PROC2_UNRESTRICTED_GUEST : 0)},
         .ept_vpid = EPT_CAP_WALK_4 | EPT_CAP_WRITE_BACK | EPT_CAP_2M | EPT_CAP_INVEPT |
                     EPT_CAP_INVEPT_CONTEXT | VPID_CAP_INVVPID | VPID_CAP_INVVPID_CONTEXT,
@@ -79,6 +79,7 @@ static void make_processor(unsigned flags)
         .cr0_fixed1 = 0xffffffff,
         .cr4_fixed0 = CR4_VMXE,
         .cr4_fixed1 = ~0ull,
+        .misc = 4 << 16, // CR3 targets
     };
     u64 mode = APIC_BASE_ENABLE | (flags & MACHINE_X2APIC ? APIC_BASE_X2APIC : 0);
     fake_msr_set(IA32_APIC_BASE, LAPIC_HPA | APIC_BASE_BSP | mode);

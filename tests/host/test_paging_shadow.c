@@ -20,10 +20,11 @@
 static struct vcpu *v;
 static struct paging_regs guest; // as the guest wrote them
 
+static const struct mmu_options options = {
+    .vpid = true, .strategy = SHADOW_ADAPTIVE, .root_vpids = true, .directpf = true, .pool = 64};
+
 static void make(unsigned flags)
 {
-    static const struct mmu_options options = {
-        .vpid = true, .strategy = SHADOW_ADAPTIVE, .root_vpids = true, .directpf = true, .pool = 64};
     v = machine_make_for(&shadow_ops, &options, flags);
     machine_start_64(v); // makes the guest's tables
     machine_start_32(v);
@@ -205,6 +206,217 @@ static void other_paging_is_refused(void **unused)
     }
 }
 
+// Roots in place (test_place has the engine's part). All have the identity in slot 0, and in slot 1 something
+// of their own.
+#define ROOTS      6u // two more than there are CR3 targets
+#define TARGETS    4u
+#define ROOT_BYTES (3 * PAGE_SIZE)
+#define OWN_GVA    (PAGE_SIZE << 27) // leads to page ROOT * 2M
+#define START      ROOTS             // one more: of machine_start_64
+
+static u64 root(unsigned n)
+{
+    return n == START ? MIB : 2 * MIB + n * ROOT_BYTES;
+}
+
+static void make_in_place(void)
+{
+    struct mmu_options in_place = options;
+    in_place.in_place = true;
+    v = machine_make_for(&shadow_ops, &in_place, 0);
+    machine_start_64(v);
+    for (unsigned n = 0; n < ROOTS; n++) {
+        u64 top[2] = {(MIB + PAGE_SIZE) | 7, (root(n) + PAGE_SIZE) | 7};
+        u64 middle = (root(n) + 2 * PAGE_SIZE) | 7, leaf = n * 2 * MIB | 0x87;
+        assert_int_equal(vm_ram_write(v->vm, root(n), top, sizeof(top)), 0);
+        assert_int_equal(vm_ram_write(v->vm, root(n) + PAGE_SIZE, &middle, sizeof(middle)), 0);
+        assert_int_equal(vm_ram_write(v->vm, root(n) + 2 * PAGE_SIZE, &leaf, sizeof(leaf)), 0);
+    }
+    guest = vcpu_paging(v);
+}
+
+static bool is_target(u64 cr3)
+{
+    static const enum vmcs_field fields[] = {CR3_TARGET_0, CR3_TARGET_1, CR3_TARGET_2, CR3_TARGET_3};
+    bool found = false;
+    assert_in_range(vmcs_read(CR3_TARGET_COUNT), 0, TARGETS);
+    for (unsigned i = 0; i < vmcs_read(CR3_TARGET_COUNT); i++)
+        found |= vmcs_read(fields[i]) == cr3;
+    return found;
+}
+
+// Those of `set`, a bit for each root, and no other values.
+static void check_targets(u64 set)
+{
+    assert_int_equal(vmcs_read(CR3_TARGET_COUNT), __builtin_popcountl(set));
+    for (unsigned n = 0; n <= START; n++)
+        assert_int_equal(is_target(root(n)), set >> n & 1);
+}
+
+static void refresh(void)
+{
+    if (v->refresh || v->refresh_controls)
+        paging_refresh(v);
+}
+
+// MOV to CR3 by the processor (SDM vol. 3, 26.1.3). Whether it exited.
+static bool load_cr3(unsigned n)
+{
+    bool exits = vmcs_read(PROCESSOR_BASED_CONTROLS) & PROC_CR3_LOAD_EXITING && !is_target(root(n));
+    guest.cr3 = root(n);
+    if (!exits) {
+        vmcs_write(GUEST_CR3, root(n));
+        return false;
+    }
+    assert_int_equal(write_cr(3, root(n)), VERDICT_SKIP);
+    refresh();
+    return true;
+}
+
+// MOV from CR3 gives what was loaded, by the processor or by an exit.
+static void check_cr3(void)
+{
+    u64 read = vmcs_read(GUEST_CR3);
+    if (vmcs_read(PROCESSOR_BASED_CONTROLS) & PROC_CR3_STORE_EXITING) {
+        fake_vmcs_set(EXIT_QUALIFICATION, 3 | 1 << 4 | GPR_RBX << 8);
+        assert_int_equal(exit_cr_access(v), VERDICT_SKIP);
+        read = *vcpu_reg(v, GPR_RBX);
+    }
+    assert_int_equal(read, guest.cr3);
+    assert_int_equal(vcpu_paging(v).cr3, guest.cr3);
+}
+
+// The next exit knows whose address space it is: a fault at the page that each root has for itself.
+static void check_own_page(unsigned n)
+{
+    u64 hpa;
+    assert_int_equal(fault(OWN_GVA, 0), MMU_FIXED);
+    assert_true(mmu_translate(v, OWN_GVA, &hpa));
+    assert_int_equal(hpa, mfn_hpa(p2m_lookup(&v->vm->p2m, gpa_gfn(n * 2 * MIB)).mfn));
+}
+
+// The guest writes to a root. MMU_TRACED: at that machine address.
+static enum mmu_outcome write_root(unsigned n, u64 *hpa)
+{
+    struct mmu_fault f = {.gva = root(n) + 8, .gva_valid = true, .error_code = PFEC_W};
+    enum mmu_outcome outcome = mmu_fault(v, &f); // of what is not mapped, then of what is read-only
+    if (outcome == MMU_FIXED) {
+        f.error_code |= PFEC_P;
+        outcome = mmu_fault(v, &f);
+    }
+    *hpa = f.hpa;
+    refresh();
+    return outcome;
+}
+
+static void roots_used_last_are_targets(void **unused)
+{
+    (void)unused;
+    make_in_place();
+    check_targets(BIT(START));
+    for (unsigned n = 0; n < ROOTS; n++) {
+        u64 last = (BIT(n + 1) - 1) & ~(n < TARGETS ? 0 : BIT(n - TARGETS + 1) - 1);
+        assert_true(load_cr3(n));
+        check_cr3();
+        check_targets(last | (n < TARGETS - 1 ? BIT(START) : 0));
+    }
+    assert_false(vmcs_read(PROCESSOR_BASED_CONTROLS) & PROC_CR3_STORE_EXITING);
+    assert_int_equal(vmcs_read(GUEST_CR3), root(ROOTS - 1));
+    assert_true(load_cr3(0));
+    check_targets(BIT(0) | BIT(3) | BIT(4) | BIT(5));
+    machine_gone();
+}
+
+static void unseen_load_is_followed(void **unused)
+{
+    (void)unused;
+    make_in_place();
+    for (unsigned n = 0; n < 3; n++)
+        load_cr3(n);
+    for (unsigned n = 0; n < 3; n++) {
+        assert_false(load_cr3(n));
+        assert_false(load_cr3((n + 1) % 3)); // and on, before anybody has seen the first
+        check_cr3();
+        check_own_page((n + 1) % 3);
+        check_targets(BIT(START) | BIT(0) | BIT(1) | BIT(2));
+    }
+    machine_gone();
+}
+
+// A load that exits, of the root that was seen last: the shared VPID holds the other's translations.
+static void unseen_load_is_flushed(void **unused)
+{
+    (void)unused;
+    make_in_place();
+    load_cr3(1);
+    load_cr3(0);
+    assert_false(load_cr3(1));
+    unsigned before = fake_invvpid;
+    assert_int_equal(write_cr(3, root(0) | BIT(4)), VERDICT_SKIP); // PCD: no target
+    assert_int_equal(fake_invvpid, before + 1);
+    machine_gone();
+}
+
+static void out_of_sync_no_targets(void **unused)
+{
+    u64 hpa;
+    (void)unused;
+    make_in_place();
+    load_cr3(0);
+    load_cr3(1);
+    assert_int_equal(write_root(1, &hpa), MMU_TRACED);
+    check_targets(BIT(START) | BIT(0) | BIT(1));
+    mmu_release(v, hpa);
+    refresh();
+    check_targets(0);
+    check_cr3();
+    assert_true(load_cr3(0)); // which synchronises
+    check_targets(BIT(START) | BIT(0) | BIT(1));
+    assert_false(load_cr3(1));
+    check_own_page(1);
+    machine_gone();
+}
+
+static void dropped_root_is_no_target(void **unused)
+{
+    u64 hpa;
+    (void)unused;
+    make_in_place();
+    for (unsigned n = 0; n < 3; n++)
+        load_cr3(n);
+    assert_false(load_cr3(0));
+    assert_int_equal(write_root(2, &hpa), MMU_FIXED); // a root not in use has become something else
+    check_targets(BIT(START) | BIT(0) | BIT(1));
+    assert_true(load_cr3(2));
+    check_targets(BIT(START) | BIT(0) | BIT(1) | BIT(2));
+    check_own_page(2);
+    machine_gone();
+}
+
+// Whatever happens between them, loads lead to where the guest believes to be.
+static void random_loads(void **unused)
+{
+    u64 hpa, unseen = 0;
+    unsigned now = 0;
+    (void)unused;
+    random_start();
+    make_in_place();
+    load_cr3(now);
+    for (unsigned i = 0; i < ROUNDS * WRITES; i++) {
+        u64 step = random_below(16);
+        if (step < 12)
+            unseen += !load_cr3(now = (unsigned)random_below(ROOTS));
+        else if (step < 15)
+            check_own_page(now);
+        else if (write_root((unsigned)random_below(ROOTS), &hpa) == MMU_TRACED)
+            mmu_release(v, hpa);
+        refresh();
+        check_cr3();
+    }
+    assert_in_range(unseen, ROUNDS, ROUNDS * WRITES);
+    machine_gone();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +424,12 @@ int main(void)
         cmocka_unit_test(smap_is_seen),
         cmocka_unit_test(real_mode_is_refused),
         cmocka_unit_test(other_paging_is_refused),
+        cmocka_unit_test(roots_used_last_are_targets),
+        cmocka_unit_test(unseen_load_is_followed),
+        cmocka_unit_test(unseen_load_is_flushed),
+        cmocka_unit_test(out_of_sync_no_targets),
+        cmocka_unit_test(dropped_root_is_no_target),
+        cmocka_unit_test(random_loads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
