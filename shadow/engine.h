@@ -125,7 +125,7 @@ struct shadow {
     u64 leaf_reserved; // with that: bits that must be 0 in the guest's entries of level 1
     mfn_t pool;        // first frame of the tables, which are contiguous
     u64 *pdpt;         // of a guest without paging: walked by the processor
-    u64 *seen;         // by entry that maps: the guest's entry that it was made of
+    u64 *seen;         // by entry: the guest's entry when it became what it is
     struct shadow_table *tables;
     struct shadow_link *links;
     struct shadow_frame *frames;

@@ -62,18 +62,14 @@ static void entry_put_in(struct shadow *s, u32 id, u64 value)
     if (chain)
         chain_add(s, chain, id);
     t->mapped++;
-    if (t->guest)
-        s->seen[id] = t->guest[id & (ENTRIES - 1)];
 }
 
 // A leaf that goes on mapping its frame, with other rights: its chain is the same.
-static bool leaf_adjust(struct shadow *s, const struct shadow_table *t, u32 id, u64 old, u64 value)
+static bool leaf_adjust(struct shadow *s, const struct shadow_table *t, u64 old, u64 value)
 {
     if (t->level != 1 || !entry_maps(s, value) || (old ^ value) & PTE_ADDRESS)
         return false;
     s->loose |= old & PTE_W;
-    if (t->guest)
-        s->seen[id] = t->guest[id & (ENTRIES - 1)];
     return true;
 }
 
@@ -86,7 +82,9 @@ bool entry_set(struct shadow *s, u32 id, u64 value)
     s->fresh_gva = ~0ul;
     t->entries[slot] = value;
     t->occupied |= BIT(slot / GROUP);
-    if (mapped && leaf_adjust(s, t, id, old, value))
+    if (t->guest)
+        s->seen[id] = t->guest[slot];
+    if (mapped && leaf_adjust(s, t, old, value))
         return true;
     if (mapped)
         entry_take_out(s, id, old);

@@ -136,8 +136,10 @@ static void know_none(struct shadow *s, u64 gva, unsigned level)
         return;
     unsigned count = level == 1 ? NONE_BLOCK : 1, first = SLOT(gva, level) / count * count;
     for (unsigned slot = first; slot < first + count; slot++) {
-        if (t->entries[slot] == s->unknown && !(t->guest[slot] & PTE_P))
-            t->entries[slot] = 0;
+        if (t->entries[slot] != s->unknown || t->guest[slot] & PTE_P)
+            continue;
+        t->entries[slot] = 0;
+        s->seen[entry_id(table, slot)] = t->guest[slot];
     }
     t->occupied |= (level == 1 ? BIT(NONE_BLOCK / GROUP) - 1 : 1ul) << first / GROUP;
 }

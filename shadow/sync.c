@@ -33,14 +33,20 @@ struct found {
     bool changed;     // something maps otherwise than before
 };
 
-static void slot_synchronise(struct shadow *s, const struct walk_context *w, u32 id, u64 now, u64 guest_entry,
-                             struct found *found)
+// The guest's entry is not what it was.
+static void slot_synchronise(struct shadow *s, const struct walk_context *w, u32 id, struct found *found)
 {
-    bool maps = entry_maps(s, now), present = guest_entry & PTE_P;
-    if (maps ? s->seen[id] == guest_entry : now == 0 && !present)
-        return;
-    found->written += maps || (now == 0 && present);
+    found->written += *entry_at(s, id) != s->unknown;
     found->changed |= entry_refresh(s, w, id);
+}
+
+static void group_synchronise(struct shadow *s, const struct walk_context *w, u32 first, struct found *found)
+{
+    const u64 *guest = &s->tables[first >> 9].guest[first & (ENTRIES - 1)], *seen = &s->seen[first];
+    for (unsigned i = 0; i < GROUP; i++) {
+        if (guest[i] != seen[i])
+            slot_synchronise(s, w, first + i, found);
+    }
 }
 
 static void table_synchronise(struct shadow *s, const struct walk_context *w, u32 table)
@@ -49,11 +55,8 @@ static void table_synchronise(struct shadow *s, const struct walk_context *w, u3
     struct found found = {0, false};
     table_found(s, table);
     frame_trace(s, table); // before the entries are looked at: no write is missed
-    for (u64 groups = t->occupied; groups; groups &= groups - 1) {
-        unsigned first = (unsigned)__builtin_ctzl(groups) * GROUP;
-        for (unsigned slot = first; slot < first + GROUP; slot++)
-            slot_synchronise(s, w, entry_id(table, slot), t->entries[slot], t->guest[slot], &found);
-    }
+    for (u64 groups = t->occupied; groups; groups &= groups - 1)
+        group_synchronise(s, w, entry_id(table, (unsigned)__builtin_ctzl(groups) * GROUP), &found);
     t->bursty = found.written >= BURST;
     t->burst = 0;
     s->epoch += found.changed;
