@@ -76,8 +76,9 @@ struct shadow_table {
     u64 written;      // time of the last write that was seen
     u16 vpid;         // of a root, 0: none
     u8 level;         // 1..4
-    u8 burst;         // writes that followed closely one upon the other
-    bool present;     // the entry that was written last was present before
+    u8 burst;         // entries written that followed closely one upon the other
+    u16 slot;         // of the entry that was written last
+    bool present;     // whether that was present before
     u8 place;         // of a root in place: its index in `places` and 1; 0: `entries` is in the pool
     bool used, splinter;
     bool out_of_sync; // the guest may write its table unseen: entries may be stale until the next flush

@@ -69,16 +69,17 @@ void synchronise_all(struct shadow *s, const struct walk_context *w)
         table_synchronise(s, w, s->lost);
 }
 
-// Two writes of one kind, close together, begin a burst: entries made (a fault for many pages), taken away
-// (the end of a mapping) or made read-only (fork). Taking one away and making it again does not: copy on
-// write, mprotect.
+// Writes to two entries of one kind, close together, begin a burst: entries made (a fault for many pages),
+// taken away (the end of a mapping) or made read-only (fork). Taking one away and making it again does not:
+// copy on write, mprotect of one page.
 static bool writes_in_burst(struct shadow *s, struct shadow_table *t, unsigned slot)
 {
     u64 now = s->hw.now(s->hw.context);
-    bool close = now - t->written < BURST_CYCLES, present = t->guest[slot] & PTE_P;
-    bool again = close && present == t->present;
-    t->burst = close ? t->burst + 1 : 0;
+    bool close = now - t->written < BURST_CYCLES, present = t->guest[slot] & PTE_P, other = slot != t->slot;
+    bool again = close && other && present == t->present;
+    t->burst = close ? t->burst + other : 0;
     t->written = now;
+    t->slot = (u16)slot;
     t->present = present;
     return again || t->burst >= BURST || (t->bursty && !present);
 }
