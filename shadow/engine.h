@@ -6,10 +6,10 @@
 // shared by all address spaces that share the guest's table. Each shadow entry carries the rights of the
 // guest's entry at that level, so that the processor combines them as it would the guest's own. An entry is
 // one of
-//   exact       what the guest's entry says now, taken through the p2m; accessed (and, to be writable, dirty)
-//   in the guest exact none  0: the guest's entry is not present, and the table is traced, so it cannot
-//   become present unseen unknown     faults to the monitor: not looked at yet, or not representable (device,
-//   hole)
+// * exact: what the guest's entry says, taken through the p2m; accessed in the guest, dirty if writable here;
+// * exact none, 0: the guest's entry is not present, and the table is traced, so it cannot become present
+//   unseen;
+// * unknown: faults to the monitor; not looked at yet, or not representable (device, hole).
 // Shadow tables are a cache: any of them, or all, may be forgotten at any moment.
 #pragma once
 
@@ -109,9 +109,9 @@ struct shadow_region {
 struct shadow_stats {
     u64 hidden_faults, true_faults, emulated;
     u64 traced_writes, traced_fills, traced_changes, large_leaves, orphans;
-    u64 out_of_sync, synchronised, sync_entries;
-    u64 tables_made, tables_dropped, tables_recycled, dropped_all;
-    u64 root_loads, root_hits, prefetched;
+    u64 out_of_sync, synchronised;
+    u64 tables_made, tables_dropped, tables_recycled;
+    u64 root_loads, prefetched;
     u64 flush_vpid, flush_all;
     u64 places_claimed, places_moved, places_refused, roots_placed, roots_unseen;
 };
@@ -144,7 +144,7 @@ struct shadow {
     u64 epoch;       // counts changes of translations that a TLB may hold
     bool loose;      // a TLB may hold a writable translation that no entry has any more
     bool unpaged;    // the root in use is unpaged_root
-    bool flush;      // all VPIDs must be flushed before the guest runs: shadow_settle
+    bool flush;      // all VPIDs must be flushed before the guest runs: settle
     u64 flushed;     // s->epoch when all VPIDs were flushed last
     struct shadow_place places[SHADOW_PLACES];
     u8 target[SHADOW_TARGETS]; // places that are loaded without an exit while shadow_targets_hold

@@ -73,7 +73,6 @@ static void forget(struct shadow *s)
 void shadow_drop_all(struct shadow *s)
 {
     forget(s);
-    s->stats.dropped_all++;
     flush_everything(s);
     settle(s);
 }
