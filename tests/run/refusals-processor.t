@@ -23,7 +23,7 @@ refused('VT-x without VPID', 'vpid=on: this processor has no VPID or not all typ
     cpu => 'core2_penryn_t9600', grub => "$MONITOR mmu=shadow vpid=on");
 
 # The vendor is looked at before the kernel, so any file will do for one. The rate is the one that was measured.
-my $vendor = boot(name => 'vendor', cpu => 'bx_generic', lines => ['cpuid: vmx=1'], timeout => 25, mem => 64,
+my $vendor = boot(name => 'vendor', cpu => 'bx_generic', lines => ['cpuid: vmx=1'], timeout => 25, mem => 256,
     files => { file => "$Machine::TOP/Makefile" }, grub => "$MONITOR mmu=shadow\nmodule2 /file linux quiet",
     script => ["expect guest's command line.", 'wait 0.3', 'quit']);
 my ($rate) = $vendor->{text} =~ /^\[penumbra\] time stamp counter: (\d+) kHz/m;
