@@ -117,7 +117,7 @@ static void ram_write(struct vcpu *v, u64 gpa, mfn_t frame, const void *data, un
 static void physical_access(struct vcpu *v, u64 gpa, void *data, unsigned bytes, bool write)
 {
     struct p2m_leaf leaf = p2m_lookup(&v->vm->p2m, gpa_gfn(gpa));
-    bool ram = leaf.type == P2M_RAM || leaf.type == P2M_RAM_RO;
+    bool ram = p2m_is_ram(leaf.type);
     if (leaf.type == P2M_DEVICE)
         device_access(v, gpa, data, bytes, write);
     else if (!ram && !write)

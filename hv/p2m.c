@@ -168,7 +168,7 @@ static bool map_entry(const struct change *c, unsigned level, u64 first, u64 *en
 
 static u64 protect_entry(const struct change *c, u64 entry)
 {
-    if (entry_type(entry) != P2M_RAM && entry_type(entry) != P2M_RAM_RO)
+    if (!p2m_is_ram(entry_type(entry)))
         return entry;
     return (entry & ~(TYPE_MASK | EPT_RWX)) | type_bits(c->type) | access_of_type[c->type];
 }
@@ -335,7 +335,7 @@ int p2m_clear(struct p2m *p, gfn_t first, u64 count, enum p2m_type type)
 
 int p2m_protect(struct p2m *p, gfn_t first, u64 count, enum p2m_type type)
 {
-    if (!range_valid(first.n, count, P2M_GFN_BITS) || (type != P2M_RAM && type != P2M_RAM_RO))
+    if (!range_valid(first.n, count, P2M_GFN_BITS) || !p2m_is_ram(type))
         return ERR_INVALID;
     struct change c = {p, ACTION_PROTECT, type, first.n, first.n + count, 0, 0, 0};
     return change_run(&c);

@@ -135,11 +135,9 @@ static bool user_access(const struct walker *w)
 // Ends the walk by a #PF (4.7). `cause`: the flags beyond those that only describe the access.
 static int page_fault(struct walker *w, unsigned level, u64 cause)
 {
-    const struct paging_regs *regs = &w->context->regs;
-    bool xd = w->out->mode != PAGING_32BIT && regs->efer & EFER_NXE;
     if (w->access.kind == ACCESS_WRITE)
         cause |= PFEC_W;
-    if (w->access.kind == ACCESS_FETCH && (xd || regs->cr4 & CR4_SMEP))
+    if (w->access.kind == ACCESS_FETCH && walk_tells_fetches(&w->context->regs))
         cause |= PFEC_I;
     if (user_access(w))
         cause |= PFEC_U;
@@ -162,7 +160,7 @@ static enum step entry_fault(struct walker *w, unsigned level, u64 cause)
 static bool find_near(const struct p2m *p2m, u64 gpa, struct near *near)
 {
     struct p2m_leaf leaf = p2m_lookup(p2m, gpa_gfn(gpa));
-    if (leaf.type != P2M_RAM && leaf.type != P2M_RAM_RO)
+    if (!p2m_is_ram(leaf.type))
         return false;
     near->bytes = PAGE_SIZE << 9 * (leaf.level - 1);
     near->first = align_down(gpa, near->bytes);

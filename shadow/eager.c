@@ -29,14 +29,13 @@ static void build(struct shadow *s, const struct walk_context *w, u32 table);
 
 static void build_link(struct shadow *s, const struct walk_context *w, u32 table, unsigned slot)
 {
-    static const u32 keep_none = SHADOW_NONE;
     unsigned level = s->tables[table].level;
     u64 guest_entry = s->tables[table].guest[slot];
     if (!usable(s, w, guest_entry, level))
         return;
     u64 frame = p2m_lookup(s->p2m, gpa_gfn(guest_entry & PTE_ADDRESS)).mfn.n;
     bool known = table_find(s, frame, level - 1, false) != SHADOW_NONE;
-    u32 child = table_get(s, frame, level - 1, false, true, &keep_none);
+    u32 child = table_get(s, frame, level - 1, false, true, NULL);
     entry_set(s, entry_id(table, slot), entry_link(s, child, link_flags(guest_entry)));
     if (!known) // a table that is shared is built once
         build(s, w, child);

@@ -233,11 +233,17 @@ struct shadow_finding {
     u64 entry, guest_entry; // guest_entry: 0 in a splinter
 };
 
+// Whether the root in use lies where the guest's CR3 says.
+static inline bool shadow_root_in_place(const struct shadow *s)
+{
+    return s->root != SHADOW_NONE && s->tables[s->root].place;
+}
+
 // Whether the guest may load the targets unseen: the root in use is in place, and no table is out of sync,
 // since a MOV to CR3 synchronises.
 static inline bool shadow_targets_hold(const struct shadow *s)
 {
-    return s->root != SHADOW_NONE && s->tables[s->root].place && !s->out_of_sync;
+    return shadow_root_in_place(s) && !s->out_of_sync;
 }
 
 // The values of CR3 that the guest may load unseen from now on, and how many there are. To be asked again

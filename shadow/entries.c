@@ -1,8 +1,6 @@
 // How entries refer to tables and frames, and tracing: which frames are write-protected. See tables.h. Every
 // entry that maps is in the chain of what it leads to, so that dropping a table, protecting a frame and
 // taking a frame away touch just what leads there.
-#include <arch/lib.h>
-
 #include "tables.h"
 
 static void chain_add(struct shadow *s, u32 *head, u32 id)

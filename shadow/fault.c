@@ -98,8 +98,7 @@ static enum quick quick_fill(struct shadow *s, const struct walk_context *w, u64
     if (value == s->unknown || (write && !(value & PTE_W)) || !entry_mark(t, slot, entry, bits))
         return QUICK_NO;
     u32 id = entry_id(table, slot);
-    if (value != *spot->entry)
-        entry_set(s, id, value);
+    entry_make(s, id, value);
     fill_neighbours(s, w, id);
     s->stats.hidden_faults++;
     return QUICK_FIXED;
@@ -190,8 +189,8 @@ static enum shadow_outcome judge(struct shadow *s, const struct walk_context *w,
 // without.
 static u32 true_error_code(const struct walk_context *w, u32 error_code)
 {
-    bool says_fetch = w->regs.efer & EFER_NXE || w->regs.cr4 & CR4_SMEP;
-    return PFEC_P | (error_code & (PFEC_W | PFEC_U | (says_fetch ? PFEC_I : 0)));
+    u32 fetch = walk_tells_fetches(&w->regs) ? PFEC_I : 0;
+    return PFEC_P | (error_code & (PFEC_W | PFEC_U | fetch));
 }
 
 static enum shadow_outcome judge_by_tables(struct shadow *s, const struct walk_context *w, u64 gva,

@@ -2,9 +2,8 @@
 // tables.h; who asks for them is in fault.c.
 #include "tables.h"
 
-#define PAGE_TYPE (PTE_PWT | PTE_PCD | PTE_PAT)
-#define ACCESSED  (PTE_P | PTE_A)
-#define DIRTY     (PTE_W | PTE_D)
+#define ACCESSED (PTE_P | PTE_A)
+#define DIRTY    (PTE_W | PTE_D)
 
 // Write access needs a dirty guest entry (so that the first write is seen and sets it), RAM, and no trace.
 static u64 ram_leaf(const struct shadow *s, u64 guest_entry, u64 flags, const struct p2m_leaf *leaf)
@@ -18,7 +17,7 @@ static u64 ram_leaf(const struct shadow *s, u64 guest_entry, u64 flags, const st
 static u64 leaf_to(const struct shadow *s, u64 guest_entry, u64 flags, gfn_t g)
 {
     struct p2m_leaf leaf = p2m_lookup(s->p2m, g);
-    if (leaf.type == P2M_RAM || leaf.type == P2M_RAM_RO)
+    if (p2m_is_ram(leaf.type))
         return ram_leaf(s, guest_entry, flags, &leaf);
     if (leaf.type != P2M_DIRECT)
         return s->unknown;
@@ -31,8 +30,8 @@ static u64 leaf_to(const struct shadow *s, u64 guest_entry, u64 flags, gfn_t g)
 static u64 large_leaf_to(const struct shadow *s, u64 guest_entry, u64 flags, gfn_t first)
 {
     struct p2m_leaf leaf = p2m_lookup(s->p2m, first);
-    bool ram = leaf.type == P2M_RAM || leaf.type == P2M_RAM_RO;
-    if (!s->config.large || !ram || leaf.level < P2M_LEVEL_2M || s->regions[leaf.mfn.n / ENTRIES].traced)
+    if (!s->config.large || !p2m_is_ram(leaf.type) || leaf.level < P2M_LEVEL_2M ||
+        s->regions[leaf.mfn.n / ENTRIES].traced)
         return s->unknown;
     return ram_leaf(s, guest_entry, flags | PTE_PS, &leaf);
 }
@@ -139,11 +138,11 @@ static u64 marked(u64 guest_entry, bool write)
     return guest_entry | PTE_A | (write ? PTE_D : 0);
 }
 
-// False: no large leaf can be made, or its place is taken by splinters: then they are used.
+// False: no large leaf can be made.
 static bool fill_large(struct shadow *s, const struct walk_context *w, u64 gva, const struct walk *walk,
                        bool write)
 {
-    if (walk->level < 2 || !s->config.large || s->tables[s->root].level < 3)
+    if (walk->level < 2 || !s->config.large)
         return false;
     u32 id = path_make(s, gva, walk, write, 2);
     u64 value = walk->level == 2 ? leaf_value(s, w, 2, marked(walk->entry[2], write))
@@ -151,8 +150,7 @@ static bool fill_large(struct shadow *s, const struct walk_context *w, u64 gva, 
                                                         gfn(align_down(gpa_gfn(walk->gpa).n, ENTRIES)));
     if (value == s->unknown)
         return false;
-    if (value != *entry_at(s, id))
-        entry_set(s, id, value);
+    entry_make(s, id, value);
     s->stats.large_leaves++;
     return true;
 }
@@ -161,12 +159,8 @@ static void fill_splinter(struct shadow *s, const struct walk *walk, u32 table, 
                           unsigned count)
 {
     u64 large = walk->entry[walk->level], frame = align_down(gpa_gfn(walk->gpa).n, ENTRIES);
-    for (unsigned slot = first; slot < first + count; slot++) {
-        u32 id = entry_id(table, slot);
-        u64 value = splinter_value(s, large, gfn(frame + slot));
-        if (value != *entry_at(s, id))
-            entry_set(s, id, value);
-    }
+    for (unsigned slot = first; slot < first + count; slot++)
+        entry_make(s, entry_id(table, slot), splinter_value(s, large, gfn(frame + slot)));
 }
 
 // Whether a neighbour is filled, too.
@@ -211,8 +205,6 @@ void fill(struct shadow *s, const struct walk_context *w, u64 gva, const struct 
         fill_splinter(s, walk, id >> 9, all ? 0 : slot, all ? ENTRIES : 1);
         return;
     }
-    u64 value = leaf_value(s, w, 1, marked(t->guest[slot], write));
-    if (value != *entry_at(s, id))
-        entry_set(s, id, value);
+    entry_make(s, id, leaf_value(s, w, 1, marked(t->guest[slot], write)));
     fill_neighbours(s, w, id);
 }

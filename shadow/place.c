@@ -111,21 +111,22 @@ static struct shadow_place *place_find(struct shadow *s, u64 frame)
     return NULL;
 }
 
-bool place_claim(struct shadow *s, u64 cr3)
+struct shadow_place *place_claim(struct shadow *s, u64 cr3)
 {
     u64 frame = (cr3 & PTE_ADDRESS) >> PAGE_SHIFT;
-    if (!frame || place_find(s, frame))
-        return frame;
+    struct shadow_place *p = frame ? place_find(s, frame) : NULL;
+    if (!frame || p)
+        return p;
     if (!frame_clear(s, frame)) {
         s->stats.places_refused++;
-        return false;
+        return NULL;
     }
-    struct shadow_place *p = place_oldest(s);
+    p = place_oldest(s);
     place_free(s, p);
     assert_that(frames_alloc_at(s->p2m->frames, mfn(frame), ORDER_4K, FRAME_MONITOR) == 0);
     p->frame = frame;
     s->stats.places_claimed++;
-    return true;
+    return p;
 }
 
 // The target to give up for another.
@@ -173,9 +174,8 @@ static void place_enter(struct shadow *s, struct shadow_place *p)
     s->stats.roots_placed++;
 }
 
-void place_root(struct shadow *s, u64 cr3)
+void place_root(struct shadow *s, struct shadow_place *p, u64 cr3)
 {
-    struct shadow_place *p = place_find(s, (cr3 & PTE_ADDRESS) >> PAGE_SHIFT);
     if (p->table != s->root)
         place_enter(s, p);
     s->target_changes += p->cr3 != cr3;

@@ -8,20 +8,15 @@ void place_init(struct shadow *s);
 
 // Before the root for the guest's cr3 is looked up: makes the machine frame at that address the engine's, if
 // that can be. It may move a page of the guest's, which the back end hears of as of any p2m change: tables
-// that lie or lead there are dropped, the root in use too. False: the root cannot be in place.
-bool place_claim(struct shadow *s, u64 cr3);
+// that lie or lead there are dropped, the root in use too. NULL: the root cannot be in place.
+struct shadow_place *place_claim(struct shadow *s, u64 cr3);
 
-// The root in use from now on lies at the claimed frame, with the entries that it has, and is a target.
-void place_root(struct shadow *s, u64 cr3);
+// The root in use from now on lies at the place claimed for cr3, with the entries that it has, and is a
+// target.
+void place_root(struct shadow *s, struct shadow_place *p, u64 cr3);
 
 // A table that is dropped, or is to lie elsewhere, goes back to its own page. The frame stays claimed.
 void place_leave(struct shadow *s, u32 table);
-
-// Whether the root in use lies where the guest's CR3 says.
-static inline bool root_in_place(const struct shadow *s)
-{
-    return s->root != SHADOW_NONE && s->tables[s->root].place;
-}
 
 // All roots in place share a VPID: a MOV to CR3 that does not exit cannot change it. The others' are below.
 static inline u16 place_vpid(const struct shadow *s)

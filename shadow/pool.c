@@ -1,8 +1,5 @@
 // The pool of shadow tables: found by hash, recycled by last use. See tables.h; references between entries
 // are in entries.c.
-#include <arch/lib.h>
-#include <arch/panic.h>
-
 #include "place.h"
 
 static u32 *hash_head(const struct shadow *s, u64 frame, unsigned level, bool splinter)
@@ -106,9 +103,9 @@ void table_drop(struct shadow *s, u32 table)
 
 static bool kept(const u32 *keep, u32 table)
 {
-    while (*keep != SHADOW_NONE && *keep != table)
+    while (keep && *keep != SHADOW_NONE && *keep != table)
         keep++;
-    return *keep == table;
+    return keep && *keep == table;
 }
 
 static void recycle(struct shadow *s, const u32 *keep)

@@ -4,8 +4,6 @@
 
 #include "place.h"
 
-static const u32 keep_none = SHADOW_NONE;
-
 // A root where there is no RAM reads as ones: every walk of the guest's ends with a reserved bit, and nothing
 // is filled.
 #define NO_ROOT (~0ul >> 4)
@@ -15,8 +13,8 @@ static u32 root_for(struct shadow *s, const struct walk_context *w)
     if (walk_mode(&w->regs) == PAGING_NONE)
         return unpaged_root(s);
     struct p2m_leaf leaf = p2m_lookup(s->p2m, gpa_gfn(w->regs.cr3 & PTE_ADDRESS));
-    bool ram = leaf.type == P2M_RAM || leaf.type == P2M_RAM_RO;
-    return table_get(s, ram ? leaf.mfn.n : NO_ROOT, WALK_LEVELS, !ram, leaf.type == P2M_RAM, &keep_none);
+    bool ram = p2m_is_ram(leaf.type);
+    return table_get(s, ram ? leaf.mfn.n : NO_ROOT, WALK_LEVELS, !ram, leaf.type == P2M_RAM, NULL);
 }
 
 // A guest's address spaces share their kernel: a new root takes over the links whose entries are the same.
@@ -54,10 +52,10 @@ static bool may_be_placed(const struct shadow *s, const struct walk_context *w)
 // In place where that can be. Clearing the place may drop tables: so the root is looked up afterwards.
 static void root_choose(struct shadow *s, const struct walk_context *w)
 {
-    bool claimed = may_be_placed(s, w) && place_claim(s, w->regs.cr3);
+    struct shadow_place *place = may_be_placed(s, w) ? place_claim(s, w->regs.cr3) : NULL;
     root_follow(s, w);
-    if (claimed)
-        place_root(s, w->regs.cr3);
+    if (place)
+        place_root(s, place, w->regs.cr3);
     else
         place_leave(s, s->root);
 }
@@ -79,11 +77,6 @@ void shadow_drop_all(struct shadow *s)
 
 #define FEW 512u // frames that are worth forgetting one by one
 
-static bool is_ram(const struct p2m_leaf *leaf)
-{
-    return leaf->type == P2M_RAM || leaf->type == P2M_RAM_RO;
-}
-
 // Nothing maps a hole or a device, but a root may lie there.
 static bool change_is_simple(const struct shadow *s, gfn_t first, u64 count)
 {
@@ -101,7 +94,7 @@ void shadow_p2m_changing(struct shadow *s, gfn_t first, u64 count)
     }
     for (u64 i = 0; i < count; i++) {
         struct p2m_leaf leaf = p2m_lookup(s->p2m, gfn(first.n + i));
-        if (is_ram(&leaf))
+        if (p2m_is_ram(leaf.type))
             frame_forget(s, leaf.mfn.n);
     }
     flush_everything(s);
@@ -122,8 +115,7 @@ void shadow_paging_changed(struct shadow *s, const struct paging_regs *before,
 
 bool shadow_hides_fetches(const struct paging_regs *regs)
 {
-    bool told = regs->cr4 & CR4_SMEP || regs->efer & EFER_NXE;
-    return regs->cr0 & CR0_PG && regs->cr4 & (CR4_SMAP | CR4_PKE) && !told;
+    return regs->cr0 & CR0_PG && regs->cr4 & (CR4_SMAP | CR4_PKE) && !walk_tells_fetches(regs);
 }
 
 static bool root_is_flushed(const struct shadow *s, const struct shadow_table *root, u16 vpid)
@@ -136,7 +128,7 @@ static u16 root_vpid(const struct shadow *s)
 {
     if (!s->config.root_vpids)
         return 1;
-    return root_in_place(s) ? place_vpid(s) : (u16)(s->root + 2);
+    return shadow_root_in_place(s) ? place_vpid(s) : (u16)(s->root + 2);
 }
 
 u64 shadow_load_root(struct shadow *s, const struct walk_context *w, u16 *vpid)
@@ -162,5 +154,5 @@ u64 shadow_load_root(struct shadow *s, const struct walk_context *w, u16 *vpid)
     if (s->config.strategy.eager)
         eager_build(s, w);
     settle(s);
-    return root_in_place(s) ? w->regs.cr3 : root_address(s);
+    return shadow_root_in_place(s) ? w->regs.cr3 : root_address(s);
 }

@@ -6,8 +6,6 @@
 
 #include "place.h"
 
-#define ONE_VPID 1
-
 // What translations depend on: the software walk must know of every change.
 #define CR4_OWNED (CR4_PAE | CR4_PSE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PKE)
 
@@ -19,10 +17,9 @@ static struct {
     bool invlpg_exits, pf_direct;                           // as in the VMCS
     enum sync { SYNC_UNKNOWN, SYNC_WHOLE, SYNC_LOST } sync; // of which the two were made
     u16 root_vpid;
-    u64 root_cr3;        // what CR3 holds for it
-    u64 invvpid_context; // the type of INVVPID for one VPID that the processor has
-    u32 audit_at;        // the table that is audited next
-    u64 target_changes;  // the engine's, when the VMCS was last asked to follow
+    u64 root_cr3;       // what CR3 holds for it
+    u32 audit_at;       // the table that is audited next
+    u64 target_changes; // the engine's, when the VMCS was last asked to follow
     u64 faults, invvpids, audited;
 } self;
 
@@ -35,22 +32,24 @@ static const char *shadow_missing(const struct vmx_caps *caps, bool vpid)
     return NULL;
 }
 
-static void flush_vpid(void *context, u16 vpid)
+static void invvpid(u64 type, u16 vpid, u64 gva)
 {
-    (void)context;
     if (!self.vpid)
         return; // the next entry flushes
     self.invvpids++;
-    vmx_invvpid(INVVPID_CONTEXT, vpid, 0);
+    vmx_invvpid(type, vpid, gva);
+}
+
+static void flush_vpid(void *context, u16 vpid)
+{
+    (void)context;
+    invvpid(INVVPID_CONTEXT, vpid, 0);
 }
 
 static void flush_all(void *context)
 {
     (void)context;
-    if (!self.vpid)
-        return;
-    self.invvpids++;
-    vmx_invvpid(INVVPID_ALL, 0, 0);
+    invvpid(INVVPID_ALL, 0, 0);
 }
 
 static u64 guest_cycles(void *context)
@@ -116,7 +115,7 @@ static void shadow_needs(const struct vcpu *v, const struct paging_regs *guest, 
     needs->hw.cr3 = self.root_cr3;
     if (shadow_hides_fetches(guest))
         needs->hw.efer |= EFER_NXE;
-    if (!root_in_place(&self.engine))
+    if (!shadow_root_in_place(&self.engine))
         needs->proc |= PROC_CR3_STORE_EXITING;
     needs->cr3_targets = shadow_targets(&self.engine, needs->cr3_target);
     if (!paging)
@@ -196,7 +195,7 @@ static void load_root(struct vcpu *v)
     self.root_vpid = vpid;
     shadow_load(v);
     follow_exactness(v);
-    bool in_place = root_in_place(&self.engine), targets = shadow_targets_hold(&self.engine);
+    bool in_place = shadow_root_in_place(&self.engine), targets = shadow_targets_hold(&self.engine);
     if (in_place == v->cr3_owned || targets != (v->cr3_targets != 0))
         v->refresh_controls = true;
 }
@@ -235,10 +234,7 @@ static void shadow_ops_invlpg(struct vcpu *v, u64 gva)
     follow_root(v);
     shadow_invlpg(&self.engine, &self.walk, gva);
     follow_exactness(v);
-    if (!self.vpid)
-        return;
-    self.invvpids++;
-    vmx_invvpid(INVVPID_ADDRESS, self.root_vpid, gva);
+    invvpid(INVVPID_ADDRESS, self.root_vpid, gva);
 }
 
 static void shadow_ops_written(struct vcpu *v, u64 hpa, unsigned bytes)

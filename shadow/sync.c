@@ -86,11 +86,6 @@ static bool writes_in_burst(struct shadow *s, struct shadow_table *t, unsigned s
 
 // Tables that nothing leads to, roots that are not in use among them, when they are written: the page is
 // about to be used for something else.
-static bool table_orphaned(const struct shadow *s, u32 table)
-{
-    return s->tables[table].parents == SHADOW_NONE && table != s->root;
-}
-
 static bool frame_drop_orphans(struct shadow *s, u64 frame)
 {
     for (unsigned level = 1; level <= WALK_LEVELS; level++) {

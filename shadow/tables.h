@@ -76,8 +76,14 @@ u32 table_find(const struct shadow *s, u64 frame, unsigned level, bool splinter)
 
 // The same, made if there is none: then all its entries are unknown, and with tracing its guest table is
 // write-protected. `marks`: see struct shadow_table. Recycles the least recently used table when the pool is
-// empty, but none of `keep` (the path being built; SHADOW_NONE ends it).
+// empty, but none of `keep` (the path being built, which SHADOW_NONE ends; or NULL).
 u32 table_get(struct shadow *s, u64 frame, unsigned level, bool splinter, bool marks, const u32 *keep);
+
+// Whether nothing leads to it.
+static inline bool table_orphaned(const struct shadow *s, u32 table)
+{
+    return s->tables[table].parents == SHADOW_NONE && table != s->root;
+}
 
 // Makes all entries of a table unknown.
 void table_empty(struct shadow *s, u32 table);
@@ -145,6 +151,13 @@ static inline struct spot spot_of(const struct shadow *s, u64 gva)
 // may lie below: the guest ends a large page with one INVLPG, while the processor may have cached the
 // splinters one by one. True if it mapped something before.
 bool entry_set(struct shadow *s, u32 id, u64 value);
+
+// The same, if it is another value than before.
+static inline void entry_make(struct shadow *s, u32 id, u64 value)
+{
+    if (value != *entry_at(s, id))
+        entry_set(s, id, value);
+}
 
 // The value that points to a table with the rights in `flags`.
 static inline u64 entry_link(const struct shadow *s, u32 child, u64 flags)

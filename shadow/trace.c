@@ -56,7 +56,7 @@ bool entry_refresh(struct shadow *s, const struct walk_context *w, u32 id)
 // else.
 static void drop_orphan(struct shadow *s, u32 table)
 {
-    if (s->tables[table].parents == SHADOW_NONE && table != s->root)
+    if (table_orphaned(s, table))
         table_drop(s, table);
 }
 

@@ -28,8 +28,7 @@ int unpaged_init(struct shadow *s)
 
 u32 unpaged_root(struct shadow *s)
 {
-    static const u32 keep_none = SHADOW_NONE;
-    return table_get(s, 0, PDPT_LEVEL, true, false, &keep_none);
+    return table_get(s, 0, PDPT_LEVEL, true, false, NULL);
 }
 
 static u64 pdpte(const struct shadow *s, unsigned slot)

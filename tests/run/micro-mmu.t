@@ -7,11 +7,4 @@ use FindBin;
 use lib "$FindBin::RealBin/lib";
 use Micro;
 
-my $plain = 'shadow.vpid=one shadow.directpf=off shadow.invlpg=exit shadow.prefetch=0';
-
-micro_compare_groups('corei7_skylake_x', 'matrix torture', 7,
-    ['ept', 'mmu=ept'],
-    ['adaptive', 'mmu=shadow'],
-    ['trace', 'mmu=shadow shadow=trace'],
-    ['lazy', 'mmu=shadow shadow=lazy'],
-    ['adaptive-plain', "mmu=shadow $plain"]);
+micro_mmu(qw(ept adaptive trace lazy adaptive-plain));

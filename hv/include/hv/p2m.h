@@ -28,6 +28,11 @@ enum p2m_type {
     P2M_TYPES
 };
 
+static inline bool p2m_is_ram(enum p2m_type type)
+{
+    return type == P2M_RAM || type == P2M_RAM_RO;
+}
+
 #define P2M_LEVEL_4K 1u
 #define P2M_LEVEL_2M 2u
 #define P2M_LEVEL_1G 3u

@@ -3,6 +3,7 @@
 // paging, to tell hidden faults from true ones.
 #pragma once
 
+#include <arch/cpu.h>
 #include <hv/p2m.h>
 #include <hv/vcpu.h>
 
@@ -48,6 +49,12 @@ struct walk {
 };
 
 enum paging_mode walk_mode(const struct paging_regs *regs);
+
+// With paging: whether the error code of a #PF tells fetches from reads (SDM vol. 3, 4.7).
+static inline bool walk_tells_fetches(const struct paging_regs *regs)
+{
+    return regs->cr4 & CR4_SMEP || (regs->cr4 & CR4_PAE && regs->efer & EFER_NXE);
+}
 
 // Walks for one access. Paging structures are read from P2M_RAM and P2M_RAM_RO; elsewhere they read as ones.
 // set_ad: sets the accessed bits of all entries used and, for a write, the dirty bit of the leaf, atomically

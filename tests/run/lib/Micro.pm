@@ -6,7 +6,7 @@ use warnings;
 use Exporter 'import';
 use Machine;
 use Test::More;
-our @EXPORT = qw(micro_bare micro_monitored micro_compare micro_compare_groups transcript);
+our @EXPORT = qw(micro_bare micro_monitored micro_compare micro_mmu transcript);
 
 my %FILES = (
     'micro.elf' => "$Machine::BUILD/tests/guest/micro.elf",
@@ -101,6 +101,16 @@ sub micro_compare_groups {
         }
     }
     done_testing;
+}
+
+# The access-bit matrix and mmu-torture, under the modes that are named.
+my $PLAIN = 'shadow.vpid=one shadow.directpf=off shadow.invlpg=exit shadow.prefetch=0';
+my %MMU_MODES = (
+    ept => 'mmu=ept', adaptive => 'mmu=shadow', map { $_ => "mmu=shadow shadow=$_" } qw(trace lazy eager));
+$MMU_MODES{"$_-plain"} = "$MMU_MODES{$_} $PLAIN" for qw(adaptive trace lazy eager);
+
+sub micro_mmu {
+    micro_compare_groups('corei7_skylake_x', 'matrix torture', 7, map { [$_, $MMU_MODES{$_}] } @_);
 }
 
 1;
