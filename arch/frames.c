@@ -9,8 +9,8 @@
 #include <arch/panic.h>
 #include <arch/phys.h>
 
-#define OWNER_MASK  3u
-#define ORDER_SHIFT 2
+#define OWNER_MASK  7u
+#define ORDER_SHIFT 3
 
 struct node {
     u64 child[2]; // mfn, 0: none
@@ -85,6 +85,11 @@ static enum frame_owner owner_of(const struct frames *f, u64 frame)
     return f->state[frame] & OWNER_MASK;
 }
 
+static bool is_taken(const struct frames *f, u64 frame)
+{
+    return owner_of(f, frame) == FRAME_MONITOR || owner_of(f, frame) == FRAME_GUEST;
+}
+
 // The order of the free block that `frame`, which is free, belongs to.
 static unsigned order_around(const struct frames *f, u64 frame)
 {
@@ -139,6 +144,16 @@ static void block_give(struct frames *f, u64 block, unsigned order)
     block_insert(f, block, order);
 }
 
+// The same for frames [first, end), whatever their alignment.
+static void give_range(struct frames *f, u64 first, u64 end)
+{
+    while (first < end) {
+        unsigned order = order_within(first, end);
+        block_give(f, first, order);
+        first += BIT(order);
+    }
+}
+
 void frames_init(struct frames *f, u8 *state, u64 limit)
 {
     *f = (struct frames){.state = state, .limit = limit};
@@ -166,11 +181,8 @@ void frames_add(struct frames *f, u64 start, u64 end)
         u64 run = first;
         while (run < stop && owner_of(f, run) == FRAME_NONE)
             run++;
-        while (first < run) {
-            unsigned order = order_within(first, run);
-            block_give(f, first, order);
-            first += BIT(order);
-        }
+        give_range(f, first, run);
+        first = run;
         while (first < stop && owner_of(f, first) != FRAME_NONE)
             first++;
     }
@@ -198,7 +210,7 @@ void frames_reserve(struct frames *f, u64 start, u64 end)
 
 int frames_alloc(struct frames *f, unsigned order, enum frame_owner owner, mfn_t *block)
 {
-    assert_that(order < ORDERS && owner >= FRAME_MONITOR);
+    assert_that(order < ORDERS && (owner == FRAME_MONITOR || owner == FRAME_GUEST));
     u64 best = 0;
     unsigned from = order;
     for (unsigned o = order; o < ORDERS; o++) {
@@ -217,7 +229,8 @@ int frames_alloc(struct frames *f, unsigned order, enum frame_owner owner, mfn_t
 
 int frames_alloc_at(struct frames *f, mfn_t block, unsigned order, enum frame_owner owner)
 {
-    assert_that(order < ORDERS && owner >= FRAME_MONITOR && !(block.n & (BIT(order) - 1)));
+    assert_that(order < ORDERS && (owner == FRAME_MONITOR || owner == FRAME_GUEST) &&
+                !(block.n & (BIT(order) - 1)));
     if (block.n >= f->limit || owner_of(f, block.n) != FRAME_FREE)
         return ERR_NOMEM;
     // Free neighbours are always merged, so a block that is wholly free lies in a single free block.
@@ -233,8 +246,27 @@ void frames_free(struct frames *f, mfn_t block, unsigned order)
     assert_that(order < ORDERS && !(block.n & (BIT(order) - 1)));
     assert_that(block.n < f->limit && f->limit - block.n >= BIT(order));
     for (u64 i = block.n; i < block.n + BIT(order); i++)
-        assert_that(owner_of(f, i) >= FRAME_MONITOR);
+        assert_that(is_taken(f, i));
     block_give(f, block.n, order);
+}
+
+void frames_keep(struct frames *f)
+{
+    for (u64 i = 0; i < f->limit; i++) {
+        if (owner_of(f, i) == FRAME_MONITOR)
+            set_owner(f, i, 1, FRAME_KEPT);
+    }
+}
+
+void frames_rewind(struct frames *f)
+{
+    for (u64 first = 0, end; first < f->limit; first = end) {
+        for (end = first; end < f->limit && is_taken(f, end); end++)
+            ;
+        give_range(f, first, end);
+        while (end < f->limit && !is_taken(f, end))
+            end++;
+    }
 }
 
 bool frames_owned(const struct frames *f, mfn_t first, u64 count, enum frame_owner owner)

@@ -17,6 +17,11 @@ static u64 model_count(enum frame_owner owner)
     return count;
 }
 
+static bool model_taken(u64 frame)
+{
+    return model[frame] == FRAME_MONITOR || model[frame] == FRAME_GUEST;
+}
+
 static bool model_all(u64 first, u64 count, enum frame_owner owner)
 {
     for (u64 i = first; i < first + count; i++) {
@@ -29,7 +34,7 @@ static bool model_all(u64 first, u64 count, enum frame_owner owner)
 static bool model_allocated(u64 first, u64 count)
 {
     for (u64 i = first; i < first + count; i++) {
-        if (i >= LIMIT || model[i] < FRAME_MONITOR)
+        if (i >= LIMIT || !model_taken(i))
             return false;
     }
     return true;
@@ -50,8 +55,8 @@ static void check(void)
 {
     u64 free_frames = 0;
     for (u64 i = 0; i < LIMIT; i++) {
-        assert_int_equal(state[i] & 3, model[i]);
-        unsigned order = state[i] >> 2;
+        assert_int_equal(state[i] & 7, model[i]);
+        unsigned order = state[i] >> 3;
         if (!order--)
             continue;
         assert_true((i & (BIT(order) - 1)) == 0 && i >= free_frames && order < ORDERS);
@@ -59,11 +64,11 @@ static void check(void)
         for (u64 j = i + 1; j < i + BIT(order); j++)
             assert_int_equal(state[j], FRAME_FREE);
         u64 buddy = i ^ BIT(order);
-        assert_false(buddy < LIMIT && (unsigned)state[buddy] >> 2 == order + 1);
+        assert_false(buddy < LIMIT && (unsigned)state[buddy] >> 3 == order + 1);
         free_frames += BIT(order);
     }
     assert_int_equal(free_frames, model_count(FRAME_FREE));
-    for (unsigned owner = 0; owner < 4; owner++)
+    for (unsigned owner = 0; owner < FRAME_OWNERS; owner++)
         assert_int_equal(frames.count[owner], model_count(owner));
 }
 
@@ -141,9 +146,9 @@ static void do_free(void)
 {
     u64 frame = random_below(LIMIT);
     unsigned order = (unsigned)random_below(8);
-    for (unsigned tries = 0; tries < 50 && model[frame] < FRAME_MONITOR; tries++)
+    for (unsigned tries = 0; tries < 50 && !model_taken(frame); tries++)
         frame = random_below(LIMIT);
-    if (model[frame] < FRAME_MONITOR)
+    if (!model_taken(frame))
         return;
     while (!model_allocated(align_down(frame, BIT(order)), BIT(order)))
         order--;
@@ -156,8 +161,28 @@ static void do_owned(void)
 {
     u64 first = random_below(LIMIT + 5);
     u64 count = random_below(20);
-    for (unsigned owner = 0; owner < 4; owner++)
+    for (unsigned owner = 0; owner < FRAME_OWNERS; owner++)
         assert_int_equal(frames_owned(&frames, mfn(first), count, owner), model_all(first, count, owner));
+}
+
+static void keep(void)
+{
+    for (u64 i = 0; i < LIMIT; i++) {
+        if (model[i] == FRAME_MONITOR)
+            model[i] = FRAME_KEPT;
+    }
+    frames_keep(&frames);
+    check();
+}
+
+static void rewind_all(void)
+{
+    for (u64 i = 0; i < LIMIT; i++) {
+        if (model_taken(i))
+            model[i] = FRAME_FREE;
+    }
+    frames_rewind(&frames);
+    check();
 }
 
 static void random_step(u64 step)
@@ -197,6 +222,10 @@ static void test_random(void **unused)
         for (u64 step = 0; step < 9000; step++) {
             random_step(step);
             check();
+            if (step == 1000)
+                keep();
+            if (step % 3000 == 2999)
+                rewind_all();
         }
         drain();
     }
@@ -290,6 +319,9 @@ static void test_misuse(void **unused)
     assert_int_equal(frames_alloc_at(&frames, mfn(0x2ff), ORDER_4K, FRAME_MONITOR), 0);
     assert_null(expect_panic(free_2m, &block));
     assert_int_equal(frames.count[FRAME_FREE], 0x7ff);
+    assert_int_equal(frames_alloc(&frames, ORDER_4K, FRAME_MONITOR, &page), 0);
+    frames_keep(&frames);
+    assert_non_null(expect_panic(free_4k, &page));
     memory_gone();
 }
 

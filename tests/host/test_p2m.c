@@ -126,7 +126,7 @@ static u64 known_count;
 // With `deep` every frame of the array is compared, and that nothing is split that need not be.
 static void walk(u64 table, unsigned level, u64 g, bool deep, struct tally *tally)
 {
-    assert_int_equal(frames.state[table] & 3, FRAME_MONITOR);
+    assert_int_equal(frames.state[table] & 7, FRAME_MONITOR);
     tally->tables++;
     known_tables[known_count++] = table;
     u64 *entries = mfn_ptr(mfn(table));
@@ -196,7 +196,7 @@ static void note_change(void *context, gfn_t first, u64 count)
     seen.first_leaf = p2m_lookup(&p2m, first);
     seen.last_leaf = p2m_lookup(&p2m, gfn(first.n + count - 1));
     for (u64 i = 0; i < known_count; i++) // processors may still walk them
-        assert_int_equal(frames.state[known_tables[i]] & 3, FRAME_MONITOR);
+        assert_int_equal(frames.state[known_tables[i]] & 7, FRAME_MONITOR);
 }
 
 // Leaves `count` frames free.

@@ -16,14 +16,16 @@ enum frame_owner {
     FRAME_FREE,
     FRAME_MONITOR,
     FRAME_GUEST,
+    FRAME_KEPT, // the monitor's for as long as it runs: frames_keep
+    FRAME_OWNERS
 };
 
 struct frames {
-    u8 *state; // per frame: owner in bits 1:0; in the first frame of a free block its order + 1 in bits 7:2
+    u8 *state; // per frame: owner in bits 2:0; in the first frame of a free block its order + 1 in bits 7:3
     u64 limit; // number of frames covered by `state`: mfn < limit
     u64 free[ORDERS]; // the highest free block of each order, 0: none (frame 0 is never given out); it is the
                       // root of a tree of them, kept in the blocks themselves
-    u64 count[4];     // frames by owner
+    u64 count[FRAME_OWNERS]; // frames by owner
 };
 
 // `state`: limit bytes, kept for the allocator's lifetime. All frames start as FRAME_NONE.
@@ -38,8 +40,15 @@ void frames_add(struct frames *f, u64 start, u64 end);
 // as they are.
 void frames_reserve(struct frames *f, u64 start, u64 end);
 
-// One block of 2^order frames, contents undefined, at the highest address there is. ERR_NOMEM when none is
-// free.
+// What the monitor has taken until now becomes FRAME_KEPT: frames_rewind leaves it alone. It cannot be freed.
+void frames_keep(struct frames *f);
+
+// Frees all that has been taken since frames_keep, whoever has it: memory of one guest's run, whose owners
+// are forgotten with it.
+void frames_rewind(struct frames *f);
+
+// One block of 2^order frames for FRAME_MONITOR or FRAME_GUEST, contents undefined, at the highest address
+// there is. ERR_NOMEM when none is free.
 int frames_alloc(struct frames *f, unsigned order, enum frame_owner owner, mfn_t *block) must_check;
 
 // The same block only if every frame in it is free: ERR_NOMEM otherwise. `block` must be aligned to its
