@@ -1,7 +1,7 @@
 ; Exception entry: 32 stubs that complete the trap frame (arch/traps.h) and call trap_handle, which may change it.
-; Interrupts are never on in the monitor, so exceptions and NMIs are all there is.
+; Interrupts are on only in trap_interrupts, which drops what is pending: it has no more to do than to return.
 
-global trap_table
+global trap_table, trap_interrupts, trap_interrupt
 extern trap_handle
 
 %macro stub 1
@@ -59,6 +59,16 @@ trap_common:
     pop r14
     pop r15
     add rsp, 16
+    iretq
+
+trap_interrupts:
+    sti
+    nop                                 ; STI holds interrupts off until after the next instruction
+    nop
+    cli
+    ret
+
+trap_interrupt:
     iretq
 
 section .rodata

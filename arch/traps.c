@@ -27,9 +27,10 @@ struct table_pointer {
     u64 base;
 } __attribute__((packed));
 
-enum { VECTOR_NMI = 2, VECTOR_DF = 8, VECTOR_GP = 13, VECTOR_MC = 18, VECTORS = 32 };
+enum { VECTOR_NMI = 2, VECTOR_DF = 8, VECTOR_GP = 13, VECTOR_MC = 18, EXCEPTIONS = 32, VECTORS = 256 };
 
-extern const u64 trap_table[VECTORS];
+extern const u64 trap_table[EXCEPTIONS];
+extern const u8 trap_interrupt[];
 extern u64 gdt[5];
 extern struct table_pointer gdt_pointer;
 extern const u8 world_check[], world_entered[], world_nmi[];
@@ -37,7 +38,7 @@ extern const u8 world_check[], world_entered[], world_nmi[];
 u64 world_nmis;
 
 static struct gate idt[VECTORS] __attribute__((aligned(16)));
-static struct gate parked_idt[VECTORS] __attribute__((aligned(16)));
+static struct gate parked_idt[EXCEPTIONS] __attribute__((aligned(16)));
 static struct tss tss;
 static u8 fault_stack[8192] __attribute__((aligned(16)));
 static u8 nmi_stack[8192] __attribute__((aligned(16)));
@@ -133,9 +134,9 @@ static void gate_set(struct gate *gate, u64 handler, u8 ist)
     };
 }
 
-static void idt_load(const struct gate *gates)
+static void idt_load(const struct gate *gates, unsigned count)
 {
-    struct table_pointer pointer = {sizeof(idt) - 1, (u64)gates};
+    struct table_pointer pointer = {(u16)(count * sizeof(*gates) - 1), (u64)gates};
     __asm__ volatile("lidt %0" : : "m"(pointer));
 }
 
@@ -153,21 +154,23 @@ static void tss_load(void)
 
 void traps_init(void)
 {
-    for (unsigned vector = 0; vector < VECTORS; vector++)
+    for (unsigned vector = 0; vector < EXCEPTIONS; vector++)
         gate_set(&idt[vector], trap_table[vector],
                  vector == VECTOR_DF || vector == VECTOR_MC ? 1
                  : vector == VECTOR_NMI                     ? 2
                                                             : 0);
-    idt_load(idt);
+    for (unsigned vector = EXCEPTIONS; vector < VECTORS; vector++)
+        gate_set(&idt[vector], (u64)trap_interrupt, 0);
+    idt_load(idt, VECTORS);
     tss_load();
 }
 
 // No IST: that would need a TSS for each processor.
 void traps_init_parked(const u8 *handler)
 {
-    for (unsigned vector = 0; vector < VECTORS; vector++)
+    for (unsigned vector = 0; vector < EXCEPTIONS; vector++)
         gate_set(&parked_idt[vector], (u64)handler, 0);
-    idt_load(parked_idt);
+    idt_load(parked_idt, EXCEPTIONS);
 }
 
 u64 traps_gdt_base(void)

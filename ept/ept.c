@@ -15,7 +15,7 @@
 #define EPTP_ACCESSED_DIRTY BIT(6)
 #define GUEST_VPID          1
 
-static struct {
+static struct ept {
     struct p2m *p2m;
     u64 eptp;
     bool vpid;
@@ -61,13 +61,16 @@ static void invvpid(void)
 static int ept_init(struct vcpu *v, struct p2m *p2m, const struct mmu_options *options)
 {
     u64 caps = v->caps->ept_vpid;
-    ept.p2m = p2m;
-    ept.vpid = options->vpid;
-    ept.context_invept = caps & EPT_CAP_INVEPT_CONTEXT;
-    ept.context_invvpid = caps & VPID_CAP_INVVPID_CONTEXT;
-    ept.eptp = mfn_hpa(p2m->root) | EPTP_WALK_4 | EPTP_WRITE_BACK;
+    ept = (struct ept){
+        .p2m = p2m,
+        .vpid = options->vpid,
+        .context_invept = caps & EPT_CAP_INVEPT_CONTEXT,
+        .context_invvpid = caps & VPID_CAP_INVVPID_CONTEXT,
+        .eptp = mfn_hpa(p2m->root) | EPTP_WALK_4 | EPTP_WRITE_BACK,
+    };
     if (caps & EPT_CAP_ACCESSED_DIRTY)
         ept.eptp |= EPTP_ACCESSED_DIRTY;
+    ones_init();
     invept(); // of whoever used these frames before
     if (ept.vpid)
         invvpid();

@@ -23,6 +23,11 @@ static int page_make(struct p2m *p2m)
     return 0;
 }
 
+void ones_init(void)
+{
+    memset(&ones, 0, sizeof(ones));
+}
+
 int ones_put(struct p2m *p2m, gfn_t where)
 {
     int error = ones.made ? 0 : page_make(p2m);

@@ -15,6 +15,7 @@
 #define ICR_SELF           (1u << 18)
 #define LVT_MASKED         0x10000u
 #define SVR_RESET          0xffu
+#define SVR_ENABLED        BIT(8)
 #define CPUID_1_ECX_X2APIC BIT(21)
 
 enum {
@@ -25,7 +26,7 @@ enum {
     REG_LDR = 0xd0,
     REG_DFR = 0xe0,
     REG_SVR = 0xf0,
-    REG_ISR = 0x100,
+    REG_IRR = 0x200,
     REG_ESR = 0x280,
     REG_CMCI = 0x2f0,
     REG_ICR = 0x300,
@@ -61,6 +62,32 @@ static void register_write(const struct apic *apic, u32 offset, u32 value)
         *page_register(offset) = value;
 }
 
+static bool any_pending(const struct apic *apic)
+{
+    u32 any = 0;
+    for (u32 word = 0; word < 8; word++)
+        any |= register_read(apic, REG_IRR + 0x10 * word);
+    return any;
+}
+
+// An interrupt that was being served is not any more.
+static void end_service(const struct apic *apic)
+{
+    for (unsigned in_service = 0; in_service < 256; in_service++)
+        register_write(apic, REG_EOI, 0);
+}
+
+// A local APIC forgets what is pending only when it is disabled, after which it does not come back on every
+// processor: so the monitor takes it. Each turn takes at least one of 256 vectors.
+static void drop_pending(const struct apic *apic)
+{
+    register_write(apic, REG_SVR, SVR_ENABLED | SVR_RESET);
+    for (unsigned turn = 0; turn < 256 && any_pending(apic); turn++) {
+        trap_interrupts();
+        end_service(apic);
+    }
+}
+
 void apic_reset(struct apic *apic)
 {
     unsigned lvts = (register_read(apic, REG_VERSION) >> 16 & 0xff) + 1;
@@ -71,8 +98,7 @@ void apic_reset(struct apic *apic)
         register_write(apic, REG_CMCI, LVT_MASKED);
     register_write(apic, REG_DIVIDE, 0);
     register_write(apic, REG_TPR, 0);
-    for (unsigned in_service = 0; in_service < 256; in_service++)
-        register_write(apic, REG_EOI, 0); // an interrupt that was being served is not any more
+    end_service(apic);
     register_write(apic, REG_ESR, 0);
     if (!apic->hardware_x2apic) {
         register_write(apic, REG_LDR, 0);
@@ -112,6 +138,8 @@ void apic_init(struct apic *apic)
     u32 id = register_read(apic, REG_ID);
     apic->id = apic->hardware_x2apic ? id : id >> 24;
     apic_reset(apic);
+    drop_pending(apic);
+    register_write(apic, REG_SVR, SVR_RESET);
 }
 
 int apic_map(struct vcpu *v)

@@ -21,8 +21,9 @@ struct apic {
 // What keeps the machine's local APIC from being used, as one sentence with the remedy, or NULL.
 const char *apic_missing(void);
 
-// Takes the machine's local APIC over, in xAPIC mode where it lets itself be put there, with its registers at
-// their reset values. After apic_missing has found nothing.
+// Takes the machine's local APIC over from firmware or from the guest before, in xAPIC mode where it lets
+// itself be put there, with its registers at their reset values and nothing pending. After apic_missing has
+// found nothing.
 void apic_init(struct apic *apic);
 
 // Maps the APIC page as the guest's mode wants it. ERR_NOMEM.

@@ -78,11 +78,13 @@ static int shadow_ops_init(struct vcpu *v, struct p2m *p2m, const struct mmu_opt
     };
     if (options->in_place && config.strategy.trace)
         config.targets = cr3_target_count(v->caps);
+    memset(&self, 0, sizeof(self));
     self.vpid = options->vpid;
     self.sync = SYNC_UNKNOWN;
     self.direct_invlpg = options->direct_invlpg;
     self.walk =
         (struct walk_context){.p2m = p2m, .physical_bits = v->physical_bits, .has_1g_pages = v->has_1g_pages};
+    flush_all(v); // of whoever used these VPIDs before
     return shadow_init(&self.engine, p2m, &config, &hw);
 }
 
