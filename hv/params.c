@@ -6,10 +6,12 @@
 #include "guest_map.h"
 #include "params.h"
 
-enum param_kind { PARAM_WORDS, PARAM_SIZE, PARAM_NUMBER, PARAM_PORT };
+enum param_kind { PARAM_WORDS, PARAM_SIZE, PARAM_NUMBER, PARAM_PORT, PARAM_LIST };
+enum param_scope { ONCE, EACH };
 
 struct param {
     const char *name;
+    enum param_scope scope;
     enum param_kind kind;
     const char *initial;
     u64 lowest, highest;
@@ -94,7 +96,9 @@ static void put_valid(struct text *text, unsigned index)
         put(text, "%s%s", separator, words[i].text);
         separator = "|";
     }
-    if (param->kind == PARAM_WORDS)
+    if (param->kind == PARAM_LIST)
+        put(text, " or configurations, separated by `/', of words, separated by `,'");
+    if (param->kind == PARAM_WORDS || param->kind == PARAM_LIST)
         return;
     put(text, "%sa number from ", *separator ? " or " : "");
     put_number(text, param->kind, param->lowest);
@@ -103,7 +107,8 @@ static void put_valid(struct text *text, unsigned index)
     put(text, "%s", param->kind == PARAM_SIZE ? " in steps of 4K" : "");
 }
 
-static bool value_of(unsigned index, const char *string, u64 *value)
+// `origin`: where the string stands in the command line.
+static bool value_of(unsigned index, const char *string, const char *origin, u64 *value)
 {
     const struct param *param = &table[index];
     for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
@@ -111,6 +116,10 @@ static bool value_of(unsigned index, const char *string, u64 *value)
             *value = words[i].value;
             return true;
         }
+    }
+    if (param->kind == PARAM_LIST) {
+        *value = (u64)origin;
+        return *string;
     }
     if (param->kind == PARAM_WORDS || !parse_number(string, value))
         return false;
@@ -122,7 +131,7 @@ static bool value_of(unsigned index, const char *string, u64 *value)
 void params_defaults(struct params *params)
 {
     for (unsigned i = 0; i < PARAMS_COUNT; i++)
-        assert_that(value_of(i, table[i].initial, field_of(params, i)));
+        assert_that(value_of(i, table[i].initial, NULL, field_of(params, i)));
 }
 
 static int refuse_name(struct text *text, const char *word)
@@ -150,21 +159,50 @@ static unsigned index_of(const char *word, size_t length)
     return i;
 }
 
-static int parse_word(struct params *params, u64 *seen, const char *word, struct text *text)
+// One word, which stands at `origin` in the command line. Its parameter's index into *found.
+static int set_word(struct params *params, const char *word, const char *origin, unsigned *found,
+                    struct text *text)
 {
     const char *equals = strchr(word, '=');
     unsigned index = equals ? index_of(word, (size_t)(equals - word)) : PARAMS_COUNT;
-    u64 value;
     if (index == PARAMS_COUNT)
         return refuse_name(text, word);
-    if (!value_of(index, equals + 1, &value))
-        return refuse_value(text, index, equals + 1);
+    const char *value = equals + 1;
+    if (!value_of(index, value, origin + (value - word), field_of(params, index)))
+        return refuse_value(text, index, value);
+    *found = index;
+    return 0;
+}
+
+static int parse_word(struct params *params, u64 *seen, const char *word, const char *origin,
+                      struct text *text)
+{
+    struct params changed = *params;
+    unsigned index;
+    if (set_word(&changed, word, origin, &index, text))
+        return ERR_INVALID;
     if (*seen & BIT(index)) {
         put(text, "%s= is given more than once: leave one of them.", table[index].name);
         return ERR_INVALID;
     }
     *seen |= BIT(index);
-    *field_of(params, index) = value;
+    *params = changed;
+    return 0;
+}
+
+int params_change(struct params *params, const char *word, char *message, size_t size)
+{
+    struct text text = {message, size, 0};
+    struct params changed = *params;
+    unsigned index;
+    if (set_word(&changed, word, word, &index, &text))
+        return ERR_INVALID;
+    if (table[index].scope == ONCE) {
+        put(&text, "%s= cannot differ between configurations: give it as a word of its own.",
+            table[index].name);
+        return ERR_INVALID;
+    }
+    *params = changed;
     return 0;
 }
 
@@ -173,14 +211,16 @@ static bool is_space(char c)
     return c == ' ' || c == '\t';
 }
 
-// Copies the next word. One that does not fit ends in "...", which no valid word does. False at the end.
-static bool next_word(const char **line, char *word, size_t size)
+// Copies the next word, and returns where it begins; NULL at the end. One that does not fit ends in "...",
+// which no valid word does but a list of configurations, which is read where it stands.
+static const char *next_word(const char **line, char *word, size_t size)
 {
     size_t length = 0;
     while (is_space(**line))
         (*line)++;
-    if (!**line)
-        return false;
+    const char *begin = *line;
+    if (!*begin)
+        return NULL;
     for (; **line && !is_space(**line); (*line)++, length++) {
         if (length + 1 < size)
             word[length] = **line;
@@ -189,7 +229,7 @@ static bool next_word(const char **line, char *word, size_t size)
         word[length] = 0;
     else
         memcpy(word + size - 4, "...", 4);
-    return true;
+    return begin;
 }
 
 int params_parse(struct params *params, const char *command_line, char *message, size_t size)
@@ -199,11 +239,28 @@ int params_parse(struct params *params, const char *command_line, char *message,
     char word[80];
     u64 seen = 0;
     params_defaults(params);
-    while (next_word(&command_line, word, sizeof(word))) {
-        if (parse_word(params, &seen, word, &text))
+    for (const char *begin; (begin = next_word(&command_line, word, sizeof(word)));) {
+        if (parse_word(params, &seen, word, begin, &text))
             return ERR_INVALID;
     }
     return 0;
+}
+
+int params_text(const struct params *params, char *buffer, size_t size)
+{
+    struct text text = {buffer, size, 0};
+    char one[512];
+    for (unsigned i = 0; i < PARAMS_COUNT; i++) {
+        params_format(params, i, one, sizeof(one));
+        put(&text, "%s%s", i ? " " : "", one);
+    }
+    return (int)text.length;
+}
+
+static void put_word(struct text *text, const char *word)
+{
+    for (; *word && !is_space(*word); word++)
+        put(text, "%c", *word);
 }
 
 int params_format(const struct params *params, unsigned index, char *buffer, size_t size)
@@ -218,7 +275,10 @@ int params_format(const struct params *params, unsigned index, char *buffer, siz
             return (int)text.length;
         }
     }
-    put_number(&text, table[index].kind, value);
+    if (table[index].kind == PARAM_LIST)
+        put_word(&text, (const char *)value);
+    else
+        put_number(&text, table[index].kind, value);
     return (int)text.length;
 }
 

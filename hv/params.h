@@ -6,10 +6,12 @@
 
 enum mmu_mode { MMU_EPT, MMU_SHADOW };
 enum vpid_choice { VPID_OFF, VPID_ON, VPID_AUTO };
+enum { COMPARE_OFF, COMPARE_DEFAULT }; // every other value of compare= is an address: see params_parse
 enum on_exit { ON_EXIT_POWEROFF, ON_EXIT_REBOOT, ON_EXIT_HALT };
 
 // One u64 for each PARAM row of params.def: mmu is an enum mmu_mode, vpid an enum vpid_choice, mem bytes,
-// p2m_max a P2M_LEVEL_*, log an enum log_level, console an I/O port or 0 for none, on_exit an enum on_exit.
+// p2m_max a P2M_LEVEL_*, log an enum log_level, console an I/O port or 0 for none, on_exit an enum on_exit,
+// compare COMPARE_OFF, COMPARE_DEFAULT or the address of a list that ends at a space or NUL.
 struct params {
 #define PARAM(field, ...) u64 field;
 #define WORD(...)
@@ -34,7 +36,15 @@ void params_defaults(struct params *params);
 // sentence in message[size], which lists what is valid: an unknown name, a bad value, or a name given twice
 // (an edited menu entry with both `mem=1G` and `mem=512M` is a mistake, whichever was meant). After an error
 // *params has the words before the bad one, so that the console that the user chose can show the sentence.
+// The command line must stay: compare= points into it.
 int params_parse(struct params *params, const char *command_line, char *message, size_t size) must_check;
+
+// Changes *params by one word of a configuration. ERR_INVALID with one sentence in message[size], also where
+// the parameter is one that cannot differ between configurations.
+int params_change(struct params *params, const char *word, char *message, size_t size) must_check;
+
+// All parameters as they are in effect, separated by spaces. Returns the whole text's length, like fmt().
+int params_text(const struct params *params, char *buffer, size_t size);
 
 // `name=value` of the parameter `index` (0 to PARAMS_COUNT - 1) as it is in effect, such as `mem=512M`.
 // Returns the whole text's length, like fmt().

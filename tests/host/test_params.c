@@ -80,7 +80,7 @@ static void mistakes(void **state)
     static const char names[] =
         "There is no parameter `%s': the parameters are mmu= vpid= mem= p2m.max= "
         "p2m.churn= pcid= pku= shadow= shadow.vpid= shadow.directpf= "
-        "shadow.invlpg= shadow.cr3= shadow.large= shadow.prefetch= shadow.pool= audit= log= "
+        "shadow.invlpg= shadow.cr3= shadow.large= shadow.prefetch= shadow.pool= audit= compare= log= "
         "console= on-exit=.";
     static const char *const bad_name[] = {"mmux=ept", "mm=ept", "quiet", "mmu", "=", "MMU=ept", "vpid:on"};
     char line[256], sentence[400];
@@ -157,13 +157,14 @@ static void printing(void **state)
         "shadow.prefetch=8",
         "shadow.pool=64",
         "audit=on",
+        "compare=ept/trace,vpid=off",
         "log=warn",
         "console=0x2000",
         "on-exit=reboot",
     };
-    struct params p =
-        parsed("vpid=off mem=1537M pku=off shadow=trace shadow.pool=64 audit=16 log=warn console=0x2000 "
-               "on-exit=reboot");
+    struct params p = parsed("vpid=off mem=1537M pku=off shadow=trace shadow.pool=64 audit=16 "
+                             "compare=ept/trace,vpid=off log=warn console=0x2000 "
+                             "on-exit=reboot");
     char line[400], text[200];
     *line = 0;
     for (unsigned i = 0; i < PARAMS_COUNT; i++) {
@@ -172,6 +173,8 @@ static void printing(void **state)
         strcat(strcat(line, " "), text);
     }
     struct params again = parsed(line); // what is printed can be typed
+    assert_string_equal((const char *)again.compare, strstr(line, "ept/trace"));
+    again.compare = p.compare;
     assert_memory_equal(&again, &p, sizeof(p));
     params_format(&(struct params){.mem = 16388 * KIB}, PARAM_INDEX_mem, text, sizeof(text));
     assert_string_equal(text, "mem=16388K");

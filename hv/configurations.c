@@ -1,0 +1,101 @@
+// See configurations.h.
+#include <arch/lib.h>
+
+#include "configurations.h"
+
+static const struct {
+    const char *word;
+    const char *stands_for[2];
+} short_words[] = {
+    {"ept", {"mmu=ept"}},
+    {"shadow", {"mmu=shadow"}},
+    {"lazy", {"mmu=shadow", "shadow=lazy"}},
+    {"eager", {"mmu=shadow", "shadow=eager"}},
+    {"trace", {"mmu=shadow", "shadow=trace"}},
+    {"adaptive", {"mmu=shadow", "shadow=adaptive"}},
+};
+
+struct reader {
+    struct configurations *all;
+    char *message;
+    size_t size;
+};
+
+static int change(struct params *params, const char *word, const struct reader *r)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(short_words); i++) {
+        if (strcmp(word, short_words[i].word))
+            continue;
+        const char *const *stands_for = short_words[i].stands_for;
+        int error = params_change(params, stands_for[0], r->message, r->size);
+        if (!error && stands_for[1])
+            error = params_change(params, stands_for[1], r->message, r->size);
+        return error;
+    }
+    return params_change(params, word, r->message, r->size);
+}
+
+// The words of c->name, one after the other.
+static int read_words(struct configuration *c, const struct reader *r)
+{
+    char text[sizeof(c->name)];
+    memcpy(text, c->name, sizeof(text));
+    for (char *word = text, *comma; word; word = comma ? comma + 1 : NULL) {
+        comma = (char *)(uintptr_t)strchr(word, ',');
+        if (comma)
+            *comma = 0;
+        if (change(&c->params, word, r))
+            return ERR_INVALID;
+    }
+    return 0;
+}
+
+static int refuse(const struct reader *r, const char *format, const char *what)
+{
+    fmt(r->message, r->size, format, what);
+    return ERR_INVALID;
+}
+
+static int read_one(const struct reader *r, const struct params *params, const char *begin, size_t length)
+{
+    struct configurations *all = r->all;
+    if (all->count == CONFIGURATIONS_MAX)
+        return refuse(r, "compare= lists more than 16 configurations: leave some out.%s", "");
+    struct configuration *c = &all->list[all->count];
+    if (!length || length >= sizeof(c->name))
+        return refuse(r, "compare=: a configuration is empty or longer than 63 characters: %s", begin);
+    memset(c->name, 0, sizeof(c->name));
+    memcpy(c->name, begin, length);
+    for (unsigned i = 0; i < all->count; i++) {
+        if (!strcmp(all->list[i].name, c->name))
+            return refuse(r, "compare= lists the configuration `%s' twice: leave one of them.", c->name);
+    }
+    c->params = *params;
+    if (read_words(c, r))
+        return ERR_INVALID;
+    all->count++;
+    return 0;
+}
+
+static bool ends(char c)
+{
+    return !c || c == ' ' || c == '\t';
+}
+
+int configurations_read(struct configurations *c, const struct params *params, char *message, size_t size)
+{
+    const struct reader r = {c, message, size};
+    const char *at =
+        params->compare == COMPARE_DEFAULT ? CONFIGURATIONS_DEFAULT : (const char *)params->compare;
+    c->count = 0;
+    for (;;) {
+        const char *end = at;
+        while (!ends(*end) && *end != '/')
+            end++;
+        if (read_one(&r, params, at, (size_t)(end - at)))
+            return ERR_INVALID;
+        if (ends(*end))
+            return 0;
+        at = end + 1;
+    }
+}

@@ -1,0 +1,27 @@
+// The configurations of a comparison: the list that compare= gives, as parameters of each run. Pure; running
+// them is compare.c's work.
+#pragma once
+
+#include "params.h"
+
+#define CONFIGURATIONS_MAX 16
+
+// What compare=default stands for.
+#define CONFIGURATIONS_DEFAULT "ept/ept,vpid=off/ept,p2m.max=4k/adaptive/adaptive,vpid=off/trace/lazy/eager"
+
+struct configuration {
+    char name[64]; // as it was written
+    struct params params;
+};
+
+struct configurations {
+    unsigned count;
+    struct configuration list[CONFIGURATIONS_MAX];
+};
+
+// Reads params->compare, which is not COMPARE_OFF. Configurations are separated by `/', their words by `,'. A
+// word is a parameter of scope EACH, or short for some: `ept', `shadow', and a strategy's name for shadow
+// paging by it. What a configuration does not say is as in *params. ERR_INVALID with one sentence in
+// message[size]: a word that is none, an empty configuration, one given twice, too many, too long.
+int configurations_read(struct configurations *c, const struct params *params, char *message,
+                        size_t size) must_check;
