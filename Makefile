@@ -41,6 +41,14 @@ $(foreach folder,arch hv ept shadow,$(eval $(call FOLDER_RULE,$(folder))))
 # The one file that names the back ends.
 $(BUILD)/hv/main.o: INCLUDES_hv := $(INCLUDES_main)
 $(BUILD)/hv/loader.o: $(BUILD)/hv/dsdt.h
+$(BUILD)/hv/machine.o: $(BUILD)/hv/version.h
+
+# The monitor's version as git tells it: written anew only when it is another.
+MONITOR_VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+$(BUILD)/hv/version.h: version
+	@mkdir -p $(@D)
+	@echo '#define MONITOR_VERSION "$(MONITOR_VERSION)"' | cmp -s - $@ || \
+	    echo '#define MONITOR_VERSION "$(MONITOR_VERSION)"' > $@
 
 $(BUILD)/arch/%.asm.o: arch/%.asm $(BUILD)/arch/layout.inc
 	@mkdir -p $(@D)
@@ -80,7 +88,8 @@ include tests/guest/park/park.mk
 
 -include $(wildcard $(BUILD)/arch/*.d $(BUILD)/hv/*.d $(BUILD)/ept/*.d $(BUILD)/shadow/*.d)
 
-.PHONY: clean help
+.PHONY: clean help version
+version:
 clean:
 	rm -rf $(BUILD)
 

@@ -1,6 +1,7 @@
 // The console of arch/console.h: fans text out to the serial port and the screen. The devices are serial.c,
 // vga.c and framebuffer.c; the font is embedded by the Makefile from Debian's console fonts.
 #include <arch/console.h>
+#include <arch/lib.h>
 #include <arch/io.h>
 #include <arch/multiboot2.h>
 #include <arch/phys.h>
@@ -65,6 +66,16 @@ void console_write(const char *text, size_t size)
         start = i + 1;
     }
     write_raw(text + start, size - start);
+}
+
+void console_say(const char *format, ...)
+{
+    char line[1024];
+    va_list args;
+    va_start(args, format);
+    int length = fmtv(line, sizeof(line), format, args);
+    va_end(args);
+    console_write(line, length < (int)sizeof(line) ? (size_t)length : sizeof(line) - 1);
 }
 
 void console_guest_write(u8 byte)

@@ -172,3 +172,31 @@ int timer_measure(const struct acpi *acpi, struct timer_rates *rates)
     }
     return error;
 }
+
+#define LOOPS 4096u
+
+static u64 loop_plain(void)
+{
+    u64 start = rdtsc();
+    for (u32 left = LOOPS; left;)
+        __asm__ volatile("dec %0" : "+r"(left));
+    return rdtsc() - start;
+}
+
+static u64 loop_dividing(void)
+{
+    u64 start = rdtsc();
+    for (u32 left = LOOPS; left;)
+        __asm__ volatile("mov $1, %%eax\n xor %%edx, %%edx\n div %1\n dec %0"
+                         : "+r"(left)
+                         : "r"(left)
+                         : "eax", "edx", "cc");
+    return rdtsc() - start;
+}
+
+// Of a real processor a division takes far longer than the three instructions that it comes with.
+bool timer_counts_instructions(void)
+{
+    u64 more = loop_dividing() - loop_plain();
+    return more > 2 * LOOPS && more < 4 * LOOPS;
+}

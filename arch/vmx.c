@@ -147,6 +147,12 @@ int vmx_vmcs_new(const struct vmx_caps *caps, struct frames *frames, mfn_t *regi
     return clear_failed || load_failed ? ERR_INVALID : 0;
 }
 
+void vmx_vmcs_drop(mfn_t region)
+{
+    u64 hpa = mfn_hpa(region);
+    __asm__ volatile("vmclear %0" : : "m"(hpa) : "cc", "memory");
+}
+
 u32 vmx_controls_fit(struct vmx_controls controls, u32 wanted)
 {
     return (wanted | controls.must) & controls.may;

@@ -128,6 +128,13 @@ const char *apic_missing(void)
     return NULL;
 }
 
+u32 apic_host_id(void)
+{
+    const struct apic apic = {.hardware_x2apic = rdmsr(IA32_APIC_BASE) & APIC_BASE_X2APIC};
+    u32 id = register_read(&apic, REG_ID);
+    return apic.hardware_x2apic ? id : id >> 24;
+}
+
 void apic_init(struct apic *apic)
 {
     u64 base = rdmsr(IA32_APIC_BASE);
@@ -135,8 +142,7 @@ void apic_init(struct apic *apic)
     if (apic->hardware_x2apic)
         to_xapic(apic, base);
     apic->base = APIC_GPA | APIC_BASE_BSP | APIC_BASE_ENABLE;
-    u32 id = register_read(apic, REG_ID);
-    apic->id = apic->hardware_x2apic ? id : id >> 24;
+    apic->id = apic_host_id();
     apic_reset(apic);
     drop_pending(apic);
     register_write(apic, REG_SVR, SVR_RESET);

@@ -35,6 +35,20 @@ struct msr_policy msr_find(const struct cpuid_policy *cpuid, u32 index)
     return (struct msr_policy){"?", MSR_FAULT, MSR_FAULT};
 }
 
+bool msr_direct(unsigned n, u32 *index)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        const struct msr_row *row = &rows[i];
+        if (row->read != MSR_DIRECT || row->write != MSR_DIRECT)
+            continue;
+        *index = row->first + n;
+        if (*index <= row->last)
+            return true;
+        n -= row->last - row->first + 1;
+    }
+    return false;
+}
+
 #define LOW_MSRS  0x2000u
 #define HIGH_BASE 0xc0000000u
 

@@ -20,6 +20,10 @@ struct msr_policy msr_find(const struct cpuid_policy *cpuid, u32 index);
 // do.
 void msr_bitmap_make(const struct cpuid_policy *cpuid, u8 *bitmap);
 
+// The MSRs that some guest may read and write without an exit, one after the other by n: false when there are
+// no more. Which of them exist on this processor is not said.
+bool msr_direct(unsigned n, u32 *index);
+
 // Lets accesses to one MSR through, or makes them exit again. The index is one that the bitmap covers: 0 to
 // 1FFFH or C0000000H to C0001FFFH.
 void msr_bitmap_read(u8 *bitmap, u32 index, bool direct);

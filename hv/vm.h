@@ -14,6 +14,7 @@
 #include "ioapic.h"
 #include "msr_switch.h"
 #include "params.h"
+#include "results.h"
 #include "uart.h"
 
 struct vm {
@@ -28,15 +29,26 @@ struct vm {
     struct uart uart;
     struct churn churn;
     struct insn_cache insn_cache;
+    struct results results;
     u64 tsc_hz;
     u64 mtrr_def_type; // IA32_MTRR_DEF_TYPE as the guest wrote it; without effect
+    mfn_t vmcs;        // 0: none yet
     u64 msr_bitmap_hpa;
     struct msr_switch msr_switch;
     char end[192]; // why the guest ended
     u64 status;    // what it wrote to port 0xF4
     bool status_given;
-    bool failed; // it ended by a mistake, its own or ours
+    bool failed;  // it ended by a mistake, its own or ours
+    bool compare; // this run is one of a comparison: results are wanted
+    unsigned run; // its number there, from 1
+    const char *configuration;
 };
+
+// What the guest's run took, from its first entry to its last exit.
+static inline u64 vm_milliseconds(const struct vm *vm)
+{
+    return (vm->vcpu.last_exit - vm->vcpu.started) / (vm->tsc_hz / 1000);
+}
 
 // Ends the guest: what is said becomes vm->end. vm_stop_unsupported is for what the monitor cannot do: it
 // adds RIP and the bytes of the instruction.

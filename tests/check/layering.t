@@ -34,7 +34,7 @@ for my $file (sources(qr{^(arch|hv|ept|shadow)/.*\.[chd]})) {
         }
         elsif (/^\s*#\s*include\s+"([^"]+)"/) {
             my $name = $1;
-            my $built = "$folder $name" eq 'hv dsdt.h';
+            my $built = "$folder $name" =~ /^hv (dsdt|version)\.h$/;
             push @quote, "$file:$number: $name" if $name =~ m{/} || !(-e "$folder/$name" || $built);
         }
         push @back_end, "$file:$number: $_"

@@ -14,3 +14,6 @@ struct timer_rates {
 // channel 2: call it at boot with interrupts off, before they have another owner. ERR_ABSENT: neither
 // reference runs. ERR_INVALID: the samples differ by more than 0.1 %.
 int timer_measure(const struct acpi *acpi, struct timer_rates *rates) must_check;
+
+// Whether the TSC counts instructions, as it does in an emulator that knows no other time.
+bool timer_counts_instructions(void);

@@ -86,6 +86,9 @@ int vmx_join(const struct vmx_caps *caps, mfn_t region) must_check;
 // A new VMCS, cleared and made current. Its frame in `region`. Errors as vmx_on.
 int vmx_vmcs_new(const struct vmx_caps *caps, struct frames *frames, mfn_t *region) must_check;
 
+// Before the frame of a VMCS is used for something else (SDM vol. 3, 25.11.1): the processor keeps nothing of it.
+void vmx_vmcs_drop(mfn_t region);
+
 // The legal word for what is wanted: must bits added, impossible bits dropped.
 u32 vmx_controls_fit(struct vmx_controls controls, u32 wanted);
 

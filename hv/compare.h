@@ -1,0 +1,28 @@
+// A comparison: the same guest under one configuration after the other, in one boot.
+#pragma once
+
+#include "configurations.h"
+#include "results.h"
+#include "run.h"
+
+// What came of one configuration.
+struct outcome {
+    char why[256]; // it could not run: one sentence; else why its guest ended
+    bool refused;
+    bool failed; // the guest ended by a mistake, its own or ours
+    u64 milliseconds;
+    struct results results;
+};
+
+struct comparison {
+    struct configurations configurations;
+    struct outcome outcomes[CONFIGURATIONS_MAX];
+};
+
+// Runs all, each announced by a line and followed by its summary; at the end the table, and the results as
+// lines of JSON. A configuration that the machine cannot run, or whose guest fails, does not keep the others
+// from it.
+void compare_run(struct comparison *c, struct vm *vm, struct host *host);
+
+// The table, for a screen of 80 columns.
+void compare_table(const struct comparison *c);

@@ -1,0 +1,136 @@
+// The table of a comparison. See compare.h. A row is a workload, a column a configuration; a cell is the
+// median relative to that of the first configuration that has one, with `~' behind it where the two differ by
+// less than they vary themselves.
+#include <arch/console.h>
+#include <arch/lib.h>
+
+#include "compare.h"
+
+#define CELL 8
+
+static const struct penumbra_result *find(const struct outcome *o, const char *workload)
+{
+    for (unsigned i = 0; i < o->results.count; i++) {
+        if (!strcmp(o->results.rows[i].workload, workload))
+            return &o->results.rows[i];
+    }
+    return NULL;
+}
+
+static u64 half_range(const struct penumbra_result *r)
+{
+    return (r->highest - r->lowest) / 2;
+}
+
+static bool within_spread(const struct penumbra_result *a, const struct penumbra_result *b)
+{
+    u64 difference = a->median > b->median ? a->median - b->median : b->median - a->median;
+    return difference < half_range(a) || difference < half_range(b);
+}
+
+// a / b with as many digits as fit six places: 1.02, 15.5, 156.
+static void format_ratio(char text[CELL], u64 a, u64 b)
+{
+    for (; (a | b) >> 56; a /= 2) // a guest may claim anything
+        b /= 2;
+    u64 hundredths = b ? a / b * 100 + (a % b * 100 + b / 2) / b : 0;
+    if (hundredths < 1000)
+        fmt(text, CELL, "%lu.%02lu", hundredths / 100, hundredths % 100);
+    else if (hundredths < 10000)
+        fmt(text, CELL, "%lu.%lu", hundredths / 100, hundredths / 10 % 10);
+    else
+        fmt(text, CELL, "%lu", hundredths / 100);
+}
+
+static void say_cell(const struct penumbra_result *r, const struct penumbra_result *base)
+{
+    char text[CELL];
+    if (!r) {
+        console_say("     - ");
+        return;
+    }
+    if (!r->repetitions || !base || !base->median) {
+        console_say("  fail ");
+        return;
+    }
+    format_ratio(text, r->median, base->median);
+    console_say("%6s%s", text, r != base && within_spread(r, base) ? "~" : " ");
+}
+
+// Cycles of an iteration, with one digit behind the point while they are few.
+static void format_cycles(char text[16], const struct penumbra_result *r)
+{
+    u64 tenths = r->iterations ? r->median * 10 / r->iterations : 0;
+    if (tenths < 1000)
+        fmt(text, 16, "%lu.%lu", tenths / 10, tenths % 10);
+    else
+        fmt(text, 16, "%lu", tenths / 10);
+}
+
+// In tenths of a percent of the median.
+static u64 spread(const struct penumbra_result *r)
+{
+    return r->median ? half_range(r) * 1000 / r->median : 0;
+}
+
+static void say_row(const struct comparison *c, const char *workload)
+{
+    const struct penumbra_result *row[CONFIGURATIONS_MAX], *base = NULL;
+    u64 widest = 0;
+    for (unsigned i = 0; i < c->configurations.count; i++) {
+        row[i] = find(&c->outcomes[i], workload);
+        if (!row[i] || !row[i]->repetitions)
+            continue;
+        base = base ? base : row[i];
+        widest = spread(row[i]) > widest ? spread(row[i]) : widest;
+    }
+    char cycles[16] = "-";
+    if (base)
+        format_cycles(cycles, base);
+    console_say("%-10.10s%11s %3lu.%lu", workload, cycles, widest / 10, widest % 10);
+    for (unsigned i = 0; i < c->configurations.count; i++)
+        say_cell(row[i], base);
+    console_say("\n");
+}
+
+// Whether an earlier configuration, or an earlier result of this one, has the workload: then its row is
+// there.
+static bool seen_before(const struct comparison *c, unsigned configuration, unsigned result)
+{
+    const struct results *own = &c->outcomes[configuration].results;
+    const char *workload = own->rows[result].workload;
+    for (unsigned i = 0; i < configuration; i++) {
+        if (find(&c->outcomes[i], workload))
+            return true;
+    }
+    return find(&c->outcomes[configuration], workload) != &own->rows[result];
+}
+
+static void say_legend(const struct comparison *c)
+{
+    console_say("\n  Configurations, and how each ended:\n");
+    for (unsigned i = 0; i < c->configurations.count; i++) {
+        const struct outcome *o = &c->outcomes[i];
+        console_say("  %2u  %-24s %s%s\n", i + 1, c->configurations.list[i].name,
+                    o->refused ? "cannot run here: " : "", o->why);
+    }
+    console_say("\n  Relative to the first that has a result; ~ means: they differ by less than they vary.\n"
+                "  cycles: of one iteration, its median; +-%%: half of the range, the widest of the row.\n\n"
+                "workload       cycles  +-%%");
+    for (unsigned i = 0; i < c->configurations.count; i++)
+        console_say("%6u ", i + 1);
+    console_say("\n");
+}
+
+void compare_table(const struct comparison *c)
+{
+    say_legend(c);
+    for (unsigned i = 0; i < c->configurations.count; i++) {
+        const struct results *results = &c->outcomes[i].results;
+        for (unsigned j = 0; j < results->count; j++) {
+            if (!seen_before(c, i, j))
+                say_row(c, results->rows[j].workload);
+        }
+    }
+    console_say("\n");
+}

@@ -1,0 +1,16 @@
+// What the machine is, found out once at boot and the same for every guest.
+#pragma once
+
+#include <arch/acpi.h>
+#include <arch/frames.h>
+#include <arch/multiboot2.h>
+#include <arch/timer.h>
+#include <arch/vmx.h>
+
+struct host {
+    struct boot_info boot;
+    struct frames frames;
+    struct acpi acpi;
+    struct vmx_caps caps;
+    struct timer_rates rates;
+};

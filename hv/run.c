@@ -1,0 +1,184 @@
+// See run.h. The order in which a virtual machine is made, and what is given back after it.
+#include <arch/cpu.h>
+#include <arch/io.h>
+#include <arch/lib.h>
+#include <arch/phys.h>
+#include <arch/processor.h>
+#include <arch/traps.h>
+#include <hv/log.h>
+
+#include "devices.h"
+#include "loader.h"
+#include "msr_keep.h"
+#include "msr_table.h"
+#include "run.h"
+
+#define MISC_ENABLE_FAST_STRINGS BIT(0)
+#define XCR0_RESET               1
+
+// vpid=auto: on where the processor has it; what it is said. On or off is what was asked for, or is refused.
+static const char *choose_vpid(struct params *params, const struct vmx_caps *caps)
+{
+    if (params->vpid != VPID_AUTO)
+        return mmu_missing(caps, params->vpid);
+    params->vpid = !mmu_missing(caps, true);
+    const char *why = mmu_missing(caps, params->vpid);
+    if (!why)
+        log_info("vpid=auto is vpid=%s on this processor", params->vpid ? "on" : "off");
+    return why;
+}
+
+const char *run_missing(struct params *params, const struct host *host)
+{
+    mmu = mmu_modes[params->mmu];
+    if (params->audit && !mmu->audit)
+        return "audit= checks shadow tables, and mmu=ept has none: use mmu=shadow, or audit=off.";
+    return choose_vpid(params, &host->caps);
+}
+
+static struct cpuid_regs host_cpuid(u32 leaf, u32 subleaf)
+{
+    struct cpuid r = cpuid(leaf, subleaf);
+    return (struct cpuid_regs){{r.eax, r.ebx, r.ecx, r.edx}};
+}
+
+// Firmware may turn fast strings off while CPUID still shows ERMS and FSRM (Bochs 2.7 does). Linux 6.1 then
+// drops ERMS alone, and its memmove() with FSRM but without ERMS overruns on short lengths (SDM vol. 4, table
+// 2-2, IA32_MISC_ENABLE).
+static bool fast_strings(void)
+{
+    u64 enabled;
+    return trap_try_rdmsr(IA32_MISC_ENABLE, &enabled) && enabled & MISC_ENABLE_FAST_STRINGS;
+}
+
+// XSAVEC and XSAVES of Bochs 2.7 write all from AVX on 160 bytes below where XRSTOR reads it, bare too
+// (tests/guest/xsave.c). That processor is known by CPUID.(DH,1):EBX, which is not what its components add up
+// to.
+static bool compacted_size_is_right(const struct cpuid_policy *policy)
+{
+    u64 all = policy->xcr0;
+    if (!all || !trap_try_xsetbv(all))
+        return true;
+    bool right = cpuid(0xd, 1).ebx == cpuid_xsave_bytes(policy, all, true);
+    return trap_try_xsetbv(XCR0_RESET) && right;
+}
+
+// Features that need a VMX control which the processor may not have.
+static void make_cpuid(struct vm *vm, const struct host *host)
+{
+    struct cpuid_facts facts = {host_cpuid, vm->apic.id, host->rates.tsc_hz, host->rates.apic_hz, {false}};
+    for (size_t i = 0; i < VMCS_INSTRUCTIONS; i++)
+        facts.hide[vmcs_instructions[i].feature] = !(host->caps.proc2.may & vmcs_instructions[i].control);
+    bool shadow = vm->params->mmu == MMU_SHADOW; // which has no PCID: its roots have VPIDs
+    facts.hide[CPUID_PCID] = !vm->params->pcid || shadow;
+    facts.hide[CPUID_INVPCID] |= shadow;
+    facts.hide[CPUID_PKU] = !vm->params->pku;
+    facts.hide[CPUID_RDPID] = facts.hide[CPUID_RDTSCP];
+    facts.hide[CPUID_ERMS] = facts.hide[CPUID_FSRM] = !fast_strings();
+    vm->tsc_hz = host->rates.tsc_hz;
+    cpuid_make(&vm->cpuid, &facts);
+    bool right = compacted_size_is_right(&vm->cpuid);
+    facts.hide[CPUID_XSAVES] |= !right;
+    facts.hide[CPUID_XSAVEC] = !right;
+    cpuid_make(&vm->cpuid, &facts);
+    vm->vcpu.physical_bits = cpuid_physical_bits(&vm->cpuid);
+    vm->vcpu.has_1g_pages = vm->cpuid.has[CPUID_PDPE1GB];
+}
+
+static const char no_memory[] =
+    "No memory is left for the monitor: give the guest less with mem=, or have fewer shadow tables "
+    "with shadow.pool=.";
+
+// The back end's memory is taken before the guest's: what lies at addresses that the guest has too is then
+// free or the guest's, and can make room for shadow roots in place.
+static int make_translation(struct vm *vm)
+{
+    const struct params *params = vm->params;
+    struct mmu_options options = {
+        .vpid = params->vpid,
+        .strategy = (enum shadow_strategy_name)params->shadow,
+        .root_vpids = params->shadow_vpid,
+        .large = params->large,
+        .directpf = params->directpf,
+        .direct_invlpg = params->direct_invlpg,
+        .in_place = params->shadow_cr3,
+        .prefetch = (unsigned)params->prefetch,
+        .pool = (u32)params->pool,
+    };
+    int error = vm_p2m_make(vm);
+    return error ? error : mmu_init(&vm->vcpu, &vm->p2m, &options);
+}
+
+static int make_vmcs(struct vm *vm)
+{
+    mfn_t bitmap, lists;
+    if (frames_alloc(vm->frames, ORDER_4K, FRAME_MONITOR, &bitmap) ||
+        frames_alloc(vm->frames, ORDER_4K, FRAME_MONITOR, &lists) ||
+        vmx_vmcs_new(vm->vcpu.caps, vm->frames, &vm->vmcs))
+        return ERR_NOMEM;
+    vm->msr_bitmap_hpa = mfn_hpa(bitmap);
+    msr_bitmap_make(&vm->cpuid, mfn_ptr(bitmap));
+    msr_switch_make(&vm->msr_switch, vm->vcpu.caps, mfn_ptr(lists));
+    return 0;
+}
+
+static const char *make_vm(struct vm *vm, struct host *host, const struct params *params)
+{
+    memset(vm, 0, sizeof(*vm));
+    vm->vcpu.vm = vm;
+    vm->vcpu.caps = &host->caps;
+    vm->frames = &host->frames;
+    vm->params = params;
+    vm->vcpu.audit = (u32)params->audit;
+    vm->vcpu.observed = params->audit || params->churn;
+    apic_init(&vm->apic);
+    make_cpuid(vm, host);
+    if (make_translation(vm))
+        return no_memory;
+    const char *why = vm_memory_make(vm);
+    if (why)
+        return why;
+    return make_vmcs(vm) ? no_memory : NULL;
+}
+
+const char *run_prepare(struct vm *vm, struct host *host, const struct params *params)
+{
+    struct guest_start start;
+    processor_reset();
+    msr_keep_restore();
+    const char *why = make_vm(vm, host, params);
+    if (!why)
+        why = loader_load(vm, &host->boot, &start);
+    if (why)
+        return why;
+    devices_init(&vm->vcpu);
+    churn_init(&vm->churn, params->churn);
+    vmcs_setup(&vm->vcpu);
+    vmcs_start_guest(&vm->vcpu, &start);
+    return NULL;
+}
+
+// What the guest ended with is checked as a whole. After a mistake it may be half done.
+static void audit_end(struct vm *vm)
+{
+    char wrong[160];
+    if (!vm->vcpu.audit || vm->failed)
+        return;
+    vm->failed = !mmu_audit(&vm->vcpu, MMU_AUDIT_ALL, wrong, sizeof(wrong));
+    if (vm->failed)
+        fmt(vm->end, sizeof(vm->end), "audit: at the end: %s", wrong);
+}
+
+void run_guest(struct vm *vm)
+{
+    log_info("guest starts under %s with VPID %s", mmu->name, vm->params->vpid ? "on" : "off");
+    vcpu_run(&vm->vcpu);
+    audit_end(vm);
+}
+
+void run_release(struct vm *vm, struct host *host)
+{
+    if (vm->vmcs.n)
+        vmx_vmcs_drop(vm->vmcs);
+    frames_rewind(&host->frames);
+}

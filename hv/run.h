@@ -1,0 +1,24 @@
+// One guest from nothing to its end, under one set of parameters. Several may run one after the other: each
+// begins with zeroed memory, devices and processor state, as after a reset, and leaves nothing to the next.
+#pragma once
+
+#include "host.h"
+#include "vm.h"
+
+// The back end of each enum mmu_mode: hv/main.c names them.
+extern const struct mmu_ops *const mmu_modes[];
+
+// What this machine lacks for these parameters, as one sentence with the remedy, or NULL. Chooses the back
+// end and turns vpid=auto into on or off. After vmx_missing.
+const char *run_missing(struct params *params, const struct host *host);
+
+// Makes the virtual machine and loads the guest that the boot loader's modules describe. `params` stays in
+// use. NULL, or one sentence with the remedy: then, too, run_release follows. After run_missing and
+// frames_keep, in VMX operation.
+const char *run_prepare(struct vm *vm, struct host *host, const struct params *params);
+
+// Runs the guest until it ends; vm->end says why.
+void run_guest(struct vm *vm);
+
+// Frees all that the guest had. *vm still tells what came of it, until run_prepare.
+void run_release(struct vm *vm, struct host *host);
