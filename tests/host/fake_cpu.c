@@ -47,6 +47,7 @@ static unsigned msr_count;
 struct fake_msr_write fake_msr_writes[FAKE_MSR_WRITES];
 unsigned fake_msr_write_count;
 bool (*fake_msr_refuses)(u32 msr, u64 value);
+void (*fake_interrupts)(void);
 u64 fake_cr2;
 unsigned fake_invept, fake_invvpid;
 
@@ -83,8 +84,15 @@ void fake_cpu_reset(void)
     memset(vmcs, 0, sizeof(vmcs));
     msr_count = fake_msr_write_count = 0;
     fake_msr_refuses = NULL;
+    fake_interrupts = NULL;
     fake_cr2 = 0;
     fake_invept = fake_invvpid = 0;
+}
+
+void trap_interrupts(void)
+{
+    if (fake_interrupts)
+        fake_interrupts();
 }
 
 bool trap_try_rdmsr(u32 index, u64 *value)

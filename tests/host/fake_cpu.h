@@ -25,5 +25,8 @@ struct fake_msr_write {
 extern struct fake_msr_write fake_msr_writes[FAKE_MSR_WRITES];
 extern unsigned fake_msr_write_count;
 
+// What trap_interrupts does; NULL: nothing is pending.
+extern void (*fake_interrupts)(void);
+
 extern u64 fake_cr2;
 extern unsigned fake_invept, fake_invvpid; // how often

@@ -20,6 +20,7 @@
 #define REG_LDR      0xd0
 #define REG_DFR      0xe0
 #define REG_SVR      0xf0
+#define REG_IRR      0x200
 #define REG_ESR      0x280
 #define REG_ICR      0x300
 #define REG_ICR_HIGH 0x310
@@ -93,6 +94,45 @@ static void transitions(void **state)
         }
         machine_gone();
     }
+}
+
+// Takes the highest that is pending, if it would be delivered.
+static void deliver_one(void)
+{
+    assert_true(*page(REG_SVR) & BIT(8));
+    assert_int_equal(*page(REG_TPR), 0);
+    for (unsigned vector = 256; vector-- > 0;) {
+        u32 *word = page(REG_IRR + vector / 32 * 0x10);
+        if (*word >> vector % 32 & 1) {
+            *word &= ~(1u << vector % 32);
+            return;
+        }
+    }
+}
+
+static void deliver_none(void)
+{
+}
+
+// What one guest leaves pending does not reach the next.
+static void pending_is_dropped(void **state)
+{
+    (void)state;
+    struct apic apic;
+    make(0);
+    fake_interrupts = deliver_one;
+    for (unsigned word = 0; word < 8; word++)
+        *page(REG_IRR + 0x10 * word) = word ? 0x80010001 : 0x10000;
+    *page(REG_TPR) = 0xf0;
+    apic_init(&apic);
+    for (unsigned word = 0; word < 8; word++)
+        assert_int_equal(*page(REG_IRR + 0x10 * word), 0);
+    assert_int_equal(*page(REG_SVR), 0xff);
+    fake_interrupts = deliver_none; // what cannot be taken is no reason to wait for ever
+    *page(REG_IRR) = 0x10000;
+    apic_init(&apic);
+    assert_int_equal(*page(REG_SVR), 0xff);
+    machine_gone();
 }
 
 static void reserved_bits(void **state)
@@ -225,10 +265,15 @@ static void refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(transitions),      cmocka_unit_test(reserved_bits),
-        cmocka_unit_test(disabling_resets), cmocka_unit_test(device_interrupts),
-        cmocka_unit_test(page_over_x2apic), cmocka_unit_test(page_over_x2apic_takes_any_eoi),
-        cmocka_unit_test(back_to_xapic),    cmocka_unit_test(refusals),
+        cmocka_unit_test(transitions),
+        cmocka_unit_test(pending_is_dropped),
+        cmocka_unit_test(reserved_bits),
+        cmocka_unit_test(disabling_resets),
+        cmocka_unit_test(device_interrupts),
+        cmocka_unit_test(page_over_x2apic),
+        cmocka_unit_test(page_over_x2apic_takes_any_eoi),
+        cmocka_unit_test(back_to_xapic),
+        cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
