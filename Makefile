@@ -96,6 +96,7 @@ clean:
 define HELP
 make             build/penumbra.iso (the same as make iso) and build/penumbra.elf, the monitor alone
 make run         set up, build, and run the ISO with the guest's console in this terminal
+make compare     set up, build, and compare all modes with the bare machine: build/compare/table.md and plots
 make test        set up, build, and run every test
 make check       what can be checked without running: layers, compilers, format, headers
 make host-tests  unit and model tests under sanitizers;   make fuzz  fuzzers, FUZZ_SECONDS=600 each
@@ -109,6 +110,14 @@ Variables of make run:
   APPEND="words"   more of the guest kernel's command line
   ARGS="words"     more of the monitor's parameters (README.md lists them)
   NATIVE=1         the same kernel without the monitor
+
+Variables of make compare, beside MEM, EMU, CPU, APPEND and ARGS:
+  COMPARE=ept/trace,vpid=off     the configurations (README.md)
+  BENCH=-r,3,fork,exec           the words of bench in the guest, joined by commas: repetitions, workloads
+  PROG=file or folder            static programs or scripts of your own, as further workloads
+  EXIT_COST=1300                 cycles that an exit is taken to cost where the clock counts instructions
+  SERIAL="log ..."               only make the report, of serial logs that were captured elsewhere
+  OUT=folder  TITLE="words"      where the report goes, and its title
 endef
 export HELP
 help:

@@ -10,11 +10,12 @@ GUEST_ARGS ?= console=ttyS0 reboot=acpi
 NATIVE_ARGS ?= i8042.noaux
 ISO_PARTS := iso/make-image iso/grub.cfg.in iso/entries.in
 
-.PHONY: iso run setup-build setup-run setup-test
+.PHONY: iso run compare setup-build setup-run setup-test
 iso: $(ISO)
 
-$(ISO): $(MONITOR) $(GUEST_KERNEL) $(GUEST_INITRD) $(ISO_PARTS)
+$(ISO): $(MONITOR) $(GUEST_KERNEL) $(GUEST_INITRD) $(GUEST_COMPARE) $(ISO_PARTS)
 	iso/make-image --output $@ --monitor $(MONITOR) --kernel $(GUEST_KERNEL) --initrd $(GUEST_INITRD) \
+	    --file compare.lz4=$(GUEST_COMPARE) --mem '$(MEM)' \
 	    --monitor-args '$(MONITOR_ARGS)' --guest-args '$(GUEST_ARGS)' --native-args '$(NATIVE_ARGS)'
 
 setup-build setup-run setup-test: setup-%:
@@ -25,3 +26,14 @@ export MMU VPID MEM EMU CPU FIRMWARE APPEND ARGS NATIVE MONITOR GUEST_KERNEL GUE
 run: setup-run
 	@$(MAKE) --no-print-directory $(ISO)
 	@iso/run
+
+# The report of logs that were captured elsewhere needs nothing built.
+export COMPARE BENCH EXIT_COST SERIAL TITLE OUT TIMEOUT
+ifdef SERIAL
+compare: setup-compare
+	@iso/compare
+else
+compare: setup-compare
+	@$(MAKE) --no-print-directory $(MONITOR) $(GUEST_KERNEL) $(GUEST_COMPARE)
+	@iso/compare
+endif
