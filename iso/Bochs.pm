@@ -54,6 +54,7 @@ com1: enabled=1, mode=socket-client, dev=127.0.0.1:$opt->{serial_port}
 floppya: type=none
 mouse: enabled=0
 speaker: enabled=0
+sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy
 vga: extension=vbe, update_freq=1
 END
     close $rc or die "emulate: $self->{dir}/bochsrc: $!\n";
