@@ -13,6 +13,11 @@ static struct {
     unsigned used, next;
 } ones;
 
+void ones_init(void)
+{
+    memset(&ones, 0, sizeof(ones));
+}
+
 static int page_make(struct p2m *p2m)
 {
     int error = frames_alloc(p2m->frames, ORDER_4K, FRAME_GUEST, &ones.page);

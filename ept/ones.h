@@ -5,6 +5,9 @@
 
 #include <hv/mmu.h>
 
+// For a new guest: no page of ones is anywhere.
+void ones_init(void);
+
 // Puts the page of ones at a gfn that is P2M_HOLE. Only the last few places keep it, so that a guest cannot
 // fill the monitor's memory with p2m tables. ERR_NOMEM.
 int ones_put(struct p2m *p2m, gfn_t where) must_check;

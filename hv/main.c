@@ -259,7 +259,7 @@ static void start_audit(void)
     if (params.audit && !mmu->audit)
         refuse("audit= checks shadow tables, and mmu=ept has none: use mmu=shadow, or audit=off.");
     vm.vcpu.audit = (u32)params.audit;
-    vm.vcpu.observed = params.audit || params.churn;
+    vm.vcpu.observed = params.audit || params.churn || params.trace;
 }
 
 static void start_guest(void)
@@ -270,6 +270,9 @@ static void start_guest(void)
         refuse(why);
     devices_init(&vm.vcpu);
     churn_init(&vm.churn, params.churn);
+    tally_init();
+    if (trace_init(&vm.trace, &frames, params.trace))
+        refuse("trace=: no memory is left for so many exits: have fewer, or give the guest less with mem=.");
     vmcs_setup(&vm.vcpu);
     vmcs_start_guest(&vm.vcpu, &start);
 }
@@ -303,6 +306,7 @@ static _Noreturn void finish(void)
     enum log_level level = vm.failed ? LOG_ERROR : LOG_NOTICE;
     log_message(level, "%s", vm.end);
     summary_table(&vm);
+    trace_print(&vm.trace);
     summary_json(&vm);
     log_message(level, "%s", vm.end); // again: the table may have moved it off the screen
     if (params.on_exit == ON_EXIT_POWEROFF)

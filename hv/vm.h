@@ -14,6 +14,9 @@
 #include "ioapic.h"
 #include "msr_switch.h"
 #include "params.h"
+#include "results.h"
+#include "tally.h"
+#include "trace.h"
 #include "uart.h"
 
 struct vm {
@@ -28,6 +31,9 @@ struct vm {
     struct uart uart;
     struct churn churn;
     struct insn_cache insn_cache;
+    struct tally tally;
+    struct trace trace;
+    struct results results;
     u64 tsc_hz;
     u64 mtrr_def_type; // IA32_MTRR_DEF_TYPE as the guest wrote it; without effect
     u64 msr_bitmap_hpa;
@@ -35,7 +41,11 @@ struct vm {
     char end[192]; // why the guest ended
     u64 status;    // what it wrote to port 0xF4
     bool status_given;
-    bool failed; // it ended by a mistake, its own or ours
+    bool failed;         // it ended by a mistake, its own or ours
+    bool compare;        // this run is one of a comparison: results are wanted
+    bool escaped;        // the console's last byte was the escape key
+    u32 msrs_logged[32]; // that were refused, each of which is said once
+    unsigned msrs_logged_count;
 };
 
 // Ends the guest: what is said becomes vm->end. vm_stop_unsupported is for what the monitor cannot do: it

@@ -1,0 +1,19 @@
+// What workloads in the guest have reported by PENUMBRA_RESULT, for the table at the end of a comparison.
+#pragma once
+
+#include <arch/types.h>
+#include <hv/vmcall.h>
+
+#define RESULTS 64 // workloads of one run
+
+struct vm;
+
+struct results {
+    struct penumbra_result rows[RESULTS];
+    unsigned count;
+};
+
+// Keeps a result, as the guest gave it. 0; PENUMBRA_OFF: this run is no part of a comparison;
+// PENUMBRA_ARGUMENT: its workload's name is not text that can stand in a table and in JSON, or there is no
+// room for more.
+s64 results_add(struct vm *vm, const struct penumbra_result *result);
