@@ -68,7 +68,7 @@ void console_write(const char *text, size_t size)
     write_raw(text + start, size - start);
 }
 
-void console_say(const char *format, ...)
+void console_print(const char *format, ...)
 {
     char line[1024];
     va_list args;

@@ -12,21 +12,11 @@
 
 #define BACKTRACE_DEPTH 24
 
-static printf_like(1) void say(const char *format, ...)
-{
-    char line[256];
-    va_list args;
-    va_start(args, format);
-    int length = fmtv(line, sizeof(line), format, args);
-    va_end(args);
-    console_write(line, length < (int)sizeof(line) ? (size_t)length : sizeof(line) - 1);
-}
-
 static void say_place(u64 address)
 {
     u64 offset;
     const char *name = symbol_find(address, &offset);
-    say("  %016lx  %s+0x%lx\n", address, name ? name : "?", name ? offset : 0);
+    console_print("  %016lx  %s+0x%lx\n", address, name ? name : "?", name ? offset : 0);
 }
 
 static bool in_image(u64 address)
@@ -36,7 +26,7 @@ static bool in_image(u64 address)
 
 static void backtrace(u64 rip, u64 rbp)
 {
-    say("Backtrace:\n");
+    console_print("Backtrace:\n");
     say_place(rip);
     for (int depth = 0; depth < BACKTRACE_DEPTH && in_image(rbp) && rbp % 8 == 0; depth++) {
         const u64 *frame = (const u64 *)rbp;
@@ -61,15 +51,18 @@ static void say_registers(const struct trap_frame *t)
     static const char *const names[GPRS] = {"RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI",
                                             "R8 ", "R9 ", "R10", "R11", "R12", "R13", "R14", "R15"};
     for (unsigned i = 0; i < GPRS; i++)
-        say("%s %016lx%s", names[i], i == GPR_RSP ? t->rsp : t->regs.r[i], i % 4 == 3 ? "\n" : "  ");
-    say("RIP %016lx  RFLAGS %08lx  CS %04lx  SS %04lx\n", t->rip, t->rflags, t->cs, t->ss);
-    say("CR0 %08lx  CR2 %016lx  CR3 %016lx  CR4 %08lx\n", read_cr0(), read_cr2(), read_cr3(), read_cr4());
+        console_print("%s %016lx%s", names[i], i == GPR_RSP ? t->rsp : t->regs.r[i],
+                      i % 4 == 3 ? "\n" : "  ");
+    console_print("RIP %016lx  RFLAGS %08lx  CS %04lx  SS %04lx\n", t->rip, t->rflags, t->cs, t->ss);
+    console_print("CR0 %08lx  CR2 %016lx  CR3 %016lx  CR4 %08lx\n", read_cr0(), read_cr2(), read_cr3(),
+                  read_cr4());
 }
 
 void dump_trap(const struct trap_frame *frame)
 {
     once();
-    say("\nPenumbra: fault in the monitor: vector %lu, error code 0x%lx\n", frame->vector, frame->error_code);
+    console_print("\nPenumbra: fault in the monitor: vector %lu, error code 0x%lx\n", frame->vector,
+                  frame->error_code);
     say_registers(frame);
     backtrace(frame->rip, frame->regs.r[GPR_RBP]);
     machine_halt();
@@ -83,7 +76,7 @@ void panic(const char *format, ...)
     fmtv(text, sizeof(text), format, args);
     va_end(args);
     once();
-    say("\nPenumbra: internal error: %s\n", text);
+    console_print("\nPenumbra: internal error: %s\n", text);
     backtrace((u64)__builtin_return_address(0), *(u64 *)__builtin_frame_address(0));
     machine_halt();
 }

@@ -3,6 +3,7 @@
 // no exit for CR0.PG, CR3, CR4 or INVLPG, but for a guest without paging on a processor without "unrestricted
 // guest" (identity.c).
 #include <arch/cpu.h>
+#include <arch/lib.h>
 #include <arch/phys.h>
 #include <ept/ept.h>
 #include <hv/log.h>
@@ -21,7 +22,11 @@ static struct ept {
     bool vpid;
     bool context_invept, context_invvpid;
     bool stale; // the p2m has changed since the last INVEPT
-    u64 violations, invepts, invvpids;
+    struct {
+#define COUNTER_MMU(name, ...) u64 name;
+#define COUNTER_EPT(name, ...) u64 name;
+#include <hv/counters.def>
+    } count;
 } ept;
 
 #define EXIT_EFER       (EXIT_SAVE_EFER | EXIT_LOAD_EFER)
@@ -47,14 +52,17 @@ static const char *ept_missing(const struct vmx_caps *caps, bool vpid)
 
 static void invept(void)
 {
-    ept.invepts++;
+    ept.count.invept++;
     ept.stale = false;
     vmx_invept(ept.context_invept ? INVEPT_CONTEXT : INVEPT_ALL, ept.eptp);
 }
 
 static void invvpid(void)
 {
-    ept.invvpids++;
+    if (ept.context_invvpid)
+        ept.count.invvpid_context++;
+    else
+        ept.count.invvpid_all++;
     vmx_invvpid(ept.context_invvpid ? INVVPID_CONTEXT : INVVPID_ALL, GUEST_VPID, 0);
 }
 
@@ -66,6 +74,7 @@ static int ept_init(struct vcpu *v, struct p2m *p2m, const struct mmu_options *o
         .vpid = options->vpid,
         .context_invept = caps & EPT_CAP_INVEPT_CONTEXT,
         .context_invvpid = caps & VPID_CAP_INVVPID_CONTEXT,
+        .count.vpids = options->vpid ? 1 : 0,
         .eptp = mfn_hpa(p2m->root) | EPTP_WALK_4 | EPTP_WRITE_BACK,
     };
     if (caps & EPT_CAP_ACCESSED_DIRTY)
@@ -122,7 +131,7 @@ static enum mmu_outcome walk_fault(struct vcpu *v, struct mmu_fault *fault, enum
 
 static enum mmu_outcome ept_fault(struct vcpu *v, struct mmu_fault *fault)
 {
-    ept.violations++;
+    ept.count.violations++;
     enum p2m_type type = p2m_lookup(ept.p2m, gpa_gfn(fault->gpa)).type;
     if (type == P2M_RAM || (type == P2M_RAM_RO && !fault->write))
         return MMU_FIXED; // the p2m has changed since
@@ -156,16 +165,16 @@ static void ept_p2m_changing(struct vcpu *v, gfn_t first, u64 count)
     v->refresh = true;
 }
 
-static unsigned ept_figures(struct mmu_figure figures[MMU_FIGURES])
+static void ept_counters(u64 values[COUNTERS])
 {
-    figures[0] = (struct mmu_figure){"violations", ept.violations};
-    figures[1] = (struct mmu_figure){"invept", ept.invepts};
-    figures[2] = (struct mmu_figure){"invvpid", ept.invvpids};
-    return 3;
+#define COUNTER_MMU(name, ...) values[COUNTER_##name] = ept.count.name;
+#define COUNTER_EPT(name, ...) values[COUNTER_##name] = ept.count.name;
+#include <hv/counters.def>
 }
 
 const struct mmu_ops ept_ops = {
     .name = "ept",
+    .owner = COUNTER_OF_EPT,
     .missing = ept_missing,
     .init = ept_init,
     .needs = ept_needs,
@@ -173,5 +182,5 @@ const struct mmu_ops ept_ops = {
     .fault = ept_fault,
     .paging_written = ept_paging_written,
     .p2m_changing = ept_p2m_changing,
-    .figures = ept_figures,
+    .counters = ept_counters,
 };

@@ -13,6 +13,11 @@ static struct {
     unsigned used, next;
 } ones;
 
+void ones_init(void)
+{
+    memset(&ones, 0, sizeof(ones));
+}
+
 static int page_make(struct p2m *p2m)
 {
     int error = frames_alloc(p2m->frames, ORDER_4K, FRAME_GUEST, &ones.page);
@@ -21,11 +26,6 @@ static int page_make(struct p2m *p2m)
     memset(mfn_ptr(ones.page), 0xff, PAGE_SIZE);
     ones.made = true;
     return 0;
-}
-
-void ones_init(void)
-{
-    memset(&ones, 0, sizeof(ones));
 }
 
 int ones_put(struct p2m *p2m, gfn_t where)

@@ -69,7 +69,7 @@ static void keep(struct churn *c, struct churn_page page)
 static void move(struct vcpu *v, gfn_t g)
 {
     if (!p2m_move(&v->vm->p2m, g))
-        v->vm->churn.moved++;
+        v->vm->churn.counts.churn_moved++;
 }
 
 static void protect(struct vcpu *v, gfn_t g)
@@ -77,7 +77,7 @@ static void protect(struct vcpu *v, gfn_t g)
     struct churn *c = &v->vm->churn;
     if (p2m_protect(&v->vm->p2m, g, 1, P2M_RAM_RO))
         return;
-    c->protected ++;
+    c->counts.churn_protected++;
     keep(c, (struct churn_page){.gfn = g});
 }
 
@@ -87,7 +87,7 @@ static void take(struct vcpu *v, gfn_t g)
     struct churn_page page = {.gfn = g, .away = true};
     if (p2m_take(&v->vm->p2m, g, random_below(c, 2) ? P2M_HOLE : P2M_DEVICE, &page.frame))
         return;
-    c->taken++;
+    c->counts.churn_taken++;
     keep(c, page);
 }
 
@@ -117,7 +117,7 @@ bool churn_touched(struct vcpu *v, u64 gpa, bool write)
     for (unsigned i = 0; i < c->count; i++) {
         if (c->out[i].gfn.n != gpa_gfn(gpa).n || !(write || c->out[i].away))
             continue;
-        c->touched++;
+        c->counts.churn_touched++;
         give_back(v, i);
         return true;
     }

@@ -20,7 +20,10 @@ struct churn {
         mfn_t frame;
         bool away; // not only read-only
     } out[CHURN_PAGES];
-    u64 moved, protected, taken, touched; // touched: came back because the guest used them
+    struct churn_counts {
+#define COUNTER_CHURN(name, ...) u64 name;
+#include <hv/counters.def>
+    } counts;
 };
 
 // `period`: exits, 0: never.

@@ -46,15 +46,15 @@ static void say_cell(const struct penumbra_result *r, const struct penumbra_resu
 {
     char text[CELL];
     if (!r) {
-        console_say("     - ");
+        console_print("     - ");
         return;
     }
     if (!r->repetitions || !base || !base->median) {
-        console_say("  fail ");
+        console_print("  fail ");
         return;
     }
     format_ratio(text, r->median, base->median);
-    console_say("%6s%s", text, r != base && within_spread(r, base) ? "~" : " ");
+    console_print("%6s%s", text, r != base && within_spread(r, base) ? "~" : " ");
 }
 
 // Cycles of an iteration, with one digit behind the point while they are few.
@@ -87,10 +87,10 @@ static void say_row(const struct comparison *c, const char *workload)
     char cycles[16] = "-";
     if (base)
         format_cycles(cycles, base);
-    console_say("%-10.10s%11s %3lu.%lu", workload, cycles, widest / 10, widest % 10);
+    console_print("%-10.10s%11s %3lu.%lu", workload, cycles, widest / 10, widest % 10);
     for (unsigned i = 0; i < c->configurations.count; i++)
         say_cell(row[i], base);
-    console_say("\n");
+    console_print("\n");
 }
 
 // Whether an earlier configuration, or an earlier result of this one, has the workload: then its row is
@@ -108,18 +108,19 @@ static bool seen_before(const struct comparison *c, unsigned configuration, unsi
 
 static void say_legend(const struct comparison *c)
 {
-    console_say("\n  Configurations, and how each ended:\n");
+    console_print("\n  Configurations, and how each ended:\n");
     for (unsigned i = 0; i < c->configurations.count; i++) {
         const struct outcome *o = &c->outcomes[i];
-        console_say("  %2u  %-24s %s%s\n", i + 1, c->configurations.list[i].name,
-                    o->refused ? "cannot run here: " : "", o->why);
+        console_print("  %2u  %-24s %s%s\n", i + 1, c->configurations.list[i].name,
+                      o->refused ? "cannot run here: " : "", o->why);
     }
-    console_say("\n  Relative to the first that has a result; ~ means: they differ by less than they vary.\n"
-                "  cycles: of one iteration, its median; +-%%: half of the range, the widest of the row.\n\n"
-                "workload       cycles  +-%%");
+    console_print(
+        "\n  Relative to the first that has a result; ~ means: they differ by less than they vary.\n"
+        "  cycles: of one iteration, its median; +-%%: half of the range, the widest of the row.\n\n"
+        "workload       cycles  +-%%");
     for (unsigned i = 0; i < c->configurations.count; i++)
-        console_say("%6u ", i + 1);
-    console_say("\n");
+        console_print("%6u ", i + 1);
+    console_print("\n");
 }
 
 void compare_table(const struct comparison *c)
@@ -132,5 +133,5 @@ void compare_table(const struct comparison *c)
                 say_row(c, results->rows[j].workload);
         }
     }
-    console_say("\n");
+    console_print("\n");
 }

@@ -1,6 +1,7 @@
 // See cpuid.h. Rows are made leaf by leaf; feature bits pass only through cpuid.def.
 #include <arch/cpu.h>
 #include <arch/lib.h>
+#include <hv/vmcall.h>
 
 #include "cpuid.h"
 
@@ -12,7 +13,6 @@ enum { EAX, EBX, ECX, EDX };
 #define LEAF_XSAVE_1      0x1000d // as in cpuid.def
 #define LEAF_TSC          0x15
 #define LEAF_FREQUENCY    0x16
-#define LEAF_HYPERVISOR   0x40000000u
 #define LEAF_EXTENDED     0x80000000u
 #define LEAF_EXTENDED_MAX 0x80000008u
 
@@ -211,16 +211,22 @@ static void extended_leaves(struct cpuid_policy *p, const struct cpuid_facts *fa
     }
 }
 
+static void hypervisor_leaves(struct cpuid_policy *p)
+{
+    static const char signature[12] = PENUMBRA_SIGNATURE;
+    struct cpuid_regs *first =
+        row_add(p, PENUMBRA_LEAF_SIGNATURE, 0, (struct cpuid_regs){{PENUMBRA_LEAF_INTERFACE}});
+    memcpy(&first->r[EBX], signature, sizeof(signature));
+    row_add(p, PENUMBRA_LEAF_INTERFACE, 0, (struct cpuid_regs){{PENUMBRA_INTERFACE}});
+}
+
 void cpuid_make(struct cpuid_policy *policy, const struct cpuid_facts *facts)
 {
     memset(policy, 0, sizeof(*policy));
     basic_leaves(policy, facts);
     for (unsigned i = policy->count; i-- > 0;)
         policy->basic[policy->rows[i].leaf] = (u8)i;
-    static const char signature[12] = "PenumbraVMM";
-    struct cpuid_regs *hypervisor =
-        row_add(policy, LEAF_HYPERVISOR, 0, (struct cpuid_regs){{LEAF_HYPERVISOR}});
-    memcpy(&hypervisor->r[EBX], signature, sizeof(signature));
+    hypervisor_leaves(policy);
     extended_leaves(policy, facts);
 }
 
@@ -237,7 +243,8 @@ static const struct cpuid_row *scan(const struct cpuid_policy *p, unsigned from,
 
 static bool in_range(const struct cpuid_policy *p, u32 leaf)
 {
-    return leaf == LEAF_HYPERVISOR || (leaf >= LEAF_EXTENDED && leaf <= p->max_extended);
+    return leaf == PENUMBRA_LEAF_SIGNATURE || leaf == PENUMBRA_LEAF_INTERFACE ||
+           (leaf >= LEAF_EXTENDED && leaf <= p->max_extended);
 }
 
 const struct cpuid_row *cpuid_find(const struct cpuid_policy *policy, u32 leaf, u32 subleaf)

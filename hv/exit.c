@@ -8,6 +8,7 @@
 #include "event.h"
 #include "nmi.h"
 #include "paging.h"
+#include "trace.h"
 #include "vm.h"
 
 #define REASON_BASIC   0xffff
@@ -15,21 +16,15 @@
 #define DELIVERY       1
 
 struct exit_row {
-    const char *name;
     enum verdict (*handle)(struct vcpu *);
     unsigned flags;
 };
 
 static const struct exit_row exits[EXIT_REASONS] = {
-#define EXIT(number, name, handler, flags) [number] = {#name, handler, flags},
+#define EXIT(number, name, handler, flags) [number] = {handler, flags},
 #include "exits.def"
 #undef EXIT
 };
-
-const char *exit_name(unsigned reason)
-{
-    return reason < EXIT_REASONS && exits[reason].name ? exits[reason].name : "?";
-}
 
 static enum verdict entry_failed(struct vcpu *v)
 {
@@ -73,6 +68,8 @@ static enum verdict audit(struct vcpu *v)
 // What is seldom to be done before the next entry.
 static __attribute__((noinline)) enum verdict attend(struct vcpu *v, enum verdict verdict)
 {
+    if (v->observed)
+        trace_exit(v, verdict);
     if (verdict == VERDICT_STOP)
         return verdict;
     if (v->observed)
@@ -90,7 +87,8 @@ static enum verdict dispatch(struct vcpu *v)
     v->exit_reason = reason & REASON_BASIC;
     if (reason >= EXIT_REASONS || !exits[reason].handle)
         return unexpected(v, reason);
-    v->exits[reason]++;
+    v->account = &v->exits[reason];
+    v->account->count++;
     const struct exit_row *row = &exits[reason];
     v->delivering = row->flags & DELIVERY && event_redeliver(v);
     enum verdict verdict = row->handle(v);
@@ -102,13 +100,23 @@ static enum verdict dispatch(struct vcpu *v)
 
 static __attribute__((noinline)) enum verdict not_entered(struct vcpu *v, enum world_result result)
 {
+    v->account = &v->outside;
     return result == WORLD_NMI ? nmi_take(v) : entry_failed(v);
+}
+
+// Puts what the monitor has spent since the last exit to that exit's account.
+static inline void account(struct vcpu *v)
+{
+    u64 cycles = rdtsc() - v->last_exit;
+    v->monitor_cycles += cycles;
+    v->account->cycles += cycles;
+    v->account->log2[63 - __builtin_clzl(cycles | 1)]++;
 }
 
 // Enters the guest once and handles what comes of it.
 static enum verdict run_once(struct vcpu *v)
 {
-    v->monitor_cycles += rdtsc() - v->last_exit;
+    account(v);
     enum world_result result = world_switch(&v->world);
     bool entered = result == WORLD_EXIT;
     v->last_exit = rdtsc();
@@ -118,6 +126,7 @@ static enum verdict run_once(struct vcpu *v)
 void vcpu_run(struct vcpu *v)
 {
     v->started = v->last_exit = rdtsc();
+    v->account = &v->outside;
     enum verdict verdict = attend(v, VERDICT_RESUME);
     while (__builtin_expect(verdict != VERDICT_STOP, 1))
         verdict = run_once(v);

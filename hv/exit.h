@@ -40,5 +40,8 @@ enum verdict exit_page_fault(struct vcpu *v);
 // The name of a basic exit reason, or "?".
 const char *exit_name(unsigned reason);
 
+// Whether there can be exits of this reason that do not stop the guest.
+bool exit_is_handled(unsigned reason);
+
 // Runs the guest until it ends.
 void vcpu_run(struct vcpu *v);

@@ -1,4 +1,4 @@
-// Exits whose handling is a few lines: CPUID, XSETBV, VMCALL, and what a guest does not have.
+// Exits whose handling is a few lines: CPUID, XSETBV, and what a guest does not have.
 #include <arch/cpu.h>
 #include <arch/io.h>
 #include <arch/traps.h>
@@ -46,15 +46,6 @@ enum verdict exit_xsetbv(struct vcpu *v)
     u64 value = *vcpu_reg(v, GPR_RDX) << 32 | (u32)*vcpu_reg(v, GPR_RAX);
     bool known = (u32)*vcpu_reg(v, GPR_RCX) == 0 && !(value & ~v->vm->cpuid.xcr0);
     return known && vcpu_cpl(v) == 0 && trap_try_xsetbv(value) ? VERDICT_SKIP : event_gp(v);
-}
-
-#define VMCALL_UNKNOWN (-1ll) // in RAX: no such call
-
-// No call is defined yet. RAX is the answer and nothing else changes.
-enum verdict exit_vmcall(struct vcpu *v)
-{
-    *vcpu_reg(v, GPR_RAX) = (u64)VMCALL_UNKNOWN;
-    return VERDICT_SKIP;
 }
 
 // Instructions of features that CPUID hides.

@@ -1,16 +1,17 @@
-// See json.h. Pure.
+// See json.h.
+#include <arch/console.h>
+#include <arch/types.h>
+
 #include "json.h"
 
-void json_quote(char *buffer, size_t size, const char *text)
+void json_print(const char *text)
 {
-    size_t length = 0;
-    buffer[length++] = '"';
-    for (; *text && length + 4 <= size; text++) { // room for two characters, the quote and the NUL
-        bool printable = *text >= ' ' && *text <= '~';
-        if (*text == '"' || *text == '\\')
-            buffer[length++] = '\\';
-        buffer[length++] = printable ? *text : '?';
+    console_print("\"");
+    for (; *text; text++) {
+        if ((u8)*text < ' ' || (u8)*text > '~' || *text == '"' || *text == '\\')
+            console_print("\\u%04x", (u8)*text);
+        else
+            console_print("%c", *text);
     }
-    buffer[length++] = '"';
-    buffer[length] = 0;
+    console_print("\"");
 }

@@ -11,14 +11,22 @@
 static enum verdict key_help(struct vcpu *v)
 {
     (void)v;
-    log_notice(
-        "Ctrl-A h: this help; s: statistics; x: stop the guest; Ctrl-A Ctrl-A: send Ctrl-A to the guest");
+    log_notice("Ctrl-A h: this help; s: statistics; t: trace of the last exits (trace=); x: stop the guest; "
+               "Ctrl-A Ctrl-A: send Ctrl-A to the guest");
     return VERDICT_RESUME;
 }
 
 static enum verdict key_statistics(struct vcpu *v)
 {
     summary_table(v->vm);
+    return VERDICT_RESUME;
+}
+
+static enum verdict key_trace(struct vcpu *v)
+{
+    if (!trace_on(&v->vm->trace))
+        log_notice("no exits are traced: boot with trace=");
+    trace_print(&v->vm->trace);
     return VERDICT_RESUME;
 }
 
@@ -37,10 +45,7 @@ static const struct {
     u8 key;
     enum verdict (*act)(struct vcpu *);
 } commands[] = {
-    {'h', key_help},
-    {'s', key_statistics},
-    {'x', key_stop},
-    {ESCAPE, key_escape},
+    {'h', key_help}, {'s', key_statistics}, {'t', key_trace}, {'x', key_stop}, {ESCAPE, key_escape},
 };
 
 static enum verdict command(struct vcpu *v, u8 key)
@@ -54,16 +59,16 @@ static enum verdict command(struct vcpu *v, u8 key)
 
 enum verdict keys_read(struct vcpu *v, bool *any)
 {
-    static bool escaped;
+    bool *escaped = &v->vm->escaped;
     int byte;
     while ((byte = console_read()) >= 0) {
         *any = true;
-        if (escaped) {
-            escaped = false;
+        if (*escaped) {
+            *escaped = false;
             if (command(v, (u8)byte) == VERDICT_STOP)
                 return VERDICT_STOP;
         } else if (byte == ESCAPE) {
-            escaped = true;
+            *escaped = true;
         } else {
             uart_receive(&v->vm->uart, (u8)byte);
         }

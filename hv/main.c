@@ -166,6 +166,7 @@ static void run_alone(void)
     enum log_level level = vm.failed ? LOG_ERROR : LOG_NOTICE;
     log_message(level, "%s", vm.end);
     summary_table(&vm);
+    trace_print(&vm.trace);
     summary_json(&vm);
     log_message(level, "%s", vm.end); // again: the table may have moved it off the screen
 }

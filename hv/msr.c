@@ -14,7 +14,6 @@
 #define FEATURE_CONTROL_LOCKED BIT(0)
 #define MTRR_DEF_TYPE_TYPE     0xfful
 #define MTRR_DEF_TYPE_ENABLE   BIT(11)
-#define LOGGED_MSRS            32
 
 static u8 *bitmap_of(struct vcpu *v)
 {
@@ -43,14 +42,13 @@ void msr_x2apic_direct(struct vcpu *v, bool direct)
 // Says once for each MSR that the guest asked for something that is not there.
 static enum verdict refuse(struct vcpu *v, u32 index, const char *access)
 {
-    static u32 logged[LOGGED_MSRS];
-    static unsigned count;
-    for (unsigned i = 0; i < count; i++) {
-        if (logged[i] == index)
+    struct vm *vm = v->vm;
+    for (unsigned i = 0; i < vm->msrs_logged_count; i++) {
+        if (vm->msrs_logged[i] == index)
             return event_gp(v);
     }
-    if (count < LOGGED_MSRS) {
-        logged[count++] = index;
+    if (vm->msrs_logged_count < ARRAY_SIZE(vm->msrs_logged)) {
+        vm->msrs_logged[vm->msrs_logged_count++] = index;
         log_debug("guest %s MSR 0x%x, which it does not have: #GP (said once)", access, index);
     }
     return event_gp(v);

@@ -231,6 +231,7 @@ static enum verdict write_cr0_exit(struct vcpu *v, u64 value)
 
 static enum verdict write_cr3_exit(struct vcpu *v, u64 value)
 {
+    v->cr3_writes++;
     if (v->plain_roots && !(value & ~physical_mask(v))) {
         v->owned_cr3 = value;
         u64 root = mmu_root_written(v, value);

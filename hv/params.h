@@ -7,6 +7,7 @@
 enum mmu_mode { MMU_EPT, MMU_SHADOW };
 enum vpid_choice { VPID_OFF, VPID_ON, VPID_AUTO };
 enum { COMPARE_OFF, COMPARE_DEFAULT }; // every other value of compare= is an address: see params_parse
+enum vmcall_choice { VMCALL_KERNEL, VMCALL_USER };
 enum on_exit { ON_EXIT_POWEROFF, ON_EXIT_REBOOT, ON_EXIT_HALT };
 
 // One u64 for each PARAM row of params.def: mmu is an enum mmu_mode, vpid an enum vpid_choice, mem bytes,

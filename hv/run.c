@@ -130,7 +130,7 @@ static const char *make_vm(struct vm *vm, struct host *host, const struct params
     vm->frames = &host->frames;
     vm->params = params;
     vm->vcpu.audit = (u32)params->audit;
-    vm->vcpu.observed = params->audit || params->churn;
+    vm->vcpu.observed = params->audit || params->churn || params->trace;
     apic_init(&vm->apic);
     make_cpuid(vm, host);
     if (make_translation(vm))
@@ -153,6 +153,9 @@ const char *run_prepare(struct vm *vm, struct host *host, const struct params *p
         return why;
     devices_init(&vm->vcpu);
     churn_init(&vm->churn, params->churn);
+    tally_init();
+    if (trace_init(&vm->trace, &host->frames, params->trace))
+        return "trace=: no memory is left for so many exits: have fewer, or give the guest less with mem=.";
     vmcs_setup(&vm->vcpu);
     vmcs_start_guest(&vm->vcpu, &start);
     return NULL;

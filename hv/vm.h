@@ -15,6 +15,8 @@
 #include "msr_switch.h"
 #include "params.h"
 #include "results.h"
+#include "tally.h"
+#include "trace.h"
 #include "uart.h"
 
 struct vm {
@@ -29,6 +31,8 @@ struct vm {
     struct uart uart;
     struct churn churn;
     struct insn_cache insn_cache;
+    struct tally tally;
+    struct trace trace;
     struct results results;
     u64 tsc_hz;
     u64 mtrr_def_type; // IA32_MTRR_DEF_TYPE as the guest wrote it; without effect
@@ -42,6 +46,9 @@ struct vm {
     bool compare; // this run is one of a comparison: results are wanted
     unsigned run; // its number there, from 1
     const char *configuration;
+    bool escaped;        // the console's last byte was the escape key
+    u32 msrs_logged[32]; // that were refused, each of which is said once
+    unsigned msrs_logged_count;
 };
 
 // What the guest's run took, from its first entry to its last exit.

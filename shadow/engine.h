@@ -106,14 +106,12 @@ struct shadow_region {
     u32 traced; // frames that are traced
 };
 
+// The counters, a member for each row. Gauges that other members tell are filled in only by shadow_stats_now,
+// what the engine does not see by shadow.c.
 struct shadow_stats {
-    u64 hidden_faults, true_faults, emulated;
-    u64 traced_writes, traced_fills, traced_changes, large_leaves, orphans;
-    u64 out_of_sync, synchronised;
-    u64 tables_made, tables_dropped, tables_recycled;
-    u64 root_loads, prefetched;
-    u64 flush_vpid, flush_all;
-    u64 places_claimed, places_moved, places_refused, roots_placed, roots_unseen;
+#define COUNTER_MMU(name, ...)    u64 name;
+#define COUNTER_SHADOW(name, ...) u64 name;
+#include <hv/counters.def>
 };
 
 struct shadow {
@@ -253,6 +251,9 @@ unsigned shadow_targets(const struct shadow *s, u64 cr3[SHADOW_TARGETS]);
 // The guest has loaded a target unseen, by a MOV to CR3 that flushed the VPID in use as bare hardware does;
 // the last one, if it were several. To be called before any other call after an exit.
 void shadow_root_switched(struct shadow *s, u64 cr3);
+
+// All counters as of now.
+struct shadow_stats shadow_stats_now(const struct shadow *s);
 
 // Checks every entry against the guest's tables, the p2m and the engine's own lists. NULL, or what is wrong.
 const char *shadow_audit(const struct shadow *s, const struct walk_context *w);

@@ -155,7 +155,8 @@ u32 table_get(struct shadow *s, u64 frame, unsigned level, bool splinter, bool m
     hash_insert(s, table);
     use_insert(s, table);
     frame_trace(s, table); // before any of the guest's entries is looked at: no write is missed
-    s->used++;
+    if (++s->used > s->stats.tables_peak)
+        s->stats.tables_peak = s->used;
     s->stats.tables_made++;
     return table;
 }
@@ -166,4 +167,27 @@ void flush_now(struct shadow *s)
     s->flushed = s->epoch;
     s->stats.flush_all++;
     s->hw.flush_all(s->hw.context);
+}
+
+// Roots in place share one, and so do all without root_vpids.
+static u64 vpids_in_use(const struct shadow *s)
+{
+    u64 own = 0, shared = 0;
+    for (u32 table = s->newest; table != SHADOW_NONE; table = s->tables[table].older) {
+        u16 vpid = s->tables[table].vpid;
+        if (vpid && vpid == (u16)(table + 2))
+            own++;
+        else if (vpid)
+            shared = 1;
+    }
+    return own + shared;
+}
+
+struct shadow_stats shadow_stats_now(const struct shadow *s)
+{
+    struct shadow_stats now = s->stats;
+    now.vpids = vpids_in_use(s);
+    now.tables_used = s->used;
+    now.tables_pool = s->config.pool;
+    return now;
 }

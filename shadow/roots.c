@@ -34,7 +34,9 @@ static void root_inherit(struct shadow *s, u32 from, u32 to)
 static void root_follow(struct shadow *s, const struct walk_context *w)
 {
     u32 before = s->root;
+    u64 made = s->stats.tables_made;
     s->root = root_for(s, w);
+    s->stats.root_hits += made == s->stats.tables_made;
     s->unpaged = walk_mode(&w->regs) == PAGING_NONE;
     const struct shadow_table *t = &s->tables[s->root];
     if (t->occupied || before == SHADOW_NONE || before == s->root || !table_is_exact(s, t))

@@ -20,7 +20,6 @@ static struct {
     u64 root_cr3;       // what CR3 holds for it
     u32 audit_at;       // the table that is audited next
     u64 target_changes; // the engine's, when the VMCS was last asked to follow
-    u64 faults, invvpids, audited;
 } self;
 
 static const char *shadow_missing(const struct vmx_caps *caps, bool vpid)
@@ -32,24 +31,25 @@ static const char *shadow_missing(const struct vmx_caps *caps, bool vpid)
     return NULL;
 }
 
-static void invvpid(u64 type, u16 vpid, u64 gva)
+// Without VPIDs the next entry flushes.
+static void invvpid(u64 type, u16 vpid, u64 gva, u64 *count)
 {
     if (!self.vpid)
-        return; // the next entry flushes
-    self.invvpids++;
+        return;
+    (*count)++;
     vmx_invvpid(type, vpid, gva);
 }
 
 static void flush_vpid(void *context, u16 vpid)
 {
     (void)context;
-    invvpid(INVVPID_CONTEXT, vpid, 0);
+    invvpid(INVVPID_CONTEXT, vpid, 0, &self.engine.stats.invvpid_context);
 }
 
 static void flush_all(void *context)
 {
     (void)context;
-    invvpid(INVVPID_ALL, 0, 0);
+    invvpid(INVVPID_ALL, 0, 0, &self.engine.stats.invvpid_all);
 }
 
 static u64 guest_cycles(void *context)
@@ -80,7 +80,6 @@ static int shadow_ops_init(struct vcpu *v, struct p2m *p2m, const struct mmu_opt
         config.targets = cr3_target_count(v->caps);
     memset(&self, 0, sizeof(self));
     self.vpid = options->vpid;
-    self.sync = SYNC_UNKNOWN;
     self.direct_invlpg = options->direct_invlpg;
     self.walk =
         (struct walk_context){.p2m = p2m, .physical_bits = v->physical_bits, .has_1g_pages = v->has_1g_pages};
@@ -181,7 +180,7 @@ static enum mmu_outcome shadow_ops_fault(struct vcpu *v, struct mmu_fault *fault
         [SHADOW_TRACED_WRITE] = MMU_TRACED,
         [SHADOW_EMULATE] = MMU_DEVICE,
     };
-    self.faults++;
+    self.engine.stats.page_faults++;
     follow_root(v);
     access_context(v, fault->error_code);
     enum shadow_outcome outcome =
@@ -236,7 +235,7 @@ static void shadow_ops_invlpg(struct vcpu *v, u64 gva)
     follow_root(v);
     shadow_invlpg(&self.engine, &self.walk, gva);
     follow_exactness(v);
-    invvpid(INVVPID_ADDRESS, self.root_vpid, gva);
+    invvpid(INVVPID_ADDRESS, self.root_vpid, gva, &self.engine.stats.invvpid_address);
 }
 
 static void shadow_ops_written(struct vcpu *v, u64 hpa, unsigned bytes)
@@ -282,51 +281,25 @@ static bool shadow_ops_audit(struct vcpu *v, u32 count, char *text, size_t size)
     bool right = count == MMU_AUDIT_ALL
                      ? shadow_audit_all(&self.engine, &self.walk, &f)
                      : shadow_audit_some(&self.engine, &self.walk, &self.audit_at, count, &looked_at, &f);
-    self.audited += looked_at;
+    self.engine.stats.audited += looked_at;
     if (!right)
         fmt(text, size, "%s: table of level %u for frame 0x%lx, slot %u: 0x%lx, the guest's 0x%lx", f.wrong,
             f.level, f.frame, f.slot, f.entry, f.guest_entry);
     return right;
 }
 
-static unsigned shadow_figures(struct mmu_figure figures[MMU_FIGURES])
+static void shadow_counters(u64 values[COUNTERS])
 {
-    const struct shadow_stats *e = &self.engine.stats;
-    const struct mmu_figure all[] = {
-        {"page_faults", self.faults},
-        {"hidden_faults", e->hidden_faults},
-        {"true_faults", e->true_faults},
-        {"emulated", e->emulated},
-        {"prefetched", e->prefetched},
-        {"traced_writes", e->traced_writes},
-        {"traced_fills", e->traced_fills},
-        {"traced_changes", e->traced_changes},
-        {"orphans", e->orphans},
-        {"large_leaves", e->large_leaves},
-        {"left_sync", e->out_of_sync},
-        {"synchronised", e->synchronised},
-        {"tables_made", e->tables_made},
-        {"tables_dropped", e->tables_dropped},
-        {"tables_recycled", e->tables_recycled},
-        {"root_loads", e->root_loads},
-        {"flush_vpid", e->flush_vpid},
-        {"flush_all", e->flush_all},
-        {"invvpid", self.invvpids},
-        {"roots_placed", e->roots_placed},
-        {"roots_unseen", e->roots_unseen},
-        {"places_claimed", e->places_claimed},
-        {"places_moved", e->places_moved},
-        {"places_refused", e->places_refused},
-        {"audited", self.audited},
-    };
-    _Static_assert(ARRAY_SIZE(all) <= MMU_FIGURES, "MMU_FIGURES is too small");
-    for (unsigned i = 0; i < ARRAY_SIZE(all); i++)
-        figures[i] = all[i];
-    return ARRAY_SIZE(all);
+    struct shadow_stats now = shadow_stats_now(&self.engine);
+    now.vpids = self.vpid ? now.vpids : 0;
+#define COUNTER_MMU(name, ...)    values[COUNTER_##name] = now.name;
+#define COUNTER_SHADOW(name, ...) values[COUNTER_##name] = now.name;
+#include <hv/counters.def>
 }
 
 const struct mmu_ops shadow_ops = {
     .name = "shadow",
+    .owner = COUNTER_OF_SHADOW,
     .missing = shadow_missing,
     .init = shadow_ops_init,
     .needs = shadow_needs,
@@ -334,7 +307,7 @@ const struct mmu_ops shadow_ops = {
     .fault = shadow_ops_fault,
     .paging_written = shadow_paging_written,
     .p2m_changing = shadow_ops_p2m_changing,
-    .figures = shadow_figures,
+    .counters = shadow_counters,
     .root_written = shadow_root_written,
     .invlpg = shadow_ops_invlpg,
     .written = shadow_ops_written,

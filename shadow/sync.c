@@ -14,7 +14,7 @@ void table_leave_sync(struct shadow *s, u32 table)
     t->next_lost = s->lost;
     s->lost = table;
     s->out_of_sync++;
-    s->stats.out_of_sync++;
+    s->stats.left_sync++;
 }
 
 void table_found(struct shadow *s, u32 table)

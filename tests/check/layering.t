@@ -8,8 +8,8 @@ use Check;
 
 my %sees_all_of = (arch => [qw(arch)], hv => [qw(arch hv)], ept => [qw(arch ept)], shadow => [qw(arch shadow)]);
 my %hv_headers = (    # what of hv a back end may see
-    ept    => qr/^(mmu|p2m|vcpu|log|trace)\.h$/,
-    shadow => qr/^(mmu|p2m|p2m_change|vcpu|log|trace|walk)\.h$/,
+    ept    => qr/^(mmu|p2m|vcpu|log|trace)\.h$|^counters\.def$/,
+    shadow => qr/^(mmu|p2m|p2m_change|vcpu|log|trace|walk)\.h$|^counters\.def$/,
 );
 my @compiler = qw(stdarg.h stdbool.h stddef.h stdint.h);    # and string.h for lib.h, whose functions lib.c has
 

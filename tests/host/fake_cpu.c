@@ -10,6 +10,8 @@
 #define FIELDS 0x8000u
 #define MSRS   512
 
+struct vmcs_counts vmcs_counts;
+
 static u64 vmcs[FIELDS];
 
 // SDM vol. 3, table 25-21: bits 14:13 of an encoding are the width, bits 11:10 the kind (1: read-only).
@@ -21,6 +23,7 @@ static u64 field_mask(enum vmcs_field field)
 
 u64 vmcs_read(enum vmcs_field field)
 {
+    vmcs_counts.reads++;
     return vmcs[field];
 }
 
@@ -30,6 +33,7 @@ void vmcs_write(enum vmcs_field field, u64 value)
         fail_msg("VMWRITE of the read-only field %x", field);
     if (value & ~field_mask(field))
         fail_msg("VMWRITE of %lx to field %x", value, field);
+    vmcs_counts.writes++;
     vmcs[field] = value;
 }
 

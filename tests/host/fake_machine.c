@@ -20,6 +20,8 @@
 
 const struct mmu_ops *mmu;
 char machine_log[1024];
+char machine_console[65536];
+size_t machine_console_length;
 char machine_uart[4096];
 unsigned machine_uart_count;
 
@@ -41,6 +43,22 @@ void console_guest_write(u8 byte)
 {
     assert_true(machine_uart_count < sizeof(machine_uart));
     machine_uart[machine_uart_count++] = (char)byte;
+}
+
+void console_print(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int left = (int)(sizeof(machine_console) - machine_console_length);
+    int length = vsnprintf(machine_console + machine_console_length, (size_t)left, format, args);
+    va_end(args);
+    assert_in_range(length, 0, left - 1);
+    machine_console_length += (size_t)length;
+}
+
+u64 memory_kept_bytes(void)
+{
+    return MIB;
 }
 
 void memory_mtrrs(struct mtrrs *mtrrs)
@@ -117,10 +135,13 @@ struct vcpu *machine_make_for(const struct mmu_ops *ops, const struct mmu_option
     make_processor(flags);
     memset(&vm, 0, sizeof(vm));
     machine_uart_count = 0;
-    machine_log[0] = 0;
+    machine_log[0] = machine_console[0] = 0;
+    machine_console_length = 0;
     params = (struct params){.mem = MACHINE_RAM, .p2m_max = P2M_LEVEL_2M};
     vm.params = &params;
     vm.frames = &frames;
+    vm.tsc_hz = 1000000000;
+    tally_init();
     vm.vcpu.vm = &vm;
     vm.vcpu.caps = &caps;
     vm.vcpu.base_proc = PROC_SECONDARY_CONTROLS; // as of vmcs_setup

@@ -34,5 +34,7 @@ void machine_start_32(struct vcpu *v);
 
 // What the monitor would have said on the consoles, and the guest on its UART.
 extern char machine_log[1024];
+extern char machine_console[65536]; // tables and JSON
+extern size_t machine_console_length;
 extern char machine_uart[4096];
 extern unsigned machine_uart_count;

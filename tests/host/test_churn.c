@@ -76,8 +76,10 @@ static void test_accesses(void **state)
         assert_int_equal(f->count[FRAME_GUEST], guest_frames);
         assert_null(v->unsupported);
     }
-    assert_true(c->moved > STEPS / 5 && c->protected > STEPS / 5 && c->taken > STEPS / 5);
-    assert_true(c->touched > STEPS / 10 && c->touched < c->protected + c->taken);
+    assert_true(c->counts.churn_moved > STEPS / 5 && c->counts.churn_protected > STEPS / 5 &&
+                c->counts.churn_taken > STEPS / 5);
+    assert_true(c->counts.churn_touched > STEPS / 10 &&
+                c->counts.churn_touched < c->counts.churn_protected + c->counts.churn_taken);
     machine_gone();
 }
 
@@ -89,13 +91,13 @@ static void test_period(void **state)
     const struct churn *c = &v->vm->churn;
     for (unsigned i = 1; i <= 30; i++) {
         churn_exit(v);
-        assert_in_range(c->moved + c->protected + c->taken, 0, i / 3);
+        assert_in_range(c->counts.churn_moved + c->counts.churn_protected + c->counts.churn_taken, 0, i / 3);
     }
-    assert_true(c->moved + c->protected + c->taken > 5);
+    assert_true(c->counts.churn_moved + c->counts.churn_protected + c->counts.churn_taken > 5);
     churn_init(&v->vm->churn, 0);
     for (unsigned i = 0; i < 100; i++)
         churn_exit(v);
-    assert_int_equal(c->moved + c->protected + c->taken, 0);
+    assert_int_equal(c->counts.churn_moved + c->counts.churn_protected + c->counts.churn_taken, 0);
     machine_gone();
 }
 
@@ -105,7 +107,7 @@ static void test_touched(void **state)
     (void)state;
     struct vcpu *v = churning(1);
     const struct churn *c = &v->vm->churn;
-    while (!c->protected || !c->taken)
+    while (!c->counts.churn_protected || !c->counts.churn_taken)
         churn_exit(v);
     for (unsigned i = c->count; i-- > 0;) {
         struct churn_page page = c->out[i];

@@ -208,7 +208,7 @@ static void leaves_out_of_range(void **state)
     make();
     assert_int_equal(shown(0, 0, EAX), 0x16);
     assert_int_equal(shown(0, 0, EBX), 0x756e6547);
-    static const u32 above[] = {0x17, 0x20, 0x1f, 0x3fffffff, 0x40000001, 0x80000009, 0xffffffff};
+    static const u32 above[] = {0x17, 0x20, 0x1f, 0x3fffffff, 0x40000002, 0x80000009, 0xffffffff};
     for (unsigned i = 0; i < ARRAY_SIZE(above); i++) {
         const struct cpuid_row *row = cpuid_find(&policy, above[i], 0);
         assert_non_null(row);
@@ -217,7 +217,10 @@ static void leaves_out_of_range(void **state)
     static const u32 absent[] = {3, 5, 8, 9, 0xc, 0x14};
     for (unsigned i = 0; i < ARRAY_SIZE(absent); i++)
         assert_null(cpuid_find(&policy, absent[i], 0));
-    assert_int_equal(shown(0x40000000, 0, EAX), 0x40000000);
+    assert_int_equal(shown(0x40000000, 0, EAX), 0x40000001);
+    assert_int_equal(shown(0x40000000, 0, EBX), 0x756e6550); // "Penu"
+    assert_int_equal(shown(0x40000001, 0, EAX), 1);
+    assert_int_equal(shown(0x40000001, 0, EBX), 0);
     assert_int_equal(shown(0x80000000, 0, EAX), 0x80000008);
     assert_int_equal(shown(0x80000002, 0, EBX), 0x2952286c);
     assert_int_equal(shown(0x80000008, 0, EAX), 0x3034); // LA57 hidden: 48 linear bits

@@ -41,6 +41,8 @@ static void defaults(void **state)
     assert_int_equal(p.log, LOG_INFO);
     assert_int_equal(p.console, 0x3f8);
     assert_int_equal(p.on_exit, ON_EXIT_POWEROFF);
+    assert_int_equal(p.vmcall, VMCALL_KERNEL);
+    assert_int_equal(p.trace, 0);
 }
 
 static void values(void **state)
@@ -55,6 +57,9 @@ static void values(void **state)
     assert_int_equal(p.on_exit, ON_EXIT_HALT);
     assert_int_equal(parsed("p2m.max=4k").p2m_max, P2M_LEVEL_4K);
     assert_int_equal(parsed("audit=off").audit, 0);
+    assert_int_equal(parsed("vmcall=user").vmcall, VMCALL_USER);
+    assert_int_equal(parsed("trace=65536").trace, 65536);
+    assert_int_equal(parsed("trace=off").trace, 0);
     assert_int_equal(parsed("audit=on").audit, 16);
     assert_int_equal(parsed("audit=1").audit, 1);
     assert_int_equal(parsed("audit=65000").audit, 65000);
@@ -81,7 +86,7 @@ static void mistakes(void **state)
         "There is no parameter `%s': the parameters are mmu= vpid= mem= p2m.max= "
         "p2m.churn= pcid= pku= shadow= shadow.vpid= shadow.directpf= "
         "shadow.invlpg= shadow.cr3= shadow.large= shadow.prefetch= shadow.pool= audit= compare= log= "
-        "console= on-exit=.";
+        "console= on-exit= vmcall= trace=.";
     static const char *const bad_name[] = {"mmux=ept", "mm=ept", "quiet", "mmu", "=", "MMU=ept", "vpid:on"};
     char line[256], sentence[400];
     for (size_t i = 0; i < ARRAY_SIZE(bad_mem); i++) {
@@ -100,6 +105,8 @@ static void mistakes(void **state)
     refused("p2m.max=1G", "p2m.max= cannot be `1G': it takes 4k|2m|1g.");
     refused("audit=0", "audit= cannot be `0': it takes off|on or a number from 1 to 65000.");
     refused("audit=65001", "audit= cannot be `65001': it takes off|on or a number from 1 to 65000.");
+    refused("vmcall=on", "vmcall= cannot be `on': it takes kernel|user.");
+    refused("trace=65537", "trace= cannot be `65537': it takes off or a number from 0 to 65536.");
     refused("log=all", "log= cannot be `all': it takes error|warn|info|debug.");
     refused("console=com5",
             "console= cannot be `com5': it takes com1|com2|com3|com4|none or a number from 0x100 to 0xfff8.");
@@ -161,10 +168,12 @@ static void printing(void **state)
         "log=warn",
         "console=0x2000",
         "on-exit=reboot",
+        "vmcall=user",
+        "trace=100",
     };
     struct params p = parsed("vpid=off mem=1537M pku=off shadow=trace shadow.pool=64 audit=16 "
                              "compare=ept/trace,vpid=off log=warn console=0x2000 "
-                             "on-exit=reboot");
+                             "on-exit=reboot vmcall=user trace=100");
     char line[400], text[200];
     *line = 0;
     for (unsigned i = 0; i < PARAMS_COUNT; i++) {

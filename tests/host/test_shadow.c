@@ -84,7 +84,7 @@ static void run_one(u64 seed, unsigned run, u64 steps)
     memory_check_all();
     steps_done += steps;
     recycled += engine.stats.tables_recycled;
-    out_of_sync += engine.stats.out_of_sync;
+    out_of_sync += engine.stats.left_sync;
     unseen += engine.stats.roots_unseen;
     machine_gone();
 }

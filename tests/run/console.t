@@ -31,7 +31,7 @@ my $keys = guest('keys', $ECHO, '', 'expect guest starts', 'wait 0.5', 'type a',
     'type \x01q', 'expect this help', 'type \x01s', 'expect exits by reason', 'type \x01\x01', "expect \x02", 'type \x01x',
     'expect "penumbra":"summary"');
 is($keys->{end}, 'shutdown', 'keys: every step came, and the machine is switched off') or diag($keys->{text});
-says($keys, qr/^b\[penumbra\] Ctrl-A h: this help; s: statistics; x: stop the guest/m, 'keys: h is for help, a goes to the guest');
+says($keys, qr/^b\[penumbra\] Ctrl-A h: this help; s: statistics; t: trace of the last exits \(trace=\); x: stop the guest/m, 'keys: h is for help, a goes to the guest');
 is(() = $keys->{text} =~ /this help/g, 2, 'keys: an unknown one is for help too');
 says($keys, qr/^\x02\[penumbra\] stopped from the console$/m, 'keys: x stops');
 is(scalar summary_tables($keys->{text}), 2, 'keys: s shows the statistics, and so does the end');

@@ -8,5 +8,5 @@ use JSON::PP;
 use Linux;
 use Test::More;
 
-linux_check('novpid', { mmu => 'ept', vpid => JSON::PP::false, invvpid => 0 }, cpu => 'corei7_skylake_x', parameters => 'vpid=off mem=256M');
+linux_check('novpid', { mmu => 'ept', vpid => JSON::PP::false, invvpid_context => 0, invvpid_all => 0 }, cpu => 'corei7_skylake_x', parameters => 'vpid=off mem=256M');
 done_testing;

@@ -12,7 +12,7 @@ use Machine;
 use Test::More;
 
 my $VULNERABILITIES = '/sys/devices/system/cpu/vulnerabilities';
-my $run = linux_check('penryn', { mmu => 'shadow', vpid => JSON::PP::false, invvpid => 0 }, cpu => 'core2_penryn_t9600',
+my $run = linux_check('penryn', { mmu => 'shadow', vpid => JSON::PP::false, invvpid_context => 0, invvpid_all => 0 }, cpu => 'core2_penryn_t9600',
     parameters => 'mmu=shadow mem=256M', arguments => ARGUMENTS . ' tsc=reliable', timeout => 900,
     commands => [
         ["cat $VULNERABILITIES/meltdown", qr/^Mitigation: PTI$/m, 'page tables are isolated'],

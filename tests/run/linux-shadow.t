@@ -10,6 +10,6 @@ use Test::More;
 
 linux_check('adaptive', { mmu => 'shadow', vpid => JSON::PP::true }, cpu => 'corei7_skylake_x',
     parameters => 'mmu=shadow mem=256M');
-linux_check('trace', { mmu => 'shadow', vpid => JSON::PP::false, invvpid => 0 }, cpu => 'corei7_haswell_4770',
+linux_check('trace', { mmu => 'shadow', vpid => JSON::PP::false, invvpid_context => 0, invvpid_all => 0 }, cpu => 'corei7_haswell_4770',
     parameters => 'mmu=shadow shadow=trace shadow.directpf=off vpid=off mem=256M');
 done_testing;

@@ -21,7 +21,7 @@ int console_screen_framebuffer(const struct boot_framebuffer *info) must_check;
 void console_write(const char *text, size_t size);
 
 // The same with a format as fmt(). What is longer than 1023 bytes is cut.
-void console_say(const char *format, ...) printf_like(1);
+void console_print(const char *format, ...) printf_like(1);
 
 // One byte that the guest sent to its UART, passed on as it is.
 void console_guest_write(u8 byte);

@@ -3,6 +3,7 @@
 // are the contract. A back end translates; it does not inject events, move RIP or know of devices.
 #pragma once
 
+#include <hv/counters.h>
 #include <hv/p2m.h>
 #include <hv/vcpu.h>
 
@@ -42,13 +43,6 @@ struct mmu_fault {
     const char *why;
 };
 
-// A counter of the back end's, for the exit summary.
-struct mmu_figure {
-    const char *name;
-    u64 value;
-};
-#define MMU_FIGURES 32
-
 // The strategies of shadow paging (shadow/README.md).
 enum shadow_strategy_name { SHADOW_LAZY, SHADOW_EAGER, SHADOW_TRACE, SHADOW_ADAPTIVE, SHADOW_STRATEGIES };
 
@@ -63,6 +57,7 @@ struct mmu_options {
 
 struct mmu_ops {
     const char *name;
+    enum counter_owner owner; // of the counters that are only this back end's
     const char *(*missing)(const struct vmx_caps *caps, bool vpid);
     int (*init)(struct vcpu *v, struct p2m *p2m, const struct mmu_options *options);
     void (*needs)(const struct vcpu *v, const struct paging_regs *guest, struct mmu_needs *needs);
@@ -70,7 +65,7 @@ struct mmu_ops {
     enum mmu_outcome (*fault)(struct vcpu *v, struct mmu_fault *fault);
     void (*paging_written)(struct vcpu *v, const struct paging_regs *before, const struct paging_regs *after);
     void (*p2m_changing)(struct vcpu *v, gfn_t first, u64 count);
-    unsigned (*figures)(struct mmu_figure figures[MMU_FIGURES]);
+    void (*counters)(u64 values[COUNTERS]);
     // Shadow paging only: NULL elsewhere, where nothing of it exits.
     u64 (*root_written)(struct vcpu *v, u64 cr3);
     void (*invlpg)(struct vcpu *v, u64 gva);
@@ -174,8 +169,8 @@ static inline bool mmu_audit(struct vcpu *v, u32 count, char *text, size_t size)
     return mmu->audit(v, count, text, size);
 }
 
-// The back end's counters since the monitor started: fills the array and returns how many there are.
-static inline unsigned mmu_figures(struct mmu_figure figures[MMU_FIGURES])
+// Fills in the back end's rows of counters.def, as of its init on; leaves the others alone.
+static inline void mmu_counters(u64 values[COUNTERS])
 {
-    return mmu->figures(figures);
+    mmu->counters(values);
 }

@@ -22,6 +22,14 @@ enum access {
 #define EXIT_REASONS     70
 #define VCPU_CR3_TARGETS 4 // that have a field in the VMCS
 
+// What the exits of one reason have cost. The exit being handled is counted; its cycles are added at the next
+// entry.
+struct exit_account {
+    u64 count;
+    u64 cycles;   // of the TSC, from the exit to the next entry
+    u64 log2[64]; // [n]: exits of 2^n to 2^(n+1) - 1 cycles; one of none is in [0]
+};
+
 struct vcpu {
     struct world world; // the guest's registers are world.regs
     struct vm *vm;
@@ -39,7 +47,7 @@ struct vcpu {
         *unsupported;      // the back end cannot go on, in one sentence: the guest ends before the next entry
     bool refresh;          // the back end wants mmu_paging_written before the next entry: paging_refresh
     bool refresh_controls; // it wants other intercepts: paging_refresh before the next entry
-    bool observed;         // audit= or p2m.churn= is on: they look at each exit
+    bool observed;         // trace=, audit= or p2m.churn= is on: they look at each exit
     u32 audit;             // after so many exits a table of the back end's is checked; 0: never
     u32 unaudited;         // exits since the last check
     unsigned physical_bits;    // MAXPHYADDR of the guest
@@ -51,9 +59,12 @@ struct vcpu {
     unsigned cr3_targets;      // as written last
     u64 cr3_target[VCPU_CR3_TARGETS];
 
-    u64 exits[EXIT_REASONS];
-    u64 started, last_exit; // TSC
-    u64 monitor_cycles;     // between an exit and the next entry, those of the exit being handled not yet
+    struct exit_account exits[EXIT_REASONS]; // by basic reason
+    struct exit_account outside;  // what was spent after no exit: the start, an entry that an NMI prevented
+    struct exit_account *account; // of the exit being handled
+    u64 cr3_writes;               // that exited
+    u64 started, last_exit;       // TSC
+    u64 monitor_cycles; // between an exit and the next entry, those of the exit being handled not yet
 };
 
 static inline u64 *vcpu_reg(struct vcpu *v, unsigned gpr)

@@ -90,6 +90,18 @@ sub commands_check {
     unlike($outputs[@given] // '', qr/\S[^\n]*\n[^\n]*\S/, "$name: Ctrl-C ends a sleep");
 }
 
+# Every exit but the last, which is not over, is in its reason's histogram; and their cycles are the monitor's, but those of the
+# start.
+sub accounts_check {
+    my ($name, $json) = @_;
+    my @accounts = values %{ $json->{exit_reasons} };
+    my $spread = List::Util::sum0(map { values %{ $_->{log2} } } @accounts);
+    my $cycles = List::Util::sum0(map { $_->{cycles} } @accounts);
+    is($spread, $json->{exits} - 1, "$name: histograms have all exits");
+    cmp_ok($cycles, '<=', $json->{monitor_cycles}, "$name: cycles of exits are the monitor's");
+    cmp_ok($cycles, '>', 0.9 * $json->{monitor_cycles}, "$name: and most of these");
+}
+
 # The end of a run by poweroff: sentence, table, JSON, and that both tell the same.
 sub linux_summary_check {
     my ($name, $run, %expected) = @_;
@@ -97,8 +109,14 @@ sub linux_summary_check {
     my $json = eval { decode_json(json_line($run->{text})) } // {};
     my ($table) = (summary_tables($run->{text}))[-1];
     $table //= {};
-    is_deeply($json->{exit_reasons}, $table->{reasons}, "$name: table and JSON count the same exits");
-    is($json->{exits}, eval { List::Util::sum(values %{ $json->{exit_reasons} }) }, "$name: exits add up");
+    my $reasons = $json->{exit_reasons} // {};
+    for (['count', 'reasons', 'exits'], ['cycles', 'cycles', 'cycles']) {
+        my ($key, $of_table, $what) = @$_;
+        my %of_json = map { $_ => $reasons->{$_}{$key} } keys %$reasons;
+        is_deeply(\%of_json, $table->{$of_table}, "$name: table and JSON count the same $what");
+    }
+    is($json->{exits}, List::Util::sum0(map { $_->{count} } values %$reasons), "$name: exits add up");
+    accounts_check($name, $json);
     is_deeply({ map { $_ => $json->{$_} } keys %expected }, \%expected, "$name: summary");
     ok(!$json->{failed}, "$name: nothing failed");
     is($run->{end}, 'shutdown', "$name: the machine is switched off");

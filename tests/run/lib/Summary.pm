@@ -5,13 +5,18 @@ use warnings;
 use Exporter 'import';
 our @EXPORT = qw(summary_tables summary_difference);
 
-# Each table as {figure => value, exits => {reason => count}}.
+# Each table as {counter => value, reasons => {reason => count}, cycles => {reason => cycles}}.
 sub summary_tables {
     my ($text) = @_;
     my @tables;
-    while ($text =~ /^  mmu=\w+ vpid=\w+\n((?:  \w+ +\d+[^\n]*\n)+)  exits by reason:\n((?:    \w+ +\d+\n)*)/mg) {
-        my ($figures, $reasons) = ($1, $2);
-        push @tables, { $figures =~ /^  (\w+) +(\d+)/mg, reasons => { $reasons =~ /^    (\w+) +(\d+)/mg } };
+    my $row = qr/    \w+ +\d+ +\d+ +\d+ 2\^\d+ [-.#1-9]+\n/;
+    while ($text =~ /^  mmu=\w+ vpid=\w+\n((?:  \w+ +\d+[^\n]*\n)+)  exits by reason: [^\n]*\n((?:$row)*)/mg) {
+        my ($counters, $reasons) = ($1, $2);
+        push @tables, {
+            $counters =~ /^  (\w+) +(\d+)/mg,
+            reasons => { $reasons =~ /^    (\w+) +(\d+)/mg },
+            cycles => { $reasons =~ /^    (\w+) +\d+ +(\d+)/mg },
+        };
     }
     return @tables;
 }

@@ -10,5 +10,10 @@ enum vmcs_field {
 #undef FIELD
 };
 
+struct vmcs_counts {
+    u64 reads, writes;
+};
+extern struct vmcs_counts vmcs_counts;
+
 u64 vmcs_read(enum vmcs_field field);
 void vmcs_write(enum vmcs_field field, u64 value);

@@ -1,0 +1,145 @@
+// VMCALL: what the guest may ask of the monitor (hv/vmcall.h is the contract, and for guest programs too).
+// Guest memory is reached as the caller itself would reach it, in pieces of 8 bytes, and no more of it than
+// the monitor has to tell: all arguments are the guest's, and may be anything. Nothing here injects an
+// exception.
+#include <arch/lib.h>
+
+#include "guest_access.h"
+#include "vm.h"
+
+#define PIECE 8u
+
+struct call {
+    struct vcpu *v;
+    struct guest_access memory;
+    u64 argument[3];
+    u64 address_mask; // addresses and arguments are as wide as the caller's mode makes them
+    bool ends;        // the guest ends
+};
+
+// Whether [gva, last] can be memory: canonical, and no address space ends in it.
+static bool address_is_good(u64 gva, u64 last)
+{
+    return last >= gva && (u64)((s64)(gva << 16) >> 16) == gva && (u64)((s64)(last << 16) >> 16) == last;
+}
+
+static s64 piece_copy(struct call *c, u64 address, void *data, unsigned bytes, bool to_guest)
+{
+    u64 gva = address & c->address_mask, last = (gva + bytes - 1) & c->address_mask;
+    if (!address_is_good(gva, last))
+        return PENUMBRA_FAULT;
+    int error = to_guest ? guest_write(&c->memory, gva, data, bytes)
+                         : guest_read(&c->memory, gva, data, bytes, false);
+    return error ? PENUMBRA_FAULT : 0;
+}
+
+static s64 copy(struct call *c, u64 address, void *data, u64 bytes, bool to_guest)
+{
+    for (u64 done = 0; done < bytes; done += PIECE) {
+        unsigned part = bytes - done < PIECE ? (unsigned)(bytes - done) : PIECE;
+        s64 error = piece_copy(c, address + done, (u8 *)data + done, part, to_guest);
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+static s64 call_counters(struct call *c)
+{
+    u64 values[COUNTERS_LISTED];
+    u64 count = tally_list(c->v->vm, values), wanted = c->argument[1];
+    s64 error = copy(c, c->argument[0], values, (wanted < count ? wanted : count) * sizeof(values[0]), true);
+    return error ? error : (s64)count;
+}
+
+static s64 call_counter(struct call *c)
+{
+    struct penumbra_counter counter;
+    if (tally_describe(c->v->vm, c->argument[0], &counter))
+        return PENUMBRA_ARGUMENT;
+    return copy(c, c->argument[1], &counter, sizeof(counter), true);
+}
+
+static s64 call_reset(struct call *c)
+{
+    tally_reset(c->v->vm);
+    return 0;
+}
+
+static s64 call_mark(struct call *c)
+{
+    if (!trace_on(&c->v->vm->trace))
+        return PENUMBRA_OFF;
+    trace_mark(c->v, c->argument[0]);
+    return 0;
+}
+
+static s64 call_trace(struct call *c)
+{
+    const struct trace *t = &c->v->vm->trace;
+    return trace_on(t) ? (s64)trace_print(t) : PENUMBRA_OFF;
+}
+
+static s64 call_mode(struct call *c)
+{
+    char text[1024];
+    u64 length = (u64)params_text(c->v->vm->params, text, sizeof(text)), room = c->argument[1];
+    if (!room)
+        return (s64)length;
+    u64 bytes = strlen(text) + 1;
+    if (bytes > room) {
+        bytes = room;
+        text[room - 1] = 0;
+    }
+    s64 error = copy(c, c->argument[0], text, bytes, true);
+    return error ? error : (s64)length;
+}
+
+static s64 call_stop(struct call *c)
+{
+    struct vm *vm = c->v->vm;
+    vm->status = (u32)c->argument[0];
+    vm->status_given = c->ends = true;
+    return 0;
+}
+
+static s64 call_result(struct call *c)
+{
+    struct penumbra_result result;
+    s64 error = copy(c, c->argument[0], &result, sizeof(result), false);
+    return error ? error : results_add(c->v->vm, &result);
+}
+
+static s64 (*const calls[])(struct call *) = {
+    [PENUMBRA_COUNTERS] = call_counters, [PENUMBRA_COUNTER] = call_counter, [PENUMBRA_RESET] = call_reset,
+    [PENUMBRA_MARK] = call_mark,         [PENUMBRA_TRACE] = call_trace,     [PENUMBRA_MODE] = call_mode,
+    [PENUMBRA_STOP] = call_stop,         [PENUMBRA_RESULT] = call_result,
+};
+
+static void call_make(struct call *c, struct vcpu *v)
+{
+    static const unsigned registers[] = {GPR_RDI, GPR_RSI, GPR_RDX};
+    *c = (struct call){.v = v, .address_mask = vcpu_code_bits(v) == 64 ? ~0ul : 0xffffffff};
+    for (unsigned i = 0; i < ARRAY_SIZE(registers); i++)
+        c->argument[i] = *vcpu_reg(v, registers[i]) & c->address_mask;
+    guest_access_init(&c->memory, v);
+}
+
+static s64 call_carry_out(struct call *c)
+{
+    struct vcpu *v = c->v;
+    u64 number = *vcpu_reg(v, GPR_RAX) & c->address_mask;
+    if (c->memory.walk.cpl == 3 && v->vm->params->vmcall != VMCALL_USER)
+        return PENUMBRA_DENIED;
+    if (number >= ARRAY_SIZE(calls) || !calls[number])
+        return PENUMBRA_UNKNOWN;
+    return calls[number](c);
+}
+
+enum verdict exit_vmcall(struct vcpu *v)
+{
+    struct call c;
+    call_make(&c, v);
+    *vcpu_reg(v, GPR_RAX) = (u64)call_carry_out(&c);
+    return c.ends ? vm_stop(v, "guest ended with status %u", (u32)v->vm->status) : VERDICT_SKIP;
+}
