@@ -38,13 +38,12 @@ BENCH_C := $(filter-out %/bench_child.c,$(wildcard guest-images/bench/*.c)) gues
 BENCH_H := $(wildcard guest-images/bench/*.h) guest-images/penumbra/monitor.h hv/include/hv/vmcall.h
 BENCH_FILES := $(addprefix $(GUEST_BUILD)/bench/,bench bench_child bench_commands bench_source.c)
 TOOL_WARNINGS := -Wall -Wextra -Wconversion -Werror
-TOOL_INCLUDES := -Ihv/include -Iguest-images/penumbra
 BENCH_FLAGS := -std=gnu11 -D_GNU_SOURCE -O2 $(TOOL_WARNINGS) -static -s
 guest-tools: $(BENCH_FILES) $(GUEST_BUILD)/penctl/penctl
 
 $(GUEST_BUILD)/bench/bench: $(BENCH_C) $(BENCH_H) guest-images/bench/workloads.def
 	@mkdir -p $(@D)
-	$(CC) $(BENCH_FLAGS) $(TOOL_INCLUDES) -o $@ $(BENCH_C)
+	$(CC) $(BENCH_FLAGS) -Ihv/include -o $@ $(BENCH_C)
 
 $(GUEST_BUILD)/bench/bench_child: guest-images/bench/bench_child.c
 	@mkdir -p $(@D)
@@ -62,7 +61,7 @@ $(GUEST_BUILD)/bench/bench_source.c: guest-images/bench/make-source
 PENCTL_C := guest-images/penctl/penctl.c guest-images/penumbra/monitor.c
 $(GUEST_BUILD)/penctl/penctl: $(PENCTL_C) guest-images/penumbra/monitor.h hv/include/hv/vmcall.h
 	@mkdir -p $(@D)
-	musl-gcc -std=c11 -O2 $(TOOL_WARNINGS) -static -s $(TOOL_INCLUDES) -o $@ $(PENCTL_C)
+	musl-gcc -std=c11 -O2 $(TOOL_WARNINGS) -static -s -Ihv/include -o $@ $(PENCTL_C)
 
 $(GUEST_BUILD)/initrd.gz: $(GUEST_BUILD)/busybox/version guest-images/make-initrd $(GUEST_TREE) \
     $(BENCH_FILES) $(GUEST_BUILD)/penctl/penctl

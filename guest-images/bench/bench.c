@@ -4,7 +4,7 @@
 // other files measure, print, or are the workloads.
 #include "bench.h"
 #include "meter.h"
-#include "monitor.h"
+#include "../penumbra/monitor.h"
 #include "programs.h"
 #include "report.h"
 #include <stdio.h>
@@ -42,7 +42,7 @@ static void usage(void)
           "workloads, or those named\n"
           "       bench -l   lists names, iterations of a repetition, and what one is\n"
           "  -r   5 without it            -i   multiplies the iterations\n"
-          "  -t   a workload that takes longer is killed (60; 0: none is)\n"
+          "  -t   a workload that takes longer is killed (300; 0: none is)\n"
           "  -p   every program in this folder is a workload (/prog)\n"
           "Exit status: 0 all went well, 1 a workload failed, 2 wrong usage.\n",
           stderr);
@@ -117,7 +117,7 @@ static unsigned workloads_run(const struct plan *plan)
 
 int main(int count, char **words)
 {
-    struct options options = {.plan = {.repetitions = 5, .factor = 1, .limit = 60}, .folder = "/prog"};
+    struct options options = {.plan = {.repetitions = 5, .factor = 1, .limit = 300}, .folder = "/prog"};
     for (int letter; (letter = getopt(count, words, "lr:i:t:p:")) != -1;)
         option_take(&options, letter);
     workload_count = programs_append(options.folder, workloads, BUILT_IN);

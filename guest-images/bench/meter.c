@@ -2,7 +2,7 @@
 // of a pair is faults, counters, the workload, counters, faults, so that the counters hold nothing of /proc.
 #include "meter.h"
 #include "bench.h"
-#include "monitor.h"
+#include "../penumbra/monitor.h"
 #include "statistics.h"
 #include <fcntl.h>
 #include <stdlib.h>
@@ -30,10 +30,8 @@ void meter_open(void)
     int64_t count = monitor_counters_learn(&counter_table);
     if (count > METER_MAX)
         fail("the monitor has %lld counters, there is room for %d", (long long)count, METER_MAX);
-    if (count < 0)
-        refusal = count;
-    else
-        counters = (size_t)count;
+    counters = count > 0 ? (size_t)count : 0;
+    refusal = count < 0 ? count : 0;
 }
 
 bool meter_monitored(void)
@@ -120,5 +118,5 @@ uint64_t meter_stop(uint64_t *values)
 void meter_tell(const struct penumbra_result *result)
 {
     if (meter_monitored())
-        penumbra_call(PENUMBRA_RESULT, (uintptr_t)result, 0, 0);
+        monitor_result_tell(result);
 }

@@ -2,7 +2,7 @@
 // begins: else the port's interrupts, which are exits, would be counted there.
 #include "report.h"
 #include "json.h"
-#include "monitor.h"
+#include "../penumbra/monitor.h"
 #include "proc.h"
 #include "statistics.h"
 #include <inttypes.h>

@@ -1,7 +1,7 @@
 // penctl: talks to Penumbra from a shell in the guest: its counters, its mode, marks in its trace, and raw
 // calls for tests. Also an example of hv/vmcall.h: look by CPUID first (monitor.c), then each command is one
 // call. The monitor must run with vmcall=user, for this is a program of user mode.
-#include "monitor.h"
+#include "../penumbra/monitor.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>

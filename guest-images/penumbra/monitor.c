@@ -83,3 +83,8 @@ int64_t monitor_counters_read(uint64_t *values, size_t count)
     memset(values, 0, count * sizeof *values);
     return penumbra_call(PENUMBRA_COUNTERS, (uintptr_t)values, count, 0);
 }
+
+int64_t monitor_result_tell(const struct penumbra_result *result)
+{
+    return penumbra_call(PENUMBRA_RESULT, (uintptr_t)result, 0, 0);
+}

@@ -25,3 +25,6 @@ int64_t monitor_counters_learn(struct penumbra_counter **table);
 
 // Reads the first `count` counters; touches `values` before. Returns how many there are, or an error.
 int64_t monitor_counters_read(uint64_t *values, size_t count);
+
+// Tells a workload's result. 0 or an error: PENUMBRA_OFF where it is not wanted.
+int64_t monitor_result_tell(const struct penumbra_result *result);
