@@ -35,6 +35,9 @@ void fail_into(char *place, size_t bytes);
 // system's default is. Never fails.
 unsigned char *memory_map(size_t bytes, bool huge);
 
+// Memory, zero, that processes started later share with this one.
+void *memory_shared(size_t bytes);
+
 // Waits for one child; dies unless it ended with status 0.
 void child_wait(pid_t child);
 

@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -87,6 +86,7 @@ static int group_end(pid_t leader)
 
 static void workload_supervise(const struct workload *w, const struct plan *plan)
 {
+    prctl(PR_SET_CHILD_SUBREAPER, 1); // for group_end()
     pid_t child = workload_start(w, plan);
     bool in_time = ends_within(child, plan->limit);
     int status = group_end(child);
@@ -98,11 +98,8 @@ static void workload_supervise(const struct workload *w, const struct plan *plan
 
 const struct measurement *workload_measure(const struct workload *w, const struct plan *plan)
 {
-    if (!shared) {
-        shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        if (shared == MAP_FAILED || prctl(PR_SET_CHILD_SUBREAPER, 1) != 0)
-            die("memory for the results");
-    }
+    if (!shared)
+        shared = memory_shared(sizeof *shared);
     memset(shared, 0, sizeof *shared);
     size_t free_mib = w->needs_mib ? proc_number("/proc/meminfo", "MemAvailable") / 1024 : 0;
     if (free_mib < w->needs_mib)

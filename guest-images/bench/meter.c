@@ -1,5 +1,8 @@
 // See meter.h. A reading is one array of numbers: page faults first, then the monitor's counters. The order
 // of a pair is faults, counters, the workload, counters, faults, so that the counters hold nothing of /proc.
+//
+// All that is large lies in shared memory, which fork() does not copy: the workloads that fork cost the same
+// with counters and without.
 #include "meter.h"
 #include "bench.h"
 #include "../penumbra/monitor.h"
@@ -16,22 +19,29 @@ struct reading {
 
 static int vmstat;
 static size_t counters;
-static struct penumbra_counter *counter_table;
 static int64_t refusal;
-static struct reading start, end, cost;
+static struct {
+    struct penumbra_counter table[METER_MAX];
+    struct reading start, end, cost, counted;
+} * shared;
+
+static void counters_learn(void)
+{
+    int64_t count = monitor_counters_learn(shared->table, METER_MAX);
+    if (count > METER_MAX)
+        fail("the monitor has %lld counters, there is room for %d", (long long)count, METER_MAX);
+    counters = count > 0 ? (size_t)count : 0;
+    refusal = count < 0 ? count : 0;
+}
 
 void meter_open(void)
 {
     vmstat = open("/proc/vmstat", O_RDONLY | O_CLOEXEC);
     if (vmstat < 0)
         die("/proc/vmstat");
-    if (monitor_interface() != PENUMBRA_INTERFACE)
-        return;
-    int64_t count = monitor_counters_learn(&counter_table);
-    if (count > METER_MAX)
-        fail("the monitor has %lld counters, there is room for %d", (long long)count, METER_MAX);
-    counters = count > 0 ? (size_t)count : 0;
-    refusal = count < 0 ? count : 0;
+    shared = memory_shared(sizeof *shared);
+    if (monitor_interface() == PENUMBRA_INTERFACE)
+        counters_learn();
 }
 
 bool meter_monitored(void)
@@ -51,7 +61,7 @@ size_t meter_counters(void)
 
 const struct penumbra_counter *meter_counter(size_t index)
 {
-    return &counter_table[index];
+    return &shared->table[index];
 }
 
 static uint64_t faults_read(void)
@@ -86,33 +96,35 @@ static void reading_end(struct reading *reading)
     reading->faults = faults_read();
 }
 
+// `result` may be `less`.
 static void difference(struct reading *result, const struct reading *less)
 {
-    result->faults = counted_between(start.faults, end.faults, less->faults);
+    result->faults = counted_between(shared->start.faults, shared->end.faults, less->faults);
     for (size_t c = 0; c < counters; c++)
-        result->counters[c] = counted_between(start.counters[c], end.counters[c], less->counters[c]);
+        result->counters[c] =
+            counted_between(shared->start.counters[c], shared->end.counters[c], less->counters[c]);
 }
 
 // The first pair of readings touches what the second finds touched: the cost is that of the second.
 void meter_start(void)
 {
-    static const struct reading nothing;
     for (int i = 0; i < 2; i++) {
-        reading_begin(&start);
-        reading_end(&end);
-        difference(&cost, &nothing);
+        reading_begin(&shared->start);
+        reading_end(&shared->end);
+        memset(&shared->cost, 0, sizeof shared->cost);
+        difference(&shared->cost, &shared->cost);
     }
-    reading_begin(&start);
+    reading_begin(&shared->start);
 }
 
 uint64_t meter_stop(uint64_t *values)
 {
-    static struct reading counted;
-    reading_end(&end);
-    difference(&counted, &cost);
+    reading_end(&shared->end);
+    difference(&shared->counted, &shared->cost);
     for (size_t c = 0; c < counters; c++)
-        values[c] = counter_table[c].kind == PENUMBRA_GAUGE ? end.counters[c] : counted.counters[c];
-    return counted.faults;
+        values[c] =
+            shared->table[c].kind == PENUMBRA_GAUGE ? shared->end.counters[c] : shared->counted.counters[c];
+    return shared->counted.faults;
 }
 
 void meter_tell(const struct penumbra_result *result)

@@ -39,7 +39,9 @@ static void monitor_print(void)
 
 void report_begin(const struct plan *plan)
 {
-    static char buffer[1 << 16]; // more than any line
+    static char buffer[1 << 14]; // more than any line
+    memset(buffer, 0,
+           sizeof buffer); // touched now: fork() copies as much after short lines as after long ones
     setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
     struct utsname kernel;
     if (uname(&kernel) != 0)

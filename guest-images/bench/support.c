@@ -52,6 +52,14 @@ unsigned char *memory_map(size_t bytes, bool huge)
     return memory;
 }
 
+void *memory_shared(size_t bytes)
+{
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        die("mmap");
+    return memory;
+}
+
 void child_wait(pid_t child)
 {
     int status;

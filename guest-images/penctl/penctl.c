@@ -64,12 +64,13 @@ static void counter_print(const struct penumbra_counter *counter, uint64_t value
 
 static void counters_print(bool json, bool all)
 {
-    struct penumbra_counter *table;
-    size_t count = (size_t)checked(monitor_counters_learn(&table));
+    size_t count = (size_t)checked(monitor_counters_learn(NULL, 0));
+    struct penumbra_counter *table = calloc(count + 1, sizeof *table);
     uint64_t *values = calloc(count + 1, sizeof *values);
     bool first = true;
-    if (!values)
+    if (!table || !values)
         abort();
+    checked(monitor_counters_learn(table, count));
     checked(monitor_counters_read(values, count));
     fputs(json ? "{" : "", stdout);
     for (size_t i = 0; i < count; i++) {

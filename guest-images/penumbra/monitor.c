@@ -2,7 +2,6 @@
 // monitor_interface() first.
 #include "monitor.h"
 #include <cpuid.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { HYPERVISOR_BIT = 31 }; // of CPUID.1:ECX
@@ -58,23 +57,15 @@ const char *monitor_error_words(int64_t error)
     return "the monitor gives an error that this program does not know";
 }
 
-int64_t monitor_counters_learn(struct penumbra_counter **table)
+int64_t monitor_counters_learn(struct penumbra_counter *table, size_t room)
 {
     int64_t count = penumbra_call(PENUMBRA_COUNTERS, 0, 0, 0);
-    if (count < 0)
-        return count;
-    struct penumbra_counter *counters = calloc((size_t)count + 1, sizeof *counters);
-    if (!counters)
-        abort();
-    for (int64_t i = 0; i < count; i++) {
-        memset(&counters[i], 0, sizeof *counters); // the monitor writes only memory that is there
-        int64_t result = penumbra_call(PENUMBRA_COUNTER, (uint64_t)i, (uintptr_t)&counters[i], 0);
-        if (result < 0) {
-            free(counters);
+    for (int64_t i = 0; i < count && (size_t)i < room; i++) {
+        memset(&table[i], 0, sizeof table[i]); // the monitor writes only memory that is there
+        int64_t result = penumbra_call(PENUMBRA_COUNTER, (uint64_t)i, (uintptr_t)&table[i], 0);
+        if (result < 0)
             return result;
-        }
     }
-    *table = counters;
     return count;
 }
 

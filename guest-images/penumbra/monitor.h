@@ -20,8 +20,9 @@ const char *monitor_error_name(int64_t result);
 // The error in words, with what to do about it.
 const char *monitor_error_words(int64_t error);
 
-// Asks what each counter is. Returns how many there are, with *table allocated, or an error.
-int64_t monitor_counters_learn(struct penumbra_counter **table);
+// Asks what the first `room` counters are; touches `table` before. Returns how many there are, or an error;
+// (NULL, 0) only asks for that.
+int64_t monitor_counters_learn(struct penumbra_counter *table, size_t room);
 
 // Reads the first `count` counters; touches `values` before. Returns how many there are, or an error.
 int64_t monitor_counters_read(uint64_t *values, size_t count);
