@@ -9,10 +9,13 @@ GUEST_INITRD ?= $(GUEST_BUILD)/initrd.gz
 GUEST_KERNEL_PACKAGE ?= linux-image-cloud-amd64*
 GUEST_BUSYBOX_PACKAGE ?= busybox-static
 GUEST_TREE := $(shell find guest-images/rootfs guest-images/scripts -type f)
-GUEST_TREES := --tree guest-images/rootfs= --tree guest-images/scripts=scripts --tree $(GUEST_BUILD)/bench=bin
+GUEST_TREES := --tree guest-images/rootfs= --tree guest-images/scripts=scripts --tree $(GUEST_BUILD)/bench=bin \
+    --tree $(GUEST_BUILD)/penctl=bin
+# A program, a script or a folder of them, for the guest's /prog: workloads of one's own.
+PROG ?=
 
 .DELETE_ON_ERROR:
-.PHONY: guest-images guest-refetch guest-stress
+.PHONY: guest-images guest-refetch guest-stress guest-compare guest-tools
 guest-images: $(GUEST_KERNEL) $(GUEST_INITRD)
 
 # Fetched once: a newer kernel in the index does not change the guest under running comparisons. This asks anew.
@@ -29,14 +32,18 @@ $(GUEST_BUILD)/busybox/version: guest-images/fetch-deb
 $(GUEST_BUILD)/vmlinuz: $(GUEST_BUILD)/kernel/version guest-images/take-kernel
 	guest-images/take-kernel $(GUEST_BUILD)/kernel/root $@
 
-# bench and what it runs, for the guest's /bin: static, with Debian's libc; bench_child has no libc at all.
-BENCH_C := $(filter-out %/bench_child.c,$(wildcard guest-images/bench/*.c))
-BENCH_FILES := $(addprefix $(GUEST_BUILD)/bench/,bench bench_child bench_commands)
-BENCH_FLAGS := -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -Wconversion -Werror -static -s
+# bench and what it runs, for the guest's /bin: static, with Debian's libc; bench_child has no libc at all. What asks the
+# monitor is shared with penctl.
+BENCH_C := $(filter-out %/bench_child.c,$(wildcard guest-images/bench/*.c)) guest-images/penumbra/monitor.c
+BENCH_H := $(wildcard guest-images/bench/*.h) guest-images/penumbra/monitor.h hv/include/hv/vmcall.h
+BENCH_FILES := $(addprefix $(GUEST_BUILD)/bench/,bench bench_child bench_commands bench_source.c)
+TOOL_WARNINGS := -Wall -Wextra -Wconversion -Werror
+BENCH_FLAGS := -std=gnu11 -D_GNU_SOURCE -O2 $(TOOL_WARNINGS) -static -s
+guest-tools: $(BENCH_FILES) $(GUEST_BUILD)/penctl/penctl
 
-$(GUEST_BUILD)/bench/bench: $(BENCH_C) guest-images/bench/bench.h guest-images/bench/workloads.def
+$(GUEST_BUILD)/bench/bench: $(BENCH_C) $(BENCH_H) guest-images/bench/workloads.def
 	@mkdir -p $(@D)
-	$(CC) $(BENCH_FLAGS) -o $@ $(BENCH_C)
+	$(CC) $(BENCH_FLAGS) -Ihv/include -o $@ $(BENCH_C)
 
 $(GUEST_BUILD)/bench/bench_child: guest-images/bench/bench_child.c
 	@mkdir -p $(@D)
@@ -46,20 +53,48 @@ $(GUEST_BUILD)/bench/bench_commands: guest-images/bench/bench_commands
 	@mkdir -p $(@D)
 	cp $< $@
 
+$(GUEST_BUILD)/bench/bench_source.c: guest-images/bench/make-source
+	@mkdir -p $(@D)
+	$< >$@
+
+# musl makes it small: 46 KB against 730.
+PENCTL_C := guest-images/penctl/penctl.c guest-images/penumbra/monitor.c
+$(GUEST_BUILD)/penctl/penctl: $(PENCTL_C) guest-images/penumbra/monitor.h hv/include/hv/vmcall.h
+	@mkdir -p $(@D)
+	musl-gcc -std=c11 -O2 $(TOOL_WARNINGS) -static -s -Ihv/include -o $@ $(PENCTL_C)
+
 $(GUEST_BUILD)/initrd.gz: $(GUEST_BUILD)/busybox/version guest-images/make-initrd $(GUEST_TREE) \
-    $(BENCH_FILES)
+    $(BENCH_FILES) $(GUEST_BUILD)/penctl/penctl
 	guest-images/make-initrd --busybox $(GUEST_BUILD)/busybox/root/bin/busybox --output $@ $(GUEST_TREES)
+
+# For take-program: the packages that it copies a program and its libraries from.
+$(GUEST_BUILD)/packages/%/version: guest-images/fetch-deb
+	guest-images/fetch-deb $* $(@D)
+
+# The initramfs of comparisons: also a compiler, and PROG. By lz4, since it is unpacked once for each configuration.
+GUEST_TCC_FOLDERS := $(addprefix $(GUEST_BUILD)/packages/,tcc libc6)
+guest-compare: $(GUEST_BUILD)/compare.lz4
+
+$(GUEST_BUILD)/tcc-tree: $(GUEST_TCC_FOLDERS:=/version) guest-images/take-program
+	guest-images/take-program --output $@ usr/bin/tcc $(GUEST_TCC_FOLDERS:=/root)
+
+# Looked at each time; what it leaves changes only when PROG does.
+.PHONY: guest-prog
+guest-prog:
+	@guest-images/take-prog '$(PROG)' $(GUEST_BUILD)/prog-tree
+$(GUEST_BUILD)/prog-tree: guest-prog
+
+$(GUEST_BUILD)/compare.lz4: $(GUEST_BUILD)/initrd.gz $(GUEST_BUILD)/tcc-tree $(GUEST_BUILD)/prog-tree
+	guest-images/make-initrd --busybox $(GUEST_BUILD)/busybox/root/bin/busybox --output $@ \
+	    $(GUEST_TREES) --tree $(GUEST_BUILD)/tcc-tree= --tree $(GUEST_BUILD)/prog-tree=prog
 
 # The same initramfs with Debian's stress-ng, which is dynamic, and the libraries that it needs: 10 times larger and
 # slower to boot, so it is not the default. The packages are those whose libraries take-program asks for.
 GUEST_STRESS_PACKAGES := stress-ng libapparmor1 libbsd0 libc6 libcrypt1 libdrm2 libegl1 libexpat1 libffi8 libgbm1 libgles2 \
     libglvnd0 libipsec-mb1 libjpeg62-turbo libjudydebian1 libkmod2 liblzma5 libmd0 libsctp1 libssl3 libwayland-server0 \
     libxxhash0 libzstd1 zlib1g
-GUEST_STRESS_FOLDERS := $(addprefix $(GUEST_BUILD)/stress/,$(GUEST_STRESS_PACKAGES))
+GUEST_STRESS_FOLDERS := $(addprefix $(GUEST_BUILD)/packages/,$(GUEST_STRESS_PACKAGES))
 guest-stress: $(GUEST_BUILD)/initrd-stress.lz4
-
-$(GUEST_BUILD)/stress/%/version: guest-images/fetch-deb
-	guest-images/fetch-deb $* $(@D)
 
 $(GUEST_BUILD)/initrd-stress.lz4: $(GUEST_STRESS_FOLDERS:=/version) guest-images/take-program $(GUEST_BUILD)/initrd.gz
 	guest-images/take-program --output $(GUEST_BUILD)/stress-tree usr/bin/stress-ng $(GUEST_STRESS_FOLDERS:=/root)

@@ -1,141 +1,51 @@
 // bench: measures workloads that stress what a monitor makes dearer: system calls, processes, memory. Each
 // workload runs in a process of its own, so that none sees what another left; one line of JSON each, in TSC
-// cycles (instructions, in an emulator whose TSC counts them). Does not know the workloads: the table
-// workloads.def and the other files do.
+// cycles (instructions, in an emulator whose TSC counts them). Chooses what is run, by the command line; the
+// other files measure, print, or are the workloads.
 #include "bench.h"
-#include <errno.h>
-#include <stdint.h>
+#include "meter.h"
+#include "../penumbra/monitor.h"
+#include "programs.h"
+#include "report.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-enum { REPETITIONS_MAX = 1000, WARM_UP_SHARE = 4, HUGE_PAGE = 2 * MIB };
+enum { LIMIT_MAX = 1000000 };
 
-static const struct workload workloads[] = {
+enum {
+    BUILT_IN = 0
+#define WORKLOAD(...) +1
+#include "workloads.def"
+#undef WORKLOAD
+};
+
+static struct workload workloads[BUILT_IN + PROGRAMS_MAX] = {
 #define WORKLOAD(...) {__VA_ARGS__},
 #include "workloads.def"
 #undef WORKLOAD
 };
-enum { WORKLOADS = sizeof workloads / sizeof *workloads };
+static size_t workload_count = BUILT_IN;
+static const struct workload *chosen[BUILT_IN + PROGRAMS_MAX];
+static unsigned chosen_count;
 
-void die(const char *what)
-{
-    fprintf(stderr, "bench: %s: %s\n", what, strerror(errno));
-    _exit(1);
-}
-
-unsigned char *memory_map(size_t bytes, bool huge)
-{
-    size_t room = bytes + HUGE_PAGE;
-    unsigned char *memory = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED)
-        die("mmap");
-    memory += -(uintptr_t)memory % HUGE_PAGE;
-    if (madvise(memory, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) != 0)
-        die("madvise");
-    return memory;
-}
-
-void child_wait(pid_t child)
-{
-    int status;
-    if (child < 0)
-        die("fork");
-    if (waitpid(child, &status, 0) != child)
-        die("waitpid");
-    errno = ECHILD;
-    if (status != 0)
-        die("a child failed");
-}
-
-static uint64_t tsc_read(void)
-{
-    uint32_t low, high;
-    __asm__ volatile("lfence\n\trdtsc\n\tlfence" : "=a"(low), "=d"(high) : : "memory");
-    return (uint64_t)high << 32 | low;
-}
-
-static int cycles_compare(const void *left, const void *right)
-{
-    uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
-    return (a > b) - (a < b);
-}
-
-static double cycles_median(const uint64_t *cycles, unsigned count)
-{
-    static uint64_t sorted[REPETITIONS_MAX];
-    memcpy(sorted, cycles, count * sizeof *cycles);
-    qsort(sorted, count, sizeof *sorted, cycles_compare);
-    return ((double)sorted[(count - 1) / 2] + (double)sorted[count / 2]) / 2;
-}
-
-static void result_print(const struct workload *w, unsigned long iterations, const uint64_t *cycles,
-                         unsigned count)
-{
-    printf("{\"bench\":\"%s\",\"iterations\":%lu,\"cycles\":[", w->name, iterations);
-    for (unsigned i = 0; i < count; i++)
-        printf("%s%llu", i ? "," : "", (unsigned long long)cycles[i]);
-    printf("],\"median_per_iteration\":%.1f}\n", cycles_median(cycles, count) / (double)iterations);
-}
-
-static void workload_measure(const struct workload *w, unsigned repetitions, double factor)
-{
-    static uint64_t cycles[REPETITIONS_MAX];
-    double wanted = (double)w->iterations * factor;
-    unsigned long iterations = wanted < 1 ? 1 : (unsigned long)wanted;
-    if (w->setup)
-        w->setup(w->argument);
-    w->run(iterations < WARM_UP_SHARE ? 1 : iterations / WARM_UP_SHARE);
-    for (unsigned i = 0; i < repetitions; i++) {
-        uint64_t before = tsc_read();
-        w->run(iterations);
-        cycles[i] = tsc_read() - before;
-    }
-    if (w->finish)
-        w->finish();
-    result_print(w, iterations, cycles, repetitions);
-}
-
-static bool workload_run(const struct workload *w, unsigned repetitions, double factor)
-{
-    int status;
-    fflush(stdout);
-    pid_t child = fork();
-    if (child == 0) {
-        workload_measure(w, repetitions, factor);
-        fflush(stdout);
-        _exit(0);
-    }
-    if (child < 0 || waitpid(child, &status, 0) != child)
-        die("fork");
-    if (status != 0)
-        printf("{\"bench\":\"%s\",\"error\":\"wait status %d\"}\n", w->name, status);
-    return status == 0;
-}
-
-static void workloads_list(void)
-{
-    for (unsigned i = 0; i < WORKLOADS; i++)
-        printf("%-10s %7lu  %s%s\n", workloads[i].name, workloads[i].iterations, workloads[i].what,
-               workloads[i].by_name_only ? " (only when named)" : "");
-}
-
-static const struct workload *workload_find(const char *name)
-{
-    for (unsigned i = 0; i < WORKLOADS; i++)
-        if (strcmp(workloads[i].name, name) == 0)
-            return &workloads[i];
-    fprintf(stderr, "bench: no workload %s; bench -l lists them\n", name);
-    exit(2);
-}
+struct options {
+    struct plan plan;
+    const char *folder; // of programs
+    bool list;
+};
 
 static void usage(void)
 {
-    fprintf(stderr, "usage: bench [-r REPETITIONS] [-i FACTOR] [NAME...]   FACTOR multiplies the iterations\n"
-                    "       bench -l   lists names, iterations of a repetition, and what one is\n");
+    fputs("usage: bench [-r REPETITIONS] [-i FACTOR] [-t SECONDS] [-p FOLDER] [NAME...]   runs all "
+          "workloads, or those named\n"
+          "       bench -l   lists names, iterations of a repetition, and what one is\n"
+          "  -r   5 without it            -i   multiplies the iterations\n"
+          "  -t   a workload that takes longer is killed (300; 0: none is)\n"
+          "  -p   every program in this folder is a workload (/prog)\n"
+          "Exit status: 0 all went well, 1 a workload failed, 2 wrong usage.\n",
+          stderr);
     exit(2);
 }
 
@@ -148,29 +58,73 @@ static double number_parse(const char *text, double low, double high)
     return number;
 }
 
+static void option_take(struct options *options, int letter)
+{
+    if (letter == 'l')
+        options->list = true;
+    else if (letter == 'p')
+        options->folder = optarg;
+    else if (letter == 'r')
+        options->plan.repetitions = (unsigned)number_parse(optarg, 1, REPETITIONS_MAX);
+    else if (letter == 'i')
+        options->plan.factor = number_parse(optarg, 0.0001, 10000);
+    else if (letter == 't')
+        options->plan.limit = (unsigned)number_parse(optarg, 0, LIMIT_MAX);
+    else
+        usage();
+}
+
+static void workloads_list(void)
+{
+    for (size_t i = 0; i < workload_count; i++)
+        printf("%-10s %7lu  %s\n", workloads[i].name, workloads[i].iterations, workloads[i].what);
+}
+
+static const struct workload *workload_find(const char *name)
+{
+    for (size_t i = 0; i < workload_count; i++)
+        if (strcmp(workloads[i].name, name) == 0)
+            return &workloads[i];
+    fprintf(stderr, "bench: no workload %s; bench -l lists them\n", name);
+    exit(2);
+}
+
+static void workloads_choose(char *const *names, int count)
+{
+    if (count > BUILT_IN + PROGRAMS_MAX)
+        usage();
+    for (int i = 0; i < count; i++)
+        chosen[chosen_count++] = workload_find(names[i]);
+    for (size_t i = 0; count == 0 && i < workload_count; i++)
+        chosen[chosen_count++] = &workloads[i];
+}
+
+static unsigned workloads_run(const struct plan *plan)
+{
+    unsigned failed = 0;
+    meter_open();
+    if (meter_refusal())
+        fprintf(stderr, "bench: no counters: %s\n", monitor_error_words(meter_refusal()));
+    report_begin(plan);
+    for (unsigned i = 0; i < chosen_count; i++) {
+        const struct measurement *m = workload_measure(chosen[i], plan);
+        report_workload(chosen[i], m);
+        failed += *m->failure != '\0';
+    }
+    report_end(chosen_count, failed);
+    return failed;
+}
+
 int main(int count, char **words)
 {
-    unsigned repetitions = 3;
-    double factor = 1;
-    bool good = true;
-    for (int option; (option = getopt(count, words, "lr:i:")) != -1;) {
-        if (option == 'l') {
-            workloads_list();
-            return 0;
-        } else if (option == 'r') {
-            repetitions = (unsigned)number_parse(optarg, 1, REPETITIONS_MAX);
-        } else if (option == 'i') {
-            factor = number_parse(optarg, 0.0001, 10000);
-        } else {
-            usage();
-        }
+    struct options options = {.plan = {.repetitions = 5, .factor = 1, .limit = 300}, .folder = "/prog"};
+    for (int letter; (letter = getopt(count, words, "lr:i:t:p:")) != -1;)
+        option_take(&options, letter);
+    workload_count = programs_append(options.folder, workloads, BUILT_IN);
+    if (options.list) {
+        workloads_list();
+        return 0;
     }
-    for (int i = optind; i < count; i++)
-        workload_find(words[i]);
-    for (int i = optind; i < count; i++)
-        good &= workload_run(workload_find(words[i]), repetitions, factor);
-    for (unsigned i = 0; optind == count && i < WORKLOADS; i++)
-        if (!workloads[i].by_name_only)
-            good &= workload_run(&workloads[i], repetitions, factor);
-    return good ? 0 : 1;
+    workloads_choose(words + optind, count - optind);
+    return workloads_run(&options.plan) == 0 ? 0 : 1;
 }

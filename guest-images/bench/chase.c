@@ -3,9 +3,8 @@
 // own chosen so that they spread over the cache's sets. With 4K pages, or with transparent huge pages, which
 // setup makes sure of.
 #include "bench.h"
-#include <errno.h>
+#include "proc.h"
 #include <stdint.h>
-#include <stdio.h>
 
 enum { NODE_STRIDE = 1024, LINE = 64 };
 
@@ -43,24 +42,15 @@ static void chain_make(size_t nodes)
 // What the kernel really gave this process, in KiB.
 static size_t huge_kib_read(void)
 {
-    char line[128];
-    size_t kib = 0;
-    FILE *in = fopen("/proc/self/smaps_rollup", "r");
-    if (!in)
-        die("/proc/self/smaps_rollup");
-    while (fgets(line, sizeof line, in))
-        sscanf(line, "AnonHugePages: %zu", &kib);
-    fclose(in);
-    return kib;
+    return proc_number("/proc/self/smaps_rollup", "AnonHugePages:");
 }
 
 static void chase_prepare(size_t bytes, bool huge)
 {
     chase_memory = memory_map(bytes, huge);
     chain_make(bytes / NODE_STRIDE);
-    errno = ENOMEM;
     if (huge_kib_read() != (huge ? bytes / 1024 : 0))
-        die("the kernel did not give the page size asked for");
+        fail("the kernel did not give the page size asked for");
 }
 
 void chase_setup(size_t bytes)

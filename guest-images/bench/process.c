@@ -1,5 +1,6 @@
-// Workloads of processes: fork, fork and exec, copy-on-write after a fork, and a shell script, which is all
-// of them. Programs are found by their place in the guest: bench_child and bench_commands lie beside bench.
+// Workloads of processes: fork, fork and exec, copy-on-write after a fork, a shell script, which is all of
+// them, and a compiler. Programs are found by their place in the guest: bench_child, bench_commands and
+// bench_source.c lie beside bench.
 #include "bench.h"
 #include <unistd.h>
 
@@ -16,17 +17,6 @@ void fork_run(unsigned long iterations)
     }
 }
 
-static void program_run(char *const *words)
-{
-    static char *const environment[] = {"PATH=/bin:/sbin:/usr/bin:/usr/sbin", NULL};
-    pid_t child = fork();
-    if (child == 0) {
-        execve(words[0], words, environment);
-        die(words[0]);
-    }
-    child_wait(child);
-}
-
 void exec_run(unsigned long iterations)
 {
     static char *const words[] = {"/bin/bench_child", NULL};
@@ -39,6 +29,22 @@ void script_run(unsigned long iterations)
     static char *const words[] = {"/bin/sh", "/bin/bench_commands", NULL};
     while (iterations--)
         program_run(words);
+}
+
+static char *const compile_words[] = {"/usr/bin/tcc",        "-c", "-o", "/tmp/bench.o",
+                                      "/bin/bench_source.c", NULL};
+
+void compile_setup(size_t argument)
+{
+    (void)argument;
+    if (access(compile_words[0], X_OK) != 0)
+        fail("there is no %s: make guest-compare builds the initramfs that has it", compile_words[0]);
+}
+
+void compile_run(unsigned long iterations)
+{
+    while (iterations--)
+        program_run(compile_words);
 }
 
 void cow_setup(size_t bytes)

@@ -7,7 +7,6 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use Bench;
-use JSON::PP 'decode_json';
 use Linux;
 use List::Util 'sum0';
 use Machine;
@@ -51,7 +50,7 @@ sub boot_check {
     my @script = (bench_prepare('syscall'), map { bench_steps(@$_[0, 1], 1) } @WORKLOADS);
     my $run = linux_boot(name => $isolation =~ s/=/-/r, cpu => 'corei7_skylake_x', parameters => 'mmu=shadow mem=256M',
         arguments => ARGUMENTS . " $isolation", timeout => 900, script => [@script, 'quit']);
-    my @results = map { decode_json($_) } $run->{text} =~ /^(\{"bench":.*\})$/mg;
+    my @results = bench_results($run->{text});
     my @tables = summary_tables($run->{text});
     is(scalar @results, 2 * @WORKLOADS, "$isolation: bench ran");
     is(scalar @tables, 4 * @WORKLOADS, "$isolation: before and after each run there are statistics") or return;

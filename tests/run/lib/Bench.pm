@@ -4,9 +4,10 @@ package Bench;
 use strict;
 use warnings;
 use Exporter 'import';
+use JSON::PP 'decode_json';
 use Linux qw(command_steps PROMPT);
 use Summary;
-our @EXPORT = qw(bench_prepare bench_steps bench_exits);
+our @EXPORT = qw(bench_prepare bench_steps bench_results bench_exits);
 
 # Before the first run: the console breaks no line, and no huge page comes unasked. $workload is any.
 sub bench_prepare {
@@ -30,6 +31,12 @@ sub run_steps {
 sub bench_steps {
     my ($workload, $more, $monitored) = @_;
     return (run_steps($workload, 1, $monitored), run_steps($workload, 1 + $more, $monitored));
+}
+
+# The results in what the guest printed, each decoded. The first and the last line of a bench tell of the run, not of a workload.
+sub bench_results {
+    my ($text) = @_;
+    return map { decode_json($_) } $text =~ /^(\{"bench":"\w+","(?:iterations|error)".*\})$/mg;
 }
 
 # {reason => exits for each iteration} from the four tables of one workload; $iterations is how many more the long run did.

@@ -1,0 +1,7 @@
+// Text as JSON. Nothing else of JSON needs more than printf().
+#pragma once
+#include <stdio.h>
+
+// Writes the text as a string with its quotes. What is not printable ASCII is escaped, byte by byte, so that
+// whatever a program prints stays one line.
+void json_string(FILE *out, const char *text);

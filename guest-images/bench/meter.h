@@ -1,0 +1,28 @@
+// What is counted while a workload runs: page faults that the kernel handled, and the monitor's counters
+// where Penumbra is there and answers. Differences between two readings, without what an empty measurement
+// costs. Does not measure time, and prints nothing.
+#pragma once
+#include <hv/vmcall.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { METER_MAX = 1024 };
+
+// Once, before the others: finds out what there is to count.
+void meter_open(void);
+
+// Whether the monitor counts for us. Where it is there and does not, meter_refusal() is its error.
+bool meter_monitored(void);
+int64_t meter_refusal(void);
+
+// The monitor's counters: how many of meter_stop()'s values they are, and what each is.
+size_t meter_counters(void);
+const struct penumbra_counter *meter_counter(size_t index);
+
+// Around what is measured. What meter_stop() writes: what the counters of kind PENUMBRA_COUNT grew by, and
+// gauges as they are now; returns the page faults.
+void meter_start(void);
+uint64_t meter_stop(uint64_t *counters);
+
+// Tells the monitor a workload's result, for its table; does nothing without the monitor.
+void meter_tell(const struct penumbra_result *result);

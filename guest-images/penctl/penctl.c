@@ -1,0 +1,182 @@
+// penctl: talks to Penumbra from a shell in the guest: its counters, its mode, marks in its trace, and raw
+// calls for tests. Also an example of hv/vmcall.h: look by CPUID first (monitor.c), then each command is one
+// call. The monitor must run with vmcall=user, for this is a program of user mode.
+#include "../penumbra/monitor.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum status { DONE, NO_MONITOR, USAGE, REFUSED };
+
+_Noreturn static void usage(void)
+{
+    fputs("usage: penctl mode                   the monitor's parameters in effect\n"
+          "       penctl counters [-j] [-a]     its counters: as JSON, with those that are 0\n"
+          "       penctl reset                  counters begin again at 0\n"
+          "       penctl mark NUMBER            a mark in the trace of exits\n"
+          "       penctl trace                  prints the trace on the monitor's console\n"
+          "       penctl stop [STATUS]          ends the guest\n"
+          "       penctl call NUMBER [ARG...]   any call, with up to 3 arguments; prints its result, an "
+          "error by name\n"
+          "Exit status: 0 done, 1 no Penumbra here, 2 wrong usage, 3 the monitor gave an error.\n",
+          stderr);
+    exit(USAGE);
+}
+
+static uint64_t number_parse(const char *text)
+{
+    char *end;
+    errno = 0;
+    uint64_t number = strtoull(text, &end, 0);
+    if (end == text || *end != '\0' || errno != 0)
+        usage();
+    return number;
+}
+
+// For each call: its result, or the end of this program.
+static int64_t checked(int64_t result)
+{
+    if (result >= 0)
+        return result;
+    fprintf(stderr, "penctl: %s\n", monitor_error_words(result));
+    exit(REFUSED);
+}
+
+static enum status mode_command(char **words)
+{
+    static char text[4096];
+    (void)words;
+    memset(text, 1, sizeof text); // touched: the monitor writes only memory that is there
+    checked(penumbra_call(PENUMBRA_MODE, (uintptr_t)text, sizeof text, 0));
+    puts(text);
+    return DONE;
+}
+
+static void counter_print(const struct penumbra_counter *counter, uint64_t value, bool json, bool first)
+{
+    if (json)
+        printf("%s\"%s\":%" PRIu64, first ? "" : ",", counter->name, value);
+    else
+        printf("%-40s %20" PRIu64 " %s\n", counter->name, value, counter->unit);
+}
+
+static void counters_print(bool json, bool all)
+{
+    size_t count = (size_t)checked(monitor_counters_learn(NULL, 0));
+    struct penumbra_counter *table = calloc(count + 1, sizeof *table);
+    uint64_t *values = calloc(count + 1, sizeof *values);
+    bool first = true;
+    if (!table || !values)
+        abort();
+    checked(monitor_counters_learn(table, count));
+    checked(monitor_counters_read(values, count));
+    fputs(json ? "{" : "", stdout);
+    for (size_t i = 0; i < count; i++) {
+        if (!all && values[i] == 0)
+            continue;
+        counter_print(&table[i], values[i], json, first);
+        first = false;
+    }
+    fputs(json ? "}\n" : "", stdout);
+    free(values);
+    free(table);
+}
+
+static enum status counters_command(char **words)
+{
+    bool json = false, all = false;
+    for (; *words; words++) {
+        if (strcmp(*words, "-j") == 0)
+            json = true;
+        else if (strcmp(*words, "-a") == 0)
+            all = true;
+        else
+            usage();
+    }
+    counters_print(json, all);
+    return DONE;
+}
+
+static enum status reset_command(char **words)
+{
+    (void)words;
+    checked(penumbra_call(PENUMBRA_RESET, 0, 0, 0));
+    return DONE;
+}
+
+static enum status mark_command(char **words)
+{
+    checked(penumbra_call(PENUMBRA_MARK, number_parse(words[0]), 0, 0));
+    return DONE;
+}
+
+static enum status trace_command(char **words)
+{
+    (void)words;
+    int64_t exits = checked(penumbra_call(PENUMBRA_TRACE, 0, 0, 0));
+    printf("%" PRId64 " exits are on the monitor's console\n", exits);
+    return DONE;
+}
+
+static enum status stop_command(char **words)
+{
+    checked(penumbra_call(PENUMBRA_STOP, *words ? number_parse(*words) : 0, 0, 0));
+    return DONE;
+}
+
+// The only one whose errors are results: they go to stdout, by name.
+static enum status call_command(char **words)
+{
+    uint64_t numbers[4] = {0}; // the call, and its arguments
+    for (size_t i = 0; *words; i++)
+        numbers[i] = number_parse(*words++);
+    int64_t result = penumbra_call((enum penumbra_call)numbers[0], numbers[1], numbers[2], numbers[3]);
+    if (monitor_error_name(result))
+        puts(monitor_error_name(result));
+    else
+        printf("%" PRId64 "\n", result);
+    return result < 0 ? REFUSED : DONE;
+}
+
+static const struct command {
+    const char *name;
+    int least, most; // words after the name
+    enum status (*run)(char **words);
+} commands[] = {
+    {"mode", 0, 0, mode_command}, {"counters", 0, 2, counters_command}, {"reset", 0, 0, reset_command},
+    {"mark", 1, 1, mark_command}, {"trace", 0, 0, trace_command},       {"stop", 0, 1, stop_command},
+    {"call", 1, 4, call_command},
+};
+
+static const struct command *command_find(const char *name, int words)
+{
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (strcmp(commands[i].name, name) == 0 && words >= commands[i].least && words <= commands[i].most)
+            return &commands[i];
+    usage();
+}
+
+static void monitor_require(void)
+{
+    uint32_t interface = monitor_interface();
+    const char *signature = monitor_signature();
+    if (interface == PENUMBRA_INTERFACE)
+        return;
+    if (interface != 0)
+        fprintf(stderr, "penctl: this Penumbra has interface %" PRIu32 ", this penctl knows %u\n", interface,
+                PENUMBRA_INTERFACE);
+    else
+        fprintf(stderr, "penctl: no Penumbra here: CPUID shows %s\n", *signature ? signature : "no monitor");
+    exit(NO_MONITOR);
+}
+
+int main(int count, char **words)
+{
+    if (count < 2)
+        usage();
+    const struct command *command = command_find(words[1], count - 2);
+    monitor_require();
+    return (int)command->run(words + 2);
+}

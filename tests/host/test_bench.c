@@ -1,0 +1,213 @@
+// What bench of the guest makes of its measurements: JSON text, medians, differences of the monitor's
+// counters, the lines that it prints and what it tells the monitor. The monitor is a fake: each reading of
+// its counters is an exit, as VMCALL is.
+//
+// link: guest-images/bench/json.c guest-images/bench/statistics.c guest-images/bench/meter.c
+//
+// link: guest-images/bench/report.c guest-images/bench/proc.c guest-images/bench/support.c
+#include "guest-images/bench/json.h"
+#include "guest-images/bench/report.h"
+#include "guest-images/bench/statistics.h"
+#include "guest-images/penumbra/monitor.h"
+#include "support.h"
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { EXITS, EXITS_CPUID, EXITS_VMCALL, TABLES_USED, NEVER, FAKE_COUNTERS };
+
+static const struct penumbra_counter fake_table[FAKE_COUNTERS] = {
+    [EXITS] = {.name = "exits"},
+    [EXITS_CPUID] = {.name = "exit.CPUID"},
+    [EXITS_VMCALL] = {.name = "exit.VMCALL"},
+    [TABLES_USED] = {.name = "tables_used", .kind = PENUMBRA_GAUGE},
+    [NEVER] = {.name = "never"},
+};
+static uint64_t fake_values[FAKE_COUNTERS];
+static bool fake_there;
+static int64_t fake_refusal;
+static struct penumbra_result fake_told;
+static unsigned fake_tellings;
+
+const char *monitor_signature(void)
+{
+    return fake_there ? PENUMBRA_SIGNATURE : "KVMKVMKVM";
+}
+
+uint32_t monitor_interface(void)
+{
+    return fake_there ? PENUMBRA_INTERFACE : 0;
+}
+
+const char *monitor_error_words(int64_t error)
+{
+    return error == PENUMBRA_DENIED ? "refused" : "other";
+}
+
+int64_t monitor_counters_learn(struct penumbra_counter *table, size_t room)
+{
+    if (fake_refusal)
+        return fake_refusal;
+    assert_true(room >= FAKE_COUNTERS);
+    memcpy(table, fake_table, sizeof fake_table);
+    return FAKE_COUNTERS;
+}
+
+int64_t monitor_counters_read(uint64_t *values, size_t count)
+{
+    fake_values[EXITS]++;
+    fake_values[EXITS_VMCALL]++;
+    memcpy(values, fake_values, count * sizeof *values);
+    return FAKE_COUNTERS;
+}
+
+int64_t monitor_result_tell(const struct penumbra_result *result)
+{
+    fake_told = *result;
+    fake_tellings++;
+    return 0;
+}
+
+// What `print` leaves on stdout, in a file of its own.
+static const char *printed(void (*print)(void))
+{
+    static char text[8192];
+    FILE *file = tmpfile();
+    fflush(stdout);
+    int kept = dup(STDOUT_FILENO);
+    dup2(fileno(file), STDOUT_FILENO);
+    print();
+    fflush(stdout);
+    dup2(kept, STDOUT_FILENO);
+    close(kept);
+    rewind(file);
+    text[fread(text, 1, sizeof text - 1, file)] = '\0';
+    fclose(file);
+    return text;
+}
+
+static void odd_text_print(void)
+{
+    json_string(stdout, "a \"quoted\" \\ word,\ttab\r\n\x1b[1m \xc3\xa4~");
+}
+
+static void test_json(void **state)
+{
+    (void)state;
+    assert_string_equal(printed(odd_text_print),
+                        "\"a \\\"quoted\\\" \\\\ word,\\u0009tab\\u000d\\u000a\\u001b[1m \\u00c3\\u00a4~\"");
+}
+
+static void test_statistics(void **state)
+{
+    (void)state;
+    uint64_t values[] = {900, 100, 1ull << 63, 300, 200};
+    values_sort(values, 5);
+    assert_int_equal(values[0], 100);
+    assert_true(values[4] == 1ull << 63);
+    assert_true(values_median(values, 5) == 300);
+    assert_true(values_median(values, 4) == 250);
+    assert_true(values_median(values, 1) == 100);
+    assert_int_equal(counted_between(10, 25, 4), 11);
+    assert_int_equal(counted_between(10, 12, 4), 0);
+    assert_int_equal(counted_between(10, 9, 0), 0);
+}
+
+static struct measurement measured;
+static const struct workload workload = {.name = "a-workload-of-23-letters"};
+
+// Three repetitions, of which the monitor sees 6 exits by CPUID.
+static void workload_fake(void)
+{
+    measured = (struct measurement){.iterations = 10, .repetitions = 3, .cycles = {300, 100, 200}};
+    meter_start();
+    fake_values[EXITS] += 6;
+    fake_values[EXITS_CPUID] += 6;
+    fake_values[TABLES_USED] = 99;
+    measured.faults = meter_stop(measured.counters);
+    measured.faults = 7; // the kernel's own number is anybody's
+}
+
+static void result_print(void)
+{
+    report_workload(&workload, &measured);
+}
+
+static void begin_print(void)
+{
+    static const struct plan plan = {.repetitions = 3};
+    report_begin(&plan);
+}
+
+static void monitor_begin(bool there, int64_t refusal)
+{
+    fake_there = there;
+    fake_refusal = refusal;
+    fake_tellings = 0;
+    meter_open();
+}
+
+static void test_native(void **state)
+{
+    (void)state;
+    monitor_begin(false, 0);
+    assert_non_null(
+        strstr(printed(begin_print), "{\"bench\":\"begin\",\"monitor\":\"\",\"interface\":0,\"kernel\":"));
+    workload_fake();
+    assert_string_equal(printed(result_print),
+                        "{\"bench\":\"a-workload-of-23-letters\",\"iterations\":10,\"cycles\":[300,100,200],"
+                        "\"median_per_iteration\":20.0,\"guest_faults\":7}\n");
+    assert_int_equal(fake_tellings, 0);
+}
+
+static void test_denied(void **state)
+{
+    (void)state;
+    monitor_begin(true, PENUMBRA_DENIED);
+    assert_non_null(
+        strstr(printed(begin_print), "\"monitor\":\"PenumbraVMM\",\"interface\":1,\"counters\":\"denied\","));
+    workload_fake();
+    assert_null(strstr(printed(result_print), "counters"));
+    assert_int_equal(fake_tellings, 0);
+}
+
+static void test_counters(void **state)
+{
+    (void)state;
+    monitor_begin(true, 0);
+    assert_null(strstr(printed(begin_print), "counters"));
+    fake_values[EXITS_CPUID] = 1000; // of before
+    workload_fake();
+    const char *line = printed(result_print);
+    assert_non_null(strstr(line, ",\"guest_faults\":7,\"counters\":{\"exits\":6,\"exit.CPUID\":6},"
+                                 "\"gauges\":{\"tables_used\":99}}\n"));
+    assert_int_equal(fake_told.repetitions, 3);
+    assert_int_equal(fake_told.iterations, 10);
+    assert_int_equal(fake_told.lowest, 100);
+    assert_int_equal(fake_told.median, 200);
+    assert_int_equal(fake_told.highest, 300);
+    assert_int_equal(fake_told.exits, 6);
+    assert_string_equal(fake_told.workload, "a-workload-of-23-letter"); // as much as there is room for
+}
+
+static void test_failed(void **state)
+{
+    (void)state;
+    monitor_begin(true, 0);
+    workload_fake();
+    strcpy(measured.failure, "over its \"limit\"");
+    assert_string_equal(printed(result_print),
+                        "{\"bench\":\"a-workload-of-23-letters\",\"error\":\"over its \\\"limit\\\"\"}\n");
+    assert_int_equal(fake_tellings, 1);
+    assert_int_equal(fake_told.repetitions, 0);
+}
+
+// In this order: what was found out about the monitor is kept.
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_json),   cmocka_unit_test(test_statistics), cmocka_unit_test(test_native),
+        cmocka_unit_test(test_denied), cmocka_unit_test(test_counters),   cmocka_unit_test(test_failed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

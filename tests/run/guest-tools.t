@@ -1,0 +1,157 @@
+#!/usr/bin/perl
+# The guest's tools, bench and penctl, as they are in the initramfs, run on this machine: bench's lines, its limit of time,
+# programs of one's own that go well and that fail; penctl where no Penumbra is; take-prog. Needs no emulator.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use File::Temp 'tempdir';
+use JSON::PP;
+use Machine;
+use Test::More;
+
+my $GUEST = "$Machine::BUILD/guest";
+my $TAKE_PROG = "$FindBin::RealBin/../../guest-images/take-prog";
+my $folder = tempdir('guest-tools.XXXXXX', TMPDIR => 1, CLEANUP => 1);
+
+sub file_write {
+    my ($name, $text, $mode) = @_;
+    open my $out, '>', $name or die "$name: $!";
+    print $out $text;
+    close $out;
+    chmod $mode // 0755, $name or die "$name: $!";
+}
+
+# Its output, both streams, and its status.
+sub command {
+    my ($line) = @_;
+    my $text = qx($line 2>&1);
+    return ($text, $? >> 8);
+}
+
+# Begin, end, and results by name; each line must be JSON.
+sub bench {
+    my ($words) = @_;
+    my ($text, $status) = command("$GUEST/bench/bench $words");
+    my @lines = map { eval { decode_json($_) } // fail("JSON: $_") } split /\n/, $text;
+    my ($begin, $end) = (shift @lines, pop @lines);
+    return { status => $status, begin => $begin, end => $end, results => { map { $_->{bench} => $_ } @lines } };
+}
+
+sub bench_check {
+    my $run = bench("-r 3 -p $folder/none syscall fork mmap pipe8");
+    my $begin = $run->{begin};
+    is($run->{status}, 0, 'bench: all workloads went well');
+    is_deeply($run->{end}, { bench => 'end', workloads => 4, failed => 0 }, 'bench: the last line');
+    is_deeply([sort keys %$begin], [sort qw(bench monitor interface kernel command_line memory_kib processor microcode hypervisor
+            clocksource repetitions)], 'bench: keys of the first line');
+    chomp(my $kernel = qx(uname -r));
+    is_deeply([@$begin{qw(bench monitor repetitions kernel)}], ['begin', '', 3, $kernel], 'bench: the first line');
+    for my $name (qw(syscall fork mmap pipe8)) {
+        my $result = $run->{results}{$name} // {};
+        is_deeply([sort keys %$result], [qw(bench cycles guest_faults iterations median_per_iteration)], "$name: its keys");
+        is(scalar(grep { $_ > 0 } @{ $result->{cycles} }), 3, "$name: cycles of each repetition");
+    }
+    my $mmap = $run->{results}{mmap};
+    cmp_ok($mmap->{guest_faults}, '>=', 1024 * 3 * $mmap->{iterations}, 'mmap: its page faults are counted');
+}
+
+sub workloads_check {
+    my ($list) = command("$GUEST/bench/bench -l -p $folder/none");
+    my %listed = map { /^(\S+)/ ? ($1 => 1) : () } split /\n/, $list;
+    my @wanted = (qw(syscall alu fork exec mmap cow pipe2 pipe8 mprotect read mmapread mmapwrite script compile),
+        map { ("chase$_", "chase${_}h") } 4, 64, 256);
+    is_deeply([grep { !$listed{$_} } @wanted], [], 'bench: has every workload');
+    is((command("$GUEST/bench/bench nonsense"))[1], 2, 'bench: a wrong name is wrong usage');
+    my ($text, $status) = command("gcc -Wall -Werror -o $folder/source $GUEST/bench/bench_source.c && $folder/source");
+    is("$text$status", '0', "what compile compiles is C, and runs");
+}
+
+# Of a process that may just have ended.
+sub command_line {
+    open my $in, '<', "$_[0]/cmdline" or return '';
+    return scalar(<$in>) // '';
+}
+
+my %PROGRAMS = (
+    'good' => "#!/bin/sh\ncat\npwd\n",
+    'with space, comma' => "#!/bin/sh\necho well\n",
+    'a-name-longer-than-the-monitor-has-room-for' => "#!/bin/sh\n",
+    'alu' => "#!/bin/sh\nexit 0\n",
+    'failing' => "#!/bin/sh\necho first\necho 'the \"last\" line'\necho\nexit 3\n",
+    'silent' => "#!/bin/sh\nexit 1\n",
+    'killed' => "#!/bin/sh\nkill -SEGV \$\$\n",
+    'without-head' => "echo nothing runs this\n",
+    'without-loader' => "#!/no/such/shell\n",
+    'sleeping' => "#!/bin/sh\nsleep 4321 &\nsleep 4321\n",
+    'leaving' => "#!/bin/sh\nsleep 4321 >/dev/null 2>&1 &\n",
+);
+
+sub programs_check {
+    mkdir "$folder/prog" or die $!;
+    file_write("$folder/prog/$_", $PROGRAMS{$_}) for keys %PROGRAMS;
+    file_write("$folder/prog/data", "not a program\n", 0644);
+    my $run = bench("-t 2 -r 2 -p $folder/prog " . join ' ', qw(good with_space__comma a-name-longer-than-the- alu_2
+            failing silent killed without-head without-loader sleeping leaving alu));
+    my %errors = map { $_ => $run->{results}{$_}{error} } keys %{ $run->{results} };
+    is($run->{status}, 1, 'programs: some failed');
+    is_deeply($run->{end}, { bench => 'end', workloads => 12, failed => 6 }, 'programs: how many');
+    is($errors{$_}, undef, "programs: $_ went well")
+        for qw(good with_space__comma a-name-longer-than-the- alu_2 leaving alu);
+    is($run->{results}{good}{iterations}, 1, 'programs: one run is an iteration');
+    is($errors{failing}, 'exit status 3; its last line: the "last" line', 'programs: status and last line');
+    is($errors{silent}, 'exit status 1; it printed nothing', 'programs: without a line');
+    like($errors{killed}, qr/^killed by signal 11 /, 'programs: a signal');
+    like($errors{'without-head'}, qr/a script that begins with #!/, 'programs: nothing that can be executed');
+    like($errors{'without-loader'}, qr/is not in the guest$/, 'programs: its shell is missing');
+    is($errors{sleeping}, 'over its limit of 2 s', 'programs: the limit of time');
+    is(join(' ', grep { /^sleep\0004321/ } map { command_line($_) } glob '/proc/[0-9]*'), '', 'programs: what they started has ended');
+    unlike((command("$GUEST/bench/bench -l -p $folder/prog"))[0], qr/^data/m, 'programs: data is none');
+}
+
+sub penctl_check {
+    my $here = qr/^penctl: no Penumbra here: CPUID shows (no monitor|\S+)$/m;
+    for my $words ('mode', 'counters -j -a', 'reset', 'mark 1', 'trace', 'stop 3', 'call 1 0 0') {
+        my ($text, $status) = command("$GUEST/penctl/penctl $words");
+        like($text, $here, "penctl $words: says what is missing");
+        is($status, 1, "penctl $words: status");
+    }
+    for my $words ('', 'nonsense', 'mode now', 'mark', 'call', 'call 1 2 3 4 5') {
+        my ($text, $status) = command("$GUEST/penctl/penctl $words");
+        like($text, qr/^usage: /, "penctl $words: says how it is used");
+        is($status, 2, "penctl $words: status");
+    }
+}
+
+# A tree's date, which decides whether the initramfs is made again.
+sub take {
+    my ($prog) = @_;
+    my ($text, $status) = command("$TAKE_PROG '$prog' $folder/tree");
+    return ($text, $status, (stat "$folder/tree")[9] // 0);
+}
+
+sub take_prog_check {
+    mkdir "$folder/mine" or die $!;
+    like((take("$folder/mine"))[0], qr/^take-prog: PROG=\S+: no executable file is in this folder$/, 'take-prog: an empty folder');
+    like((take("$folder/nowhere"))[0], qr/: there is no such file or folder$/, 'take-prog: nothing');
+    file_write("$folder/mine/one", "#!/bin/sh\n", 0644);
+    like((take("$folder/mine/one"))[0], qr/: this file is not executable/, 'take-prog: a file that is not executable');
+    is((take(''))[1], 0, 'take-prog: no PROG is well');
+    chmod 0755, "$folder/mine/one";
+    is((take("$folder/mine/one"))[1], 0, 'take-prog: a file');
+    ok(-x "$folder/tree/one", 'take-prog: which is there');
+    utime 1000, 1000, "$folder/tree";
+    is((take("$folder/mine"))[2], 1000, 'take-prog: the same again changes nothing');
+    file_write("$folder/mine/one", "#!/bin/sh\ntrue\n");
+    cmp_ok((take("$folder/mine"))[2], '>', 1000, 'take-prog: another content does');
+    utime 1000, 1000, "$folder/tree";
+    cmp_ok((take(''))[2], '>', 1000, 'take-prog: none does, too');
+    is(join(' ', glob "$folder/tree/*"), '', 'take-prog: then the tree is empty');
+}
+
+bench_check();
+workloads_check();
+programs_check();
+penctl_check();
+take_prog_check();
+done_testing;
