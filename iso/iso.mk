@@ -10,14 +10,14 @@ GUEST_ARGS ?= console=ttyS0 reboot=acpi
 NATIVE_ARGS ?= i8042.noaux
 ISO_PARTS := iso/make-image iso/grub.cfg.in iso/entries.in
 
-.PHONY: iso run setup-build setup-run setup-test
+.PHONY: iso run setup-build setup-run setup-compare setup-test
 iso: $(ISO)
 
 $(ISO): $(MONITOR) $(GUEST_KERNEL) $(GUEST_INITRD) $(ISO_PARTS)
 	iso/make-image --output $@ --monitor $(MONITOR) --kernel $(GUEST_KERNEL) --initrd $(GUEST_INITRD) \
 	    --monitor-args '$(MONITOR_ARGS)' --guest-args '$(GUEST_ARGS)' --native-args '$(NATIVE_ARGS)'
 
-setup-build setup-run setup-test: setup-%:
+setup-build setup-run setup-compare setup-test: setup-%:
 	@iso/setup $*
 
 # The settings go through the environment, since APPEND may hold any character.

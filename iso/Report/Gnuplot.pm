@@ -7,6 +7,7 @@ use warnings;
 use Exporter 'import';
 use List::Util qw(max min sum0);
 use POSIX 'ceil';
+use Report::Statistics 'grouped';
 our @EXPORT_OK = qw(bars panels draw colour);
 
 # Told apart by the colour-blind too (Okabe and Ito), grey for the rest.
@@ -34,13 +35,13 @@ sub log_tics {
     my @steps = $decades < 1 ? (1, 1.1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 4, 5, 6, 7, 8, 9) : $decades < 3 ? (1, 2, 5) : (1);
     my $skip = $decades > 4 ? 2 : 1;
     my @tics = map { my $d = $_; map { $_ * 10**$d } @steps } grep { $_ % $skip == 0 } -4 .. 12;
-    return 'set xtics (' . join(', ', map { quoted($_ >= 10000 ? sprintf '%.0e', $_ : $_) . " $_" }
+    return 'set xtics (' . join(', ', map { quoted(grouped($_)) . " $_" }
             grep { $_ >= $low * 0.999 && $_ <= $high * 1.001 } map { 0 + sprintf '%.6g', $_ } @tics) . ')';
 }
 
 my @COMMON = (
-    'set border 1 linecolor rgb "#888888"', 'set xtics nomirror', 'set grid xtics linecolor rgb "#cccccc"',
-    'set style fill solid 1.0 noborder', 'set tics nomirror');
+    'set border 1 linecolor rgb "#888888"', 'set tics nomirror textcolor rgb "black"', 'set grid xtics linecolor rgb "#d0d0d0"',
+    'set style fill solid 1.0 noborder');
 
 # The axis of `bars`: logarithmic if the values lie far apart and none is 0.
 sub bars_axis {
@@ -52,33 +53,43 @@ sub bars_axis {
     return ($logarithmic, 'set xrange [' . $low / $room . ':' . $high * $room . ']', log_tics($low / $room, $high * $room));
 }
 
-# {title, axis, from (where bars begin), rows => [names], groups => [{name, of => {row => [value, lowest, highest]}}]}
+# {title, axis, from (where bars begin), rows => [names],
+# groups => [{name, colour, of => {row => [value, lowest, highest]}}]}
 sub bars {
     my ($picture) = @_;
     my ($rows, $groups) = @$picture{qw(rows groups)};
-    my (@blocks, @plots, @values);
-    for my $g (0 .. $#$groups) {
-        my @boxes;
-        for my $r (grep { $groups->[$g]{of}{ $rows->[$_] } } 0 .. $#$rows) {
-            my ($value, @range) = @{ $groups->[$g]{of}{ $rows->[$r] } };
-            my ($top, $bottom) = map { $r - 0.42 + 0.84 * $_ / @$groups } $g, $g + 0.85;
-            push @boxes, [$value, ($top + $bottom) / 2, min($value, $picture->{from}), max($value, $picture->{from}), $top, $bottom, @range];
-            push @values, $value, @range;
-        }
-        next unless @boxes;
-        push @blocks, block("g$g", @boxes);
-        push @plots, sprintf('$g%d using 1:2:3:4:5:6 with boxxyerror linecolor rgb "%s" title %s', $g, colour($g),
-            quoted($groups->[$g]{name})), "\$g$g using 1:2:7:8 with xerrorbars pointtype 7 pointsize 0.25 linecolor rgb \"#222222\" notitle";
-    }
-    my @axis = bars_axis($picture, @values);
+    my @boxes = map { [bars_boxes($picture, $_)] } 0 .. $#$groups;
+    my @with = grep { @{ $boxes[$_] } } 0 .. $#$groups;
+    my @values = map { @$_[0, 6, 7] } map { @$_ } @boxes;
+    my $from = "set arrow 1 from $picture->{from}, graph 0 to $picture->{from}, graph 1 nohead linecolor rgb \"#444444\"";
     return {
-        width => 980, height => 110 + @$rows * (10 + 6 * @$groups),
+        width => 980, height => 110 + @$rows * (8 + 5 * @$groups),
         program => [
-            @COMMON, @blocks, rows_named(@$rows), @axis, 'set title ' . quoted($picture->{title}), 'set xlabel ' . quoted($picture->{axis}),
+            @COMMON, (map { block("g$_", @{ $boxes[$_] }) } @with), rows_named(@$rows), bars_axis($picture, @values),
+            'set title ' . quoted($picture->{title}), 'set xlabel ' . quoted($picture->{axis}), $from,
             'set key outside right top vertical Left reverse samplen 1',
-            $picture->{from} ? "set arrow 1 from $picture->{from}, graph 0 to $picture->{from}, graph 1 nohead linecolor rgb \"#444444\"" : (),
-            'plot ' . join(", \\\n  ", @plots)],
+            'plot ' . join(", \\\n  ", map { bars_plot($groups->[$_], $_) } @with)],
     };
+}
+
+# The bars of one group: what gnuplot's boxxyerror takes, then lowest and highest.
+sub bars_boxes {
+    my ($picture, $g) = @_;
+    my ($rows, $groups) = @$picture{qw(rows groups)};
+    my @boxes;
+    for my $r (grep { $groups->[$g]{of}{ $rows->[$_] } } 0 .. $#$rows) {
+        my ($value, @range) = @{ $groups->[$g]{of}{ $rows->[$r] } };
+        my ($top, $bottom) = map { $r - 0.42 + 0.84 * $_ / @$groups } $g, $g + 0.85;
+        push @boxes, [$value, ($top + $bottom) / 2, min($value, $picture->{from}), max($value, $picture->{from}), $top, $bottom, @range];
+    }
+    return @boxes;
+}
+
+sub bars_plot {
+    my ($group, $g) = @_;
+    return (
+        "\$g$g using 1:2:3:4:5:6 with boxxyerror linecolor rgb \"$group->{colour}\" title " . quoted($group->{name}),
+        "\$g$g using 1:2:7:8 with xerrorbars pointtype 0 linecolor rgb \"#222222\" notitle");
 }
 
 # One panel's bars: a block for each kind of piece, and one of the totals. On the logarithmic axis a bar's length shows the total,
@@ -110,44 +121,78 @@ sub panel_plot {
         @kinds;
     push @plots, "\$t$p using 1:2:3 with labels left offset 0.4,0 font \",8\" notitle" if @$totals;
     push @plots, '-1 notitle' unless @plots;
-    push @plots, map { sprintf 'keyentry with boxes fillcolor rgb "%s" title %s', $_->[1], quoted($_->[0]) } @{ $picture->{kinds} } if !$p;
     return (
         (map { block("p${p}k$_", @{ $pieces->[$_] }) } @kinds), block("t$p", @$totals),
-        'set title ' . quoted($picture->{panels}[$p]{name}) . ' offset 0,-0.6', $p ? 'unset key' : (), 'plot ' . join(", \\\n  ", @plots));
+        'set title ' . quoted($picture->{panels}[$p]{name}) . ' offset 0,-0.6', 'plot ' . join(", \\\n  ", @plots));
 }
 
 # Where the panels lie, in pixels: four in a line at most.
-use constant { ACROSS => 4, LEFT => 95, PANEL => 235, GAP => 14, HEAD => 84, BETWEEN => 62 };
+use constant { ACROSS => 4, LEFT => 95, PANEL => 235, GAP => 14, BETWEEN => 58, LINE => 18, LETTER => 7.5 };
+
+# Squares of colour with names, in lines of this width in pixels: [x, y of the line, name, colour], and how many lines.
+sub legend_places {
+    my ($width, @kinds) = @_;
+    my ($x, $line, @places) = (10, 0);
+    for (@kinds) {
+        my ($name, $colour) = @$_;
+        my $needs = 30 + LETTER * length $name;
+        ($x, $line) = (10, $line + 1) if $x + $needs > $width && $x > 10;
+        push @places, [$x, $line, $name, $colour];
+        $x += $needs;
+    }
+    return ($line + 1, @places);
+}
+
+# The title and, below it, the legend.
+sub head {
+    my ($picture, $width, $height, @places) = @_;
+    my @said = ('set label 1 ' . quoted("$picture->{title}: $picture->{axis}") . sprintf ' at screen %.5f, screen %.5f', 10 / $width, 1 - 14 / $height);
+    for my $i (0 .. $#places) {
+        my ($x, $line, $name, $colour) = @{ $places[$i] };
+        my ($left, $right, $text) = map { ($x + $_) / $width } 0, 11, 16;
+        my ($middle, $top, $bottom) = map { 1 - (34 + LINE * $line + $_) / $height } 0, -5, 5;
+        push @said, sprintf('set label %d %s at screen %.5f, screen %.5f', $i + 2, quoted($name), $text, $middle),
+            sprintf('set object %d rectangle from screen %.5f, screen %.5f to screen %.5f, screen %.5f fillcolor rgb "%s" fillstyle solid noborder',
+                $i + 1000, $left, $bottom, $right, $top, $colour);
+    }
+    return @said;
+}
+
+# They are drawn once, not with each panel.
+sub head_off {
+    my ($count) = @_;
+    return ('unset label', map { 'unset object ' . ($_ + 1000) } 0 .. $count - 1);
+}
 
 sub panel_place {
-    my ($p, $width, $height, $inner) = @_;
+    my ($p, $width, $height, $first, $inner) = @_;
     my ($line, $column) = (int $p / ACROSS, $p % ACROSS);
-    my ($left, $top) = (LEFT + $column * PANEL, HEAD + $line * ($inner + BETWEEN));
+    my ($left, $top) = (LEFT + $column * PANEL, $first + $line * ($inner + BETWEEN));
     my @sides = (
         [lmargin => $left / $width], [rmargin => ($left + PANEL - GAP) / $width],
         [tmargin => 1 - $top / $height], [bmargin => 1 - ($top + $inner) / $height]);
-    return ((map { sprintf 'set %s at screen %.5f', @$_ } @sides), $column ? 'set format y ""' : 'set format y');
+    return map { sprintf 'set %s at screen %.5f', @$_ } @sides;
 }
 
 # {title, axis, low (where bars begin), show (a total as text), rows => [names], kinds => [[name, colour]],
 # panels => [{name, of => {row => [a number for each kind]}}]}
 sub panels {
     my ($picture) = @_;
-    my @panels = @{ $picture->{panels} };
+    my ($low, @panels) = ($picture->{low}, @{ $picture->{panels} });
     my $inner = 16 * @{ $picture->{rows} };
-    my $width = LEFT + PANEL * min(ACROSS, scalar @panels) + 10;
-    $width = max($width, 700);
-    my $height = HEAD + ceil(@panels / ACROSS) * ($inner + BETWEEN);
-    my $high = max($picture->{low} * 10, map { sum0 @$_ } map { values %{ $_->{of} } } @panels);
-    my @names = rows_named(@{ $picture->{rows} });
+    my $width = max(760, LEFT + PANEL * min(ACROSS, scalar @panels) + 10);
+    my ($lines, @places) = legend_places($width, @{ $picture->{kinds} });
+    my $first = 56 + LINE * $lines;
+    my $height = $first + ceil(@panels / ACROSS) * ($inner + BETWEEN) - 24;
+    my $high = max($low * 10, map { sum0 @$_ } map { values %{ $_->{of} } } @panels);
+    my $range = "set xrange [$low:" . $high * ($high / $low)**0.4 . ']'; # room for the number beside a bar
+    my @drawn = map { (panel_place($_, $width, $height, $first, $inner), panel_tics($picture, $_), panel_plot($picture, $_),
+            head_off($_ ? 0 : scalar @places)) } 0 .. $#panels;
     return {
         width => $width, height => $height,
         program => [
-            @COMMON, 'set multiplot', @names, 'set logscale x', "set xrange [$picture->{low}:" . $high * ($high / $picture->{low})**0.4 . ']',
-            log_tics($picture->{low}, $high), 'set label 1 ' . quoted("$picture->{title}: $picture->{axis}") . ' at screen 0.01, screen '
-                . (1 - 14 / $height), 'set key at screen 0.01, screen ' . (1 - 24 / $height) . ' left top horizontal Left reverse samplen 1',
-            (map { (panel_place($_, $width, $height, $inner), panel_tics($picture, $_), panel_plot($picture, $_), 'unset label 1') } 0 .. $#panels),
-            'unset multiplot'],
+            @COMMON, 'set multiplot', 'unset key', rows_named(@{ $picture->{rows} }), 'set logscale x', $range, log_tics($low, $high),
+            head($picture, $width, $height, @places), @drawn, 'unset multiplot'],
     };
 }
 

@@ -73,13 +73,13 @@ sub emulator_words {
         "**Times here are counts of instructions.** In this emulator an exit and the entry after it take about one instruction, and",
         'a TLB miss, a two-dimensional walk and a cache miss take none. So exits look cheap, and what EPT and VPID change in the TLB',
         "does not show. The second table therefore adds $cost cycles for each exit, an instruction taken as a cycle;",
-        '`--exit-cost` sets another figure. The source of the default: ' . SOURCE_OF_EXIT_COST . '.', '');
+        '`--exit-cost` sets another figure. The source of its default, 1,300:', SOURCE_OF_EXIT_COST, '');
 }
 
 # Logs of different machines put together.
 sub warnings_of {
     my ($report) = @_;
-    my @processors = uniq map { s/\s+/ /gr } grep { defined } map { $_->{processor} } @{ $report->{machines} }, guests($report);
+    my @processors = uniq map { join ' ', split } grep { defined } map { $_->{processor} } @{ $report->{machines} }, guests($report);
     my @versions = uniq grep { defined } map { $_->{version} } @{ $report->{machines} };
     return (
         @processors > 1 ? ('**The logs are from different processors** (' . join('; ', @processors) . '): ratios mean little.', '') : (),

@@ -12,10 +12,12 @@ our @EXPORT_OK = qw(log_read sections_choose);
 my $JSON = JSON::PP->new;
 use constant NATIVE => 'native';
 
+sub is_named { return ref $_[0] eq 'HASH' && grep { defined && !ref } @{ $_[0] }{qw(penumbra bench)} }
+
 # The objects that a line holds, 0 for one that is broken. A machine that is reset in the middle of a line leaves two in it.
 sub line_read {
     my ($line) = @_;
-    return map { my $object = eval { ($JSON->decode_prefix($_))[0] }; ref $object eq 'HASH' ? $object : 0 }
+    return map { my $object = eval { ($JSON->decode_prefix($_))[0] }; is_named($object) ? $object : 0 }
         grep { /^\{"/ } split /(?=\{"(?:penumbra|bench)":)/, $line;
 }
 

@@ -18,17 +18,17 @@ sub over { my ($one, $base, $name) = @_; return $one->{$name} / $base->{median} 
 sub ratios {
     my ($report, $cost, $title) = @_;
     my @groups;
-    for my $column (@{ $report->{shown} }) {
-        my %of;
+    for my $c (0 .. $#{ $report->{shown} }) {
+        my ($column, %of) = $report->{shown}[$c];
         for my $workload (@{ $report->{workloads} }) {
             my ($one, $base) = map { my $m = measured($_, $workload); $m && with_exit_cost($m, $cost) } $column, $report->{base};
             $of{$workload} = [map { over($one, $base, $_) } qw(median lowest highest)] if $one && $base && $base->{median};
         }
-        push @groups, { name => $column->{name}, of => \%of };
+        push @groups, { name => $column->{name}, colour => colour($c), of => \%of };
     }
     return unless grep { %{ $_->{of} } } @groups;
     return bars({
-        title => $title, axis => 'ratio to ' . $report->{base}{name} . ': less is faster; dots: median, lowest and highest',
+        title => $title, axis => 'ratio to ' . $report->{base}{name} . ': less is faster; black: from the lowest to the highest',
         from => 1, rows => $report->{workloads}, groups => \@groups });
 }
 
@@ -42,7 +42,7 @@ sub reasons_by_share {
     return sort { $share{$b} <=> $share{$a} || $a cmp $b } keys %share;
 }
 
-# Panels, one for each configuration. $parts gives a measurement's numbers, one for each kind.
+# Panels, one for each configuration that has some. $parts gives a measurement's numbers, one for each kind.
 sub stacked {
     my ($report, $title, $axis, $kinds, $parts) = @_;
     my @panels;
@@ -50,6 +50,7 @@ sub stacked {
         my %of = map { my $one = measured($column, $_); $one ? ($_ => [$parts->($one)]) : () } @{ $report->{workloads} };
         push @panels, { name => $column->{name}, of => \%of };
     }
+    @panels = grep { grep { sum0(@$_) >= LEAST } values %{ $_->{of} } } @panels;
     my @rows = grep { my $w = $_; grep { sum0(@{ $_->{of}{$w} // [] }) >= LEAST } @panels } @{ $report->{workloads} };
     return unless @rows;
     return panels({ title => $title, axis => $axis, low => LEAST, show => \&count_text, rows => \@rows, kinds => $kinds, panels => \@panels });
@@ -79,13 +80,13 @@ sub memory {
     my ($report) = @_;
     my ($name, $unit, $peak) = @{ (memory_gauges($report))[0] // return };
     my @groups;
-    for my $column (@{ $report->{shown} }) {
-        my %of;
+    for my $c (0 .. $#{ $report->{shown} }) {
+        my ($column, %of) = $report->{shown}[$c];
         for my $one (grep { exists(($_->{gauges} // {})->{$name}) } values %{ $column->{of} }) {
             my ($now, $most) = map { $unit * ($one->{gauges}{ $_ // $name } // 0) } $name, $peak;
             $of{ $one->{workload} } = [$now, $now, $most];
         }
-        push @groups, { name => $column->{name}, of => \%of } if %of;
+        push @groups, { name => $column->{name}, colour => colour($c), of => \%of } if %of;
     }
     my $axis = "KiB after the workload ($name)" . ($peak ? '; the line ends at the most so far' : '');
     return bars({ title => 'Memory of shadow tables', axis => $axis, from => 0, rows => $report->{workloads}, groups => \@groups });

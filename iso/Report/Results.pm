@@ -5,16 +5,19 @@ use strict;
 use warnings;
 use Exporter 'import';
 use List::Util 'sum0';
+use Report::Log 'sections_choose';
 use Report::Statistics qw(median half_range);
-our @EXPORT_OK = qw(results_make measured state_of with_exit_cost memory_gauges ratio SOURCE_OF_EXIT_COST);
+our @EXPORT_OK = qw(report_make measured with_exit_cost memory_gauges ratio SOURCE_OF_EXIT_COST);
 
 # The monitor's counters that this report knows by name.
 use constant { HIDDEN => 'hidden_faults', TRUE => 'true_faults', EXITS => 'exits' };
 # Gauges of memory: their names, and KiB for one. The first that is there is plotted. NAME_used has its peak in NAME_peak.
 my @MEMORY = ([qr/^tables_/, 4], [qr/_kib$|^monitor_memory$/i, 1]);
 
-use constant SOURCE_OF_EXIT_COST => 'a null hypercall of Linux on a Xeon E5-2450 under KVM takes 1,300 cycles, under Xen 1,228'
-    . ' (Dall, Li, Lim, Nieh, Koloventzos: ARM Virtualization: Performance and Architectural Implications, ISCA 2016, table II)';
+# Lines of Markdown. README.md has more sources.
+use constant SOURCE_OF_EXIT_COST => (
+    'a null hypercall on a Xeon E5-2450 takes 1,300 cycles under KVM, there and back (C. Dall, S.-W. Li, J. T. Lim, J. Nieh,',
+    'G. Koloventzos: ARM Virtualization: Performance and Architectural Implications, ISCA 2016, table II).');
 
 # One workload's line as {workload, iterations, repetitions, median, lowest, highest, half_range, counters, gauges, exits, faults},
 # cycles and counts for one iteration; or {workload, error}.
@@ -33,10 +36,10 @@ sub measure {
     };
 }
 
-# Direct: faults that the guest's kernel handled and that caused no exit. Its handling of a hidden fault is none.
+# Direct: what the guest's kernel handled without an exit before. It never hears of a hidden fault.
 sub faults {
     my ($handled, $counters) = @_;
-    my ($hidden, $true) = map { $_ // 0 } @$counters{ HIDDEN, TRUE };
+    my ($hidden, $true) = map { $counters->{$_} // 0 } HIDDEN, TRUE;
     return { hidden => $hidden, true => $true, direct => $handled > $true ? $handled - $true : 0 };
 }
 
@@ -64,6 +67,21 @@ sub results_make {
     }
     my ($native) = grep { $_->{name} eq 'native' } @columns;
     return { native => $native, configurations => [grep { $_->{name} ne 'native' } @columns], workloads => \@workloads };
+}
+
+# Everything that table, lines and plots are made of: what results_make gives, the log's facts, and these options: exit_cost,
+# title. Ratios are to `base`; `shown` are the columns that ran.
+sub report_make {
+    my ($log, %options) = @_;
+    my ($sections, @repeats) = sections_choose($log);
+    my $results = results_make($sections);
+    my @shown = grep { $_->{state} ne 'refused' } @{ $results->{configurations} };
+    my ($base) = grep { $_ && grep { !defined $_->{error} } values %{ $_->{of} } } $results->{native}, @shown;
+    die "report: there is no result in the log\n" unless $base;
+    return {
+        %$results, %options, %$log{qw(machines broken stray)}, machine => $log->{machines}[-1], repeats => \@repeats,
+        base => $base, shown => \@shown,
+    };
 }
 
 # A column's measurement of a workload, undef if there is none.
