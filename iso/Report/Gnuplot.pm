@@ -32,7 +32,8 @@ sub rows_named {
 sub log_tics {
     my ($low, $high) = @_;
     my $decades = log($high / $low) / log 10;
-    my @steps = $decades < 1 ? (1, 1.1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 4, 5, 6, 7, 8, 9) : $decades < 3 ? (1, 2, 5) : (1);
+    my @steps = $decades < 0.4 ? (1, 1.1, 1.2, 1.3, 1.4, 1.6, 1.8, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
+        : $decades < 1 ? (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8) : $decades < 3 ? (1, 2, 5) : (1);
     my $skip = $decades > 4 ? 2 : 1;
     my @tics = map { my $d = $_; map { $_ * 10**$d } @steps } grep { $_ % $skip == 0 } -4 .. 12;
     return 'set xtics (' . join(', ', map { quoted(grouped($_)) . " $_" }
@@ -80,7 +81,8 @@ sub bars_boxes {
     for my $r (grep { $groups->[$g]{of}{ $rows->[$_] } } 0 .. $#$rows) {
         my ($value, @range) = @{ $groups->[$g]{of}{ $rows->[$r] } };
         my ($top, $bottom) = map { $r - 0.42 + 0.84 * $_ / @$groups } $g, $g + 0.85;
-        push @boxes, [$value, ($top + $bottom) / 2, min($value, $picture->{from}), max($value, $picture->{from}), $top, $bottom, @range];
+        my ($left, $right) = $value < $picture->{from} ? ($value, $picture->{from}) : ($picture->{from}, $value);
+        push @boxes, [$value, ($top + $bottom) / 2, $left, $right, $top, $bottom, @range];
     }
     return @boxes;
 }
@@ -117,10 +119,10 @@ sub panel_plot {
     my ($picture, $p) = @_;
     my ($pieces, $totals) = panel_blocks($picture, $p);
     my @kinds = grep { $pieces->[$_] } 0 .. $#{ $picture->{kinds} };
-    my @plots = map { sprintf '$p%dk%d using 1:2:3:4:5:6 with boxxyerror linecolor rgb "%s" notitle', $p, $_, $picture->{kinds}[$_][1] }
-        @kinds;
+    my $box = '$p%dk%d using 1:2:3:4:5:6 with boxxyerror linecolor rgb "%s" notitle';
+    my @plots = map { sprintf $box, $p, $_, $picture->{kinds}[$_][1] } @kinds;
     push @plots, "\$t$p using 1:2:3 with labels left offset 0.4,0 font \",8\" notitle" if @$totals;
-    push @plots, '-1 notitle' unless @plots;
+    push @plots, '-1 notitle' unless @plots; # an empty panel
     return (
         (map { block("p${p}k$_", @{ $pieces->[$_] }) } @kinds), block("t$p", @$totals),
         'set title ' . quoted($picture->{panels}[$p]{name}) . ' offset 0,-0.6', 'plot ' . join(", \\\n  ", @plots));
@@ -128,6 +130,7 @@ sub panel_plot {
 
 # Where the panels lie, in pixels: four in a line at most.
 use constant { ACROSS => 4, LEFT => 95, PANEL => 235, GAP => 14, BETWEEN => 58, LINE => 18, LETTER => 7.5 };
+use constant LEGEND => 1000; # the first number of its objects; the bands behind rows have those before
 
 # Squares of colour with names, in lines of this width in pixels: [x, y of the line, name, colour], and how many lines.
 sub legend_places {
@@ -146,14 +149,14 @@ sub legend_places {
 # The title and, below it, the legend.
 sub head {
     my ($picture, $width, $height, @places) = @_;
-    my @said = ('set label 1 ' . quoted("$picture->{title}: $picture->{axis}") . sprintf ' at screen %.5f, screen %.5f', 10 / $width, 1 - 14 / $height);
+    my $at = sub { my ($x, $y) = @_; return sprintf 'screen %.5f, screen %.5f', $x / $width, 1 - $y / $height };
+    my @said = ('set label ' . quoted("$picture->{title}: $picture->{axis}") . ' at ' . $at->(10, 14));
     for my $i (0 .. $#places) {
         my ($x, $line, $name, $colour) = @{ $places[$i] };
-        my ($left, $right, $text) = map { ($x + $_) / $width } 0, 11, 16;
-        my ($middle, $top, $bottom) = map { 1 - (34 + LINE * $line + $_) / $height } 0, -5, 5;
-        push @said, sprintf('set label %d %s at screen %.5f, screen %.5f', $i + 2, quoted($name), $text, $middle),
-            sprintf('set object %d rectangle from screen %.5f, screen %.5f to screen %.5f, screen %.5f fillcolor rgb "%s" fillstyle solid noborder',
-                $i + 1000, $left, $bottom, $right, $top, $colour);
+        my $y = 34 + LINE * $line;
+        my $square = 'from ' . $at->($x, $y + 5) . ' to ' . $at->($x + 11, $y - 5);
+        push @said, 'set label ' . quoted($name) . ' at ' . $at->($x + 16, $y),
+            'set object ' . ($i + LEGEND) . " rectangle $square fillcolor rgb \"$colour\" fillstyle solid noborder";
     }
     return @said;
 }
@@ -161,7 +164,7 @@ sub head {
 # They are drawn once, not with each panel.
 sub head_off {
     my ($count) = @_;
-    return ('unset label', map { 'unset object ' . ($_ + 1000) } 0 .. $count - 1);
+    return ('unset label', map { 'unset object ' . ($_ + LEGEND) } 0 .. $count - 1);
 }
 
 sub panel_place {
@@ -186,13 +189,16 @@ sub panels {
     my $height = $first + ceil(@panels / ACROSS) * ($inner + BETWEEN) - 24;
     my $high = max($low * 10, map { sum0 @$_ } map { values %{ $_->{of} } } @panels);
     my $range = "set xrange [$low:" . $high * ($high / $low)**0.4 . ']'; # room for the number beside a bar
-    my @drawn = map { (panel_place($_, $width, $height, $first, $inner), panel_tics($picture, $_), panel_plot($picture, $_),
-            head_off($_ ? 0 : scalar @places)) } 0 .. $#panels;
+    my @drawn;
+    for my $p (0 .. $#panels) {
+        push @drawn, panel_place($p, $width, $height, $first, $inner), panel_tics($picture, $p), panel_plot($picture, $p);
+        push @drawn, head_off(scalar @places) unless $p;
+    }
     return {
         width => $width, height => $height,
         program => [
-            @COMMON, 'set multiplot', 'unset key', rows_named(@{ $picture->{rows} }), 'set logscale x', $range, log_tics($low, $high),
-            head($picture, $width, $height, @places), @drawn, 'unset multiplot'],
+            @COMMON, 'set multiplot', 'unset key', rows_named(@{ $picture->{rows} }), 'set logscale x', $range,
+            log_tics($low, $high), head($picture, $width, $height, @places), @drawn, 'unset multiplot'],
     };
 }
 
@@ -211,7 +217,8 @@ sub draw {
         png => "pngcairo $size noenhanced font 'DejaVu Sans,9'");
     for my $kind (sort keys %terminal) {
         open my $gnuplot, '|-', 'gnuplot' or die "report: gnuplot: $! (`iso/setup compare` installs it)\n";
-        print $gnuplot map { "$_\n" } "set terminal $terminal{$kind}", 'set output ' . quoted("$file.$kind"), @{ $picture->{program} };
+        my $output = 'set output ' . quoted("$file.$kind");
+        print $gnuplot map { "$_\n" } "set terminal $terminal{$kind}", $output, @{ $picture->{program} };
         close $gnuplot or die "report: gnuplot failed for $file.$kind\n";
     }
 }

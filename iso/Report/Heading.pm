@@ -70,20 +70,22 @@ sub emulator_words {
     my ($report) = @_;
     my $cost = grouped($report->{exit_cost});
     return (
-        "**Times here are counts of instructions.** In this emulator an exit and the entry after it take about one instruction, and",
-        'a TLB miss, a two-dimensional walk and a cache miss take none. So exits look cheap, and what EPT and VPID change in the TLB',
-        "does not show. The second table therefore adds $cost cycles for each exit, an instruction taken as a cycle;",
+        '**Times here are counts of instructions.** In this emulator an exit and the entry after it take about one instruction,',
+        'and a TLB miss, a two-dimensional walk and a cache miss take none. So exits look cheap, and what EPT and VPID change in',
+        "the TLB does not show. The second table therefore adds $cost cycles for each exit, an instruction taken as a cycle;",
         '`--exit-cost` sets another figure. The source of its default, 1,300:', SOURCE_OF_EXIT_COST, '');
 }
 
 # Logs of different machines put together.
 sub warnings_of {
     my ($report) = @_;
-    my @processors = uniq map { join ' ', split } grep { defined } map { $_->{processor} } @{ $report->{machines} }, guests($report);
+    my @told = grep { defined } map { $_->{processor} } @{ $report->{machines} }, guests($report);
+    my @processors = uniq map { join ' ', split } @told;
+    my $processors = join '; ', @processors;
     my @versions = uniq grep { defined } map { $_->{version} } @{ $report->{machines} };
     return (
-        @processors > 1 ? ('**The logs are from different processors** (' . join('; ', @processors) . '): ratios mean little.', '') : (),
-        @versions > 1 ? ('**The logs are from different versions of the monitor**: ' . join(', ', @versions) . '.', '') : ());
+        @processors > 1 ? ("**The logs are from different processors** ($processors): ratios mean little.", '') : (),
+        @versions > 1 ? ("**The logs are from different versions of the monitor**: @versions.", '') : ());
 }
 
 # The words of all configurations, and what each has besides.
@@ -107,15 +109,15 @@ sub own_words {
 
 my %BEFELL = (
     refused => sub { "the monitor refused it: $_[1]" },
-    died => sub { "its guest died: $_[1]; what it finished (" . workloads_of($_[0]) . ') is reported' },
-    unfinished => sub { "its guest ended ($_[1]) before bench did; what it finished (" . workloads_of($_[0]) . ') is reported' },
-    cut => sub { 'the log has no end of it: cut off or damaged there; what it has (' . workloads_of($_[0]) . ') is reported' },
+    died => sub { "its guest died: $_[1]; " . finished($_[0]) },
+    unfinished => sub { "its guest ended ($_[1]) before bench did; " . finished($_[0]) },
+    cut => sub { 'the log has no end of it: cut off or damaged there; ' . finished($_[0]) },
 );
 
-sub workloads_of {
+sub finished {
     my ($column) = @_;
     my $count = grep { !defined $_->{error} } values %{ $column->{of} };
-    return $count == 1 ? '1 workload' : "$count workloads";
+    return 'what it finished (' . ($count == 1 ? '1 workload' : "$count workloads") . ') is reported';
 }
 
 sub failed_workloads {

@@ -21,7 +21,8 @@ sub configuration_line {
     return {
         report => 'configuration', configuration => $column->{name}, state => $column->{state},
         length $column->{reason} ? (reason => $column->{reason}) : (), $section->{guest} ? (guest => $section->{guest}) : (),
-        $section->{begin} ? (parameters => $section->{begin}{parameters}) : (), $section->{summary} ? (summary => $section->{summary}) : (),
+        $section->{begin} ? (parameters => $section->{begin}{parameters}) : (),
+        $section->{summary} ? (summary => $section->{summary}) : (),
     };
 }
 

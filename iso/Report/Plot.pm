@@ -53,7 +53,8 @@ sub stacked {
     @panels = grep { grep { sum0(@$_) >= LEAST } values %{ $_->{of} } } @panels;
     my @rows = grep { my $w = $_; grep { sum0(@{ $_->{of}{$w} // [] }) >= LEAST } @panels } @{ $report->{workloads} };
     return unless @rows;
-    return panels({ title => $title, axis => $axis, low => LEAST, show => \&count_text, rows => \@rows, kinds => $kinds, panels => \@panels });
+    return panels({
+        title => $title, axis => $axis, low => LEAST, show => \&count_text, rows => \@rows, kinds => $kinds, panels => \@panels });
 }
 
 my $LENGTH = 'a bar\'s length is their number (logarithmic), its colours are their shares';
@@ -100,7 +101,8 @@ sub plots_write {
     my %pictures = (
         ratio => scalar ratios($report, 0, $title), exits => scalar exits($report), faults => scalar fault_panels($report),
         memory => scalar memory($report));
-    $pictures{'ratio-exit-cost'} = ratios($report, $report->{exit_cost}, "$title, with " . grouped($report->{exit_cost}) . ' for each exit')
+    my $cost = $report->{exit_cost};
+    $pictures{'ratio-exit-cost'} = ratios($report, $cost, "$title, with " . grouped($cost) . ' for each exit')
         if counts_instructions($report);
     my %drawn = map { $_ => 1 } grep { $pictures{$_} } keys %pictures;
     draw($pictures{$_}, "$folder/$_") for sort keys %drawn;

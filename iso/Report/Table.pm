@@ -14,10 +14,10 @@ our @EXPORT_OK = qw(report_text);
 sub columns {
     my (@rows) = @_;
     my @widths = map { my $i = $_; max map { length $_->[$i] } @rows } 0 .. $#{ $rows[0] };
-    my @lines = map { my $row = $_; '| ' . join(' | ', map { sprintf $_ ? '%*s' : '%-*s', $widths[$_], $row->[$_] } 0 .. $#$row) . ' |' }
-        @rows;
+    my @lines = map { my $row = $_; join ' | ', map { sprintf $_ ? '%*s' : '%-*s', $widths[$_], $row->[$_] } 0 .. $#$row } @rows;
     my $rule = '|' . join('|', map { '-' x ($widths[$_] + 1) . ($_ ? ':' : '-') } 0 .. $#widths) . '|';
-    return ($lines[0], $rule, @lines[1 .. $#lines], '');
+    my ($heading, @rest) = map { "| $_ |" } @lines;
+    return ($heading, $rule, @rest, '');
 }
 
 # What stands for a measurement that is not there.
@@ -74,7 +74,8 @@ sub counts {
     for my $workload (@{ $report->{workloads} }) {
         my @numbers = map { my $one = measured($_, $workload); $one ? $of->($one) : undef } @$columns;
         next unless grep { $_ } @numbers;
-        push @rows, [$workload, map { defined $numbers[$_] ? $show->($numbers[$_]) : lack($columns->[$_], $workload) } 0 .. $#numbers];
+        my @cells = map { defined $numbers[$_] ? $show->($numbers[$_]) : lack($columns->[$_], $workload) } 0 .. $#numbers;
+        push @rows, [$workload, @cells];
     }
     return @rows ? columns(['workload', map { $_->{name} } @$columns], @rows) : ('None.', '');
 }
@@ -129,11 +130,11 @@ sub reading {
     my ($report) = @_;
     my $base = $report->{base};
     return (
-        "A cell is the median of the repetitions divided by that of $base->{name}: 1.00 is as fast, 2.00 takes twice as long. In the",
-        "column of $base->{name} is the median itself, for one iteration. In brackets is the spread: half of what the highest",
-        'repetition is above the lowest, relative to the median. `~`: the difference to ' . $base->{name} . ' is smaller than the larger',
-        'half range of the two, or there is none: it says nothing. The best configuration of a row is **bold**, if its difference to',
-        'every other one is not within the spread. `-`: not measured; `failed`: the reason is above.', '');
+        "A cell is the median of the repetitions divided by that of $base->{name}: 1.00 is as fast, 2.00 takes twice as long.",
+        "The first column is the median of $base->{name} itself, for one iteration. In brackets is the spread: half of what the",
+        'highest repetition is above the lowest, relative to the median. `~`: the difference is smaller than the larger half range',
+        "of the two, or there is none: it says nothing. The best configuration of a row is **bold**, unless its difference to",
+        'another one is within the spread. `-`: not measured; `failed`: the reason is above.', '');
 }
 
 sub ratio_part {

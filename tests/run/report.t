@@ -75,7 +75,7 @@ subtest 'the whole report' => sub {
     is($lines[0]{machine}{version}, '66d47b6', 'results.jsonl begins with the machine');
     is_deeply([map { "$_->{configuration} $_->{state}" } grep { $_->{report} eq 'configuration' } @lines],
         ['native complete', 'ept complete', 'ept,p2m.max=1g refused', 'shadow complete', 'shadow,shadow=lazy complete'], 'configurations');
-    my ($fork) = grep { "$_->{report} $_->{configuration} @{[$_->{workload} // '']}" eq 'result shadow fork' } @lines;
+    my ($fork) = grep { join(' ', map { $_ // '' } @$_{qw(report configuration workload)}) eq 'result shadow fork' } @lines;
     is_deeply([@$fork{qw(iterations repetitions median ratio within_spread exits faults)}, $fork->{gauges}{tables_peak}],
         [30, 5, 133033.33, 1.3998597, JSON::PP::false, { EXCEPTION_OR_NMI => 36, INVLPG => 1 }, { hidden => 30, true => 6, direct => 54 }, 310],
         'a result');
@@ -158,7 +158,7 @@ subtest 'what befalls a configuration' => sub {
     like(table($left), qr/^\* `shadow,shadow=lazy`: its guest ended \(guest powered off\) before bench did; /m, 'it ends early');
     my $cut = substr $LOG, 0, index($LOG, '{"bench":"fork"', index $LOG, '"run":3');
     $table = table($cut);
-    like($table, qr/^\* `shadow`: the log has no end of it: cut off or damaged there; what it has \(2 workloads\) is reported$/m, 'cut off');
+    like($table, qr/^\* `shadow`: the log has no end of it: cut off or damaged there; what it finished \(2 workloads\) is reported$/m, 'cut off');
     like($table, qr/^\* `shadow,shadow=lazy`: the log ends before it was begun$/m, 'never begun');
     is(cells($table, 'Ratio to native', 'fork'), '95,033 (0.1%)|1.01 (0.2%)|-', 'alone in its row: not called best');
 };
@@ -175,6 +175,10 @@ subtest 'damage' => sub {
     is(cells($table, 'Ratio to native', 'fork'), cells(table($LOG), 'Ratio to native', 'fork'), 'what was run again is right');
     (my $nameless = $LOG) =~ s/\{"penumbra":"begin","run":3[^\n]*\n//;
     is(cells(table($nameless), 'Ratio to native', 'fork'), cells(table($LOG), 'Ratio to native', 'fork'), 'the summary names it too');
+    (my $joined = $LOG) =~ s/\{"penumbra":"summary","run":3.*?"run":4[^\n]*\n//s;
+    $table = table($joined);
+    is(cells($table, 'Ratio to native', 'fork'), cells(table($LOG), 'Ratio to native', 'fork'), 'an end and a beginning are lost');
+    unlike($table, qr/^\* shadow,shadow=lazy: /m, 'parameters of another configuration are not taken for its own');
     (my $odd = $LOG) =~ s/"cycles":\[2880000,/"cycles":["x",/;
     like(table($odd), qr/could not be read and were left out: 1$/m, 'what is no number');
     (my $stray = $NATIVE) =~ s/\{"bench":"begin"[^\n]*\n//;
