@@ -79,18 +79,19 @@ sub fault_panels {
 
 sub memory {
     my ($report) = @_;
-    my ($name, $unit, $peak) = @{ (memory_gauges($report))[0] // return };
+    my $gauge = (memory_gauges($report))[0] // return;
+    my ($name, $peak) = @$gauge{qw(name peak)};
     my @groups;
     for my $c (0 .. $#{ $report->{shown} }) {
         my ($column, %of) = $report->{shown}[$c];
-        for my $one (grep { exists(($_->{gauges} // {})->{$name}) } values %{ $column->{of} }) {
-            my ($now, $most) = map { $unit * ($one->{gauges}{ $_ // $name } // 0) } $name, $peak;
+        for my $one (grep { ($_->{gauges} // {})->{$name} } values %{ $column->{of} }) {
+            my ($now, $most) = map { $gauge->{kib} * ($one->{gauges}{ $_ // $name } // 0) } $name, $peak;
             $of{ $one->{workload} } = [$now, $now, $most];
         }
         push @groups, { name => $column->{name}, colour => colour($c), of => \%of } if %of;
     }
     my $axis = "KiB after the workload ($name)" . ($peak ? '; the line ends at the most so far' : '');
-    return bars({ title => 'Memory of shadow tables', axis => $axis, from => 0, rows => $report->{workloads}, groups => \@groups });
+    return bars({ title => ucfirst $gauge->{what}, axis => $axis, from => 0, rows => $report->{workloads}, groups => \@groups });
 }
 
 # Draws what there is something for; {file's name => true}.

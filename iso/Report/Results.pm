@@ -11,8 +11,13 @@ our @EXPORT_OK = qw(report_make measured with_exit_cost memory_gauges ratio SOUR
 
 # The monitor's counters that this report knows by name.
 use constant { HIDDEN => 'hidden_faults', TRUE => 'true_faults', EXITS => 'exits' };
-# Gauges of memory: their names, and KiB for one. The first that is there is plotted. NAME_used has its peak in NAME_peak.
-my @MEMORY = ([qr/^tables_/, 4], [qr/_kib$|^monitor_memory$/i, 1]);
+# Gauges of memory: their names, KiB for one, and what it is. The first that is there is plotted. NAME_used has its peak in
+# NAME_peak; how much a pool could give is no use of memory.
+my @MEMORY = (
+    [qr/^tables_(?!pool|peak)/, 4, 'shadow tables'],
+    [qr/^p2m_tables$/, 4, 'tables of the p2m'],
+    [qr/^monitor_memory$|_kib$/, 1, 'memory of the monitor'],
+);
 
 # Lines of Markdown. README.md has more sources.
 use constant SOURCE_OF_EXIT_COST => (
@@ -100,15 +105,17 @@ sub with_exit_cost {
 
 sub ratio { return $_[1]{median} ? $_[0]{median} / $_[1]{median} : undef }
 
-# The gauges of memory that some measurement has, most telling first: [name, KiB for one, name of the peak or undef].
+# The gauges of memory that some measurement has, most telling first: {name, kib (for one), what, peak (its name, or undef)}.
 sub memory_gauges {
     my ($results) = @_;
-    my %names = map { $_ => 1 } map { keys %{ $_->{gauges} // {} } } map { values %{ $_->{of} } } @{ $results->{configurations} };
+    my @all = map { $_->{gauges} // {} } map { values %{ $_->{of} } } @{ $results->{configurations} };
+    my %names = map { $_ => 1 } map { my $gauges = $_; grep { $gauges->{$_} } keys %$gauges } @all;
     my @found;
-    for my $kind (@MEMORY) {
-        for my $name (sort { ($b =~ /used/) <=> ($a =~ /used/) || $a cmp $b } grep { /$kind->[0]/ && !/peak/ } keys %names) {
-            my $peak = $name =~ s/used/peak/r;
-            push @found, [$name, $kind->[1], $peak ne $name && $names{$peak} ? $peak : undef];
+    for (@MEMORY) {
+        my ($pattern, $kib, $what) = @$_;
+        for my $name (sort grep { /$pattern/ } keys %names) {
+            my $peak = $name =~ s/_used$/_peak/r;
+            push @found, { name => $name, kib => $kib, what => $what, peak => $peak ne $name && $names{$peak} ? $peak : undef };
         }
     }
     return @found;

@@ -111,16 +111,18 @@ sub fault_tables {
 }
 
 sub memory_table {
-    my ($report, $name, $unit, $peak) = @_;
-    my @columns = grep { grep { exists(($_->{gauges} // {})->{$name}) } values %{ $_->{of} } } @{ $report->{shown} };
-    my $show = sub { my ($now, $most) = @{ $_[0] }; join ' / ', map { grouped($_ * $unit) } $now, $most // () };
+    my ($report, $gauge) = @_;
+    my ($name, $peak) = @$gauge{qw(name peak)};
+    my @columns = grep { grep { ($_->{gauges} // {})->{$name} } values %{ $_->{of} } } @{ $report->{shown} };
+    my $show = sub { my ($now, $most) = @{ $_[0] }; join ' / ', map { grouped($_ * $gauge->{kib}) } $now, $most // () };
     my $of = sub { my $g = $_[0]{gauges}; [$g->{$name} // 0, $peak ? $g->{$peak} // 0 : ()] };
-    return ("### $name, KiB" . ($peak ? ', and the most so far' : ''), '', counts($report, \@columns, $of, $show));
+    my $title = ucfirst "$gauge->{what} (`$name`), KiB" . ($peak ? ', and the most so far' : '');
+    return ("### $title", '', counts($report, \@columns, $of, $show));
 }
 
 sub memory_tables {
     my ($report) = @_;
-    my @tables = map { memory_table($report, @$_) } memory_gauges($report);
+    my @tables = map { memory_table($report, $_) } memory_gauges($report);
     return @tables ? @tables : ('The log has no gauge of memory.', '');
 }
 
