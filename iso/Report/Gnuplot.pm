@@ -129,7 +129,7 @@ sub panel_plot {
 }
 
 # Where the panels lie, in pixels: four in a line at most.
-use constant { ACROSS => 4, LEFT => 95, PANEL => 235, GAP => 14, BETWEEN => 58, LINE => 18, LETTER => 7.5 };
+use constant { ACROSS => 4, PANEL => 235, GAP => 14, BETWEEN => 58, LINE => 18, LETTER => 7.5 };
 use constant LEGEND => 1000; # the first number of its objects; the bands behind rows have those before
 
 # Squares of colour with names, in lines of this width in pixels: [x, y of the line, name, colour], and how many lines.
@@ -168,13 +168,25 @@ sub head_off {
 }
 
 sub panel_place {
-    my ($p, $width, $height, $first, $inner) = @_;
+    my ($p, $on) = @_;
     my ($line, $column) = (int $p / ACROSS, $p % ACROSS);
-    my ($left, $top) = (LEFT + $column * PANEL, $first + $line * ($inner + BETWEEN));
+    my ($left, $top) = ($on->{left} + $column * PANEL, $on->{top} + $line * ($on->{inner} + BETWEEN));
     my @sides = (
-        [lmargin => $left / $width], [rmargin => ($left + PANEL - GAP) / $width],
-        [tmargin => 1 - $top / $height], [bmargin => 1 - ($top + $inner) / $height]);
+        [lmargin => $left / $on->{width}], [rmargin => ($left + PANEL - GAP) / $on->{width}],
+        [tmargin => 1 - $top / $on->{height}], [bmargin => 1 - ($top + $on->{inner}) / $on->{height}]);
     return map { sprintf 'set %s at screen %.5f', @$_ } @sides;
+}
+
+# The picture's size, and where in it the first panel is and how high all are; then the legend's places.
+sub panels_layout {
+    my ($picture) = @_;
+    my ($rows, $count) = ($picture->{rows}, scalar @{ $picture->{panels} });
+    my %on = (left => 20 + LETTER * max(map { length } @$rows), inner => 16 * @$rows);
+    $on{width} = max(760, $on{left} + PANEL * min(ACROSS, $count) + 10);
+    my ($lines, @places) = legend_places($on{width}, @{ $picture->{kinds} });
+    $on{top} = 56 + LINE * $lines;
+    $on{height} = $on{top} + ceil($count / ACROSS) * ($on{inner} + BETWEEN) - 24;
+    return (\%on, @places);
 }
 
 # {title, axis, low (where bars begin), show (a total as text), rows => [names], kinds => [[name, colour]],
@@ -182,23 +194,19 @@ sub panel_place {
 sub panels {
     my ($picture) = @_;
     my ($low, @panels) = ($picture->{low}, @{ $picture->{panels} });
-    my $inner = 16 * @{ $picture->{rows} };
-    my $width = max(760, LEFT + PANEL * min(ACROSS, scalar @panels) + 10);
-    my ($lines, @places) = legend_places($width, @{ $picture->{kinds} });
-    my $first = 56 + LINE * $lines;
-    my $height = $first + ceil(@panels / ACROSS) * ($inner + BETWEEN) - 24;
+    my ($on, @places) = panels_layout($picture);
     my $high = max($low * 10, map { sum0 @$_ } map { values %{ $_->{of} } } @panels);
     my $range = "set xrange [$low:" . $high * ($high / $low)**0.4 . ']'; # room for the number beside a bar
     my @drawn;
     for my $p (0 .. $#panels) {
-        push @drawn, panel_place($p, $width, $height, $first, $inner), panel_tics($picture, $p), panel_plot($picture, $p);
+        push @drawn, panel_place($p, $on), panel_tics($picture, $p), panel_plot($picture, $p);
         push @drawn, head_off(scalar @places) unless $p;
     }
     return {
-        width => $width, height => $height,
+        width => $on->{width}, height => $on->{height},
         program => [
             @COMMON, 'set multiplot', 'unset key', rows_named(@{ $picture->{rows} }), 'set logscale x', $range,
-            log_tics($low, $high), head($picture, $width, $height, @places), @drawn, 'unset multiplot'],
+            log_tics($low, $high), head($picture, @$on{qw(width height)}, @places), @drawn, 'unset multiplot'],
     };
 }
 

@@ -9,7 +9,7 @@ use Report::Results qw(SOURCE_OF_EXIT_COST);
 use Report::Statistics qw(grouped);
 our @EXPORT_OK = qw(facts parameters befell counts_instructions unit_of);
 
-sub counts_instructions { return ($_[0]{machine}{clock} // '') eq 'instructions' }
+sub counts_instructions { my $machine = $_[0]{machine} // {}; return ($machine->{clock} // '') eq 'instructions' }
 sub unit_of { return counts_instructions($_[0]) ? 'instructions' : 'cycles' }
 
 sub code { return length($_[0] // '') ? "`$_[0]`" : '(not told)' }
@@ -46,11 +46,11 @@ sub guest_fact {
 
 sub machine_facts {
     my ($report) = @_;
-    my ($machine) = ($report->{machine} // (guests($report))[0] // {});
+    my $machine = $report->{machine} // (guests($report))[0] // {};
     my @lines = ('processor: ' . processor($machine));
     push @lines, 'memory of the machine: ' . grouped($machine->{memory_mib}) . ' MiB' if $machine->{memory_mib};
     push @lines, 'where: ' . where($report);
-    push @lines, 'monitor: Penumbra ' . ($report->{machine}{version} // 'of a version that the log does not tell')
+    push @lines, 'monitor: Penumbra ' . ($machine->{version} // 'of a version that the log does not tell')
         if @{ $report->{configurations} };
     return @lines;
 }
@@ -130,7 +130,7 @@ sub failed_workloads {
 sub never_begun {
     my ($report) = @_;
     my %seen = map { $_->{name} => 1 } @{ $report->{configurations} };
-    return grep { !$seen{$_} } split m{/}, $report->{machine}{compare} // '';
+    return grep { !$seen{$_} } split m{/}, ($report->{machine} // {})->{compare} // '';
 }
 
 # Everything that is not as it should be, a line each; () if all is well.

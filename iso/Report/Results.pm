@@ -7,7 +7,7 @@ use Exporter 'import';
 use List::Util 'sum0';
 use Report::Log 'sections_choose';
 use Report::Statistics qw(median half_range);
-our @EXPORT_OK = qw(report_make measured with_exit_cost memory_gauges ratio SOURCE_OF_EXIT_COST);
+our @EXPORT_OK = qw(report_make measured counted with_exit_cost memory_gauges ratio SOURCE_OF_EXIT_COST);
 
 # The monitor's counters that this report knows by name.
 use constant { HIDDEN => 'hidden_faults', TRUE => 'true_faults', EXITS => 'exits' };
@@ -94,6 +94,13 @@ sub measured {
     my ($column, $workload) = @_;
     my $one = $column->{of}{$workload};
     return $one && !defined $one->{error} ? $one : undef;
+}
+
+# The sum of the counters whose names match; undef if there is none.
+sub counted {
+    my ($one, $pattern) = @_;
+    my @names = grep { /$pattern/ } keys %{ $one->{counters} };
+    return @names ? sum0(@{ $one->{counters} }{@names}) : undef;
 }
 
 # The measurement as if each exit had taken so many cycles more.

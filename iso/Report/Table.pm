@@ -6,7 +6,7 @@ use warnings;
 use Exporter 'import';
 use List::Util qw(max sum0 uniq);
 use Report::Heading qw(facts parameters befell counts_instructions unit_of);
-use Report::Results qw(measured with_exit_cost memory_gauges ratio);
+use Report::Results qw(measured counted with_exit_cost memory_gauges ratio);
 use Report::Statistics qw(differs best_of ratio_text count_text spread_text grouped);
 our @EXPORT_OK = qw(report_text);
 
@@ -110,6 +110,23 @@ sub fault_tables {
     return @tables;
 }
 
+# What the processor's performance counters count of the guest. Whether the cycles of EPT walks are in those of the others
+# depends on the processor.
+my @WALKS = (
+    [qr/^pmu_walk_cycles_(?:load|store|fetch)$/, 'Cycles of page walks'],
+    [qr/^pmu_walk_cycles_ept$/, 'Cycles of walks of EPT tables'],
+    [qr/^pmu_walks_/, 'Page walks: misses of all TLBs'],
+);
+
+sub walk_tables {
+    my ($report) = @_;
+    my @all = grep { !defined $_->{error} } map { values %{ $_->{of} } } @{ $report->{shown} };
+    my @there = grep { my $pattern = $_->[0]; grep { defined counted($_, $pattern) } @all } @WALKS;
+    return ('The monitor had no performance counters for them.', '') unless @there;
+    return map { my ($pattern, $title) = @$_;
+        ("### $title", '', counts($report, $report->{shown}, sub { counted($_[0], $pattern) // 0 })) } @there;
+}
+
 sub memory_table {
     my ($report, $gauge) = @_;
     my ($name, $peak) = @$gauge{qw(name peak)};
@@ -155,6 +172,7 @@ sub counted_parts {
         '## Exits for one iteration', '', counts($report, $report->{shown}, sub { $_[0]{all_exits} }),
         picture($report, 'exits', 'Exits for one iteration, by reason'), (map { reasons($report, $_) } @{ $report->{shown} }),
         '## Page faults for one iteration', '', fault_tables($report), picture($report, 'faults', 'Hidden and true faults'),
+        '## Page walks for one iteration', '', walk_tables($report),
         '## Memory after the workload', '', memory_tables($report), picture($report, 'memory', 'Memory of shadow tables'));
 }
 

@@ -152,8 +152,20 @@ subtest 'without one of both' => sub {
     is(cells($table, 'Ratio to ept', 'fork'), '96,033 (0.2%)|**1.00** (0.2%)|1.39 (0.1%)|2.43 (<0.1%)', 'ratios to the first');
     is(cells($table, 'Ratio to ept', 'syscall'), '150 (0.1%)|1.00 (0.1%)|1.00 (0.1%) ~|3.00 (<0.1%)',
         'no mark for the base itself');
-    like(table($NATIVE), qr/^\| fork +\| +95,033 \(0\.1%\) \|$/m, 'native alone');
+    my $alone = table($NATIVE);
+    like($alone, qr/^\| fork +\| +95,033 \(0\.1%\) \|$/m, 'native alone');
+    like($alone, qr/^\* processor: Intel.* 3\.50GHz, microcode 0x0\n\* where: not told: /m, 'of which not more is said than known');
     is(table([$MONITORED, $NATIVE]), table($LOG), 'two logs, in any order, are as good as one');
+};
+
+subtest 'page walks' => sub {
+    like(table($LOG), qr/^The monitor had no performance counters for them\.$/m, 'none in an emulator');
+    my $more = '"pmu_walk_cycles_load":15000,"pmu_walk_cycles_fetch":3000,"pmu_walk_cycles_ept":600,"pmu_walks_load":300';
+    (my $walks = $LOG) =~ s/"exit.EPT_VIOLATION":6\}/"exit.EPT_VIOLATION":6,$more}/;
+    my $table = table($walks);
+    is(cells($table, 'Cycles of page walks', 'fork'), '120|0|0', 'loads and fetches together');
+    is(cells($table, 'Cycles of walks of EPT tables', 'fork'), '4|0|0', 'of EPT tables alone');
+    is(cells($table, 'Page walks: misses of all TLBs', 'fork'), '2|0|0', 'and how many');
 };
 
 subtest 'what befalls a configuration' => sub {
