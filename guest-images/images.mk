@@ -5,6 +5,7 @@ BUILD ?= build
 GUEST_BUILD ?= $(BUILD)/guest
 GUEST_KERNEL ?= $(GUEST_BUILD)/vmlinuz
 GUEST_INITRD ?= $(GUEST_BUILD)/initrd.gz
+GUEST_COMPARE ?= $(GUEST_BUILD)/compare.lz4
 # A trailing * asks for the versioned package that the metapackage depends on.
 GUEST_KERNEL_PACKAGE ?= linux-image-cloud-amd64*
 GUEST_BUSYBOX_PACKAGE ?= busybox-static
@@ -73,7 +74,7 @@ $(GUEST_BUILD)/packages/%/version: guest-images/fetch-deb
 
 # The initramfs of comparisons: also a compiler, and PROG. By lz4, since it is unpacked once for each configuration.
 GUEST_TCC_FOLDERS := $(addprefix $(GUEST_BUILD)/packages/,tcc libc6)
-guest-compare: $(GUEST_BUILD)/compare.lz4
+guest-compare: $(GUEST_COMPARE)
 
 $(GUEST_BUILD)/tcc-tree: $(GUEST_TCC_FOLDERS:=/version) guest-images/take-program
 	guest-images/take-program --output $@ usr/bin/tcc $(GUEST_TCC_FOLDERS:=/root)
@@ -84,7 +85,7 @@ guest-prog:
 	@guest-images/take-prog '$(PROG)' $(GUEST_BUILD)/prog-tree
 $(GUEST_BUILD)/prog-tree: guest-prog
 
-$(GUEST_BUILD)/compare.lz4: $(GUEST_BUILD)/initrd.gz $(GUEST_BUILD)/tcc-tree $(GUEST_BUILD)/prog-tree
+$(GUEST_COMPARE): $(GUEST_BUILD)/initrd.gz $(GUEST_BUILD)/tcc-tree $(GUEST_BUILD)/prog-tree
 	guest-images/make-initrd --busybox $(GUEST_BUILD)/busybox/root/bin/busybox --output $@ \
 	    $(GUEST_TREES) --tree $(GUEST_BUILD)/tcc-tree= --tree $(GUEST_BUILD)/prog-tree=prog
 

@@ -10,7 +10,7 @@ GUEST_ARGS ?= console=ttyS0 reboot=acpi
 NATIVE_ARGS ?= i8042.noaux
 ISO_PARTS := iso/make-image iso/grub.cfg.in iso/entries.in
 
-.PHONY: iso run compare setup-build setup-run setup-test
+.PHONY: iso run compare setup-build setup-run setup-compare setup-test
 iso: $(ISO)
 
 $(ISO): $(MONITOR) $(GUEST_KERNEL) $(GUEST_INITRD) $(GUEST_COMPARE) $(ISO_PARTS)
@@ -18,7 +18,7 @@ $(ISO): $(MONITOR) $(GUEST_KERNEL) $(GUEST_INITRD) $(GUEST_COMPARE) $(ISO_PARTS)
 	    --file compare.lz4=$(GUEST_COMPARE) --mem '$(MEM)' \
 	    --monitor-args '$(MONITOR_ARGS)' --guest-args '$(GUEST_ARGS)' --native-args '$(NATIVE_ARGS)'
 
-setup-build setup-run setup-test: setup-%:
+setup-build setup-run setup-compare setup-test: setup-%:
 	@iso/setup $*
 
 # The settings go through the environment, since APPEND may hold any character.

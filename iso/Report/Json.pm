@@ -1,0 +1,63 @@
+# The results as lines of JSON, for programs: facts first, then one line for each configuration and workload, which is what the
+# tables are made of. Its sources are the log's objects and Results.pm.
+package Report::Json;
+use strict;
+use warnings;
+use Exporter 'import';
+use JSON::PP;
+use Report::Results qw(measured with_exit_cost ratio);
+use Report::Statistics 'differs';
+our @EXPORT_OK = qw(json_lines);
+
+my $JSON = JSON::PP->new->canonical;
+
+# Numbers as numbers, without the last digits of a division.
+sub short { return defined $_[0] ? 0 + sprintf '%.8g', $_[0] : undef }
+sub all_short { my ($map) = @_; return { map { $_ => short($map->{$_}) } keys %$map } }
+
+sub configuration_line {
+    my ($column) = @_;
+    my $section = $column->{section};
+    return {
+        report => 'configuration', configuration => $column->{name}, state => $column->{state},
+        length $column->{reason} ? (reason => $column->{reason}) : (), $section->{guest} ? (guest => $section->{guest}) : (),
+        $section->{begin} ? (parameters => $section->{begin}{parameters}) : (),
+        $section->{summary} ? (summary => $section->{summary}) : (),
+    };
+}
+
+sub compared {
+    my ($report, $one, $base) = @_;
+    my $cost = $report->{exit_cost};
+    return (
+        base => $report->{base}{name}, ratio => short(ratio($one, $base)), within_spread => differs($one, $base) ? \0 : \1,
+        ratio_with_exit_cost => short(ratio(with_exit_cost($one, $cost), with_exit_cost($base, $cost))));
+}
+
+sub result_line {
+    my ($report, $column, $workload) = @_;
+    my %line = (report => 'result', configuration => $column->{name}, workload => $workload);
+    my $one = $column->{of}{$workload} // return;
+    return { %line, error => $one->{error} } if defined $one->{error};
+    my $base = measured($report->{base}, $workload);
+    return {
+        %line, (map { $_ => short($one->{$_}) } qw(iterations repetitions median lowest highest)),
+        spread => short($one->{median} ? $one->{half_range} / $one->{median} : 0), exits => all_short($one->{exits}),
+        faults => all_short($one->{faults}), counters => all_short($one->{counters}), gauges => all_short($one->{gauges}),
+        $base ? compared($report, $one, $base) : (),
+    };
+}
+
+sub json_lines {
+    my ($report) = @_;
+    my @columns = ($report->{native} // (), @{ $report->{configurations} });
+    my @lines = ({
+        report => 'machine', machine => $report->{machine}, title => $report->{title}, exit_cost => $report->{exit_cost},
+        broken_lines => $report->{broken}, stray_results => $report->{stray}, repeats => $report->{repeats},
+    });
+    push @lines, map { configuration_line($_) } @columns;
+    for my $column (@columns) { push @lines, map { result_line($report, $column, $_) } @{ $report->{workloads} } }
+    return join '', map { $JSON->encode($_) . "\n" } @lines;
+}
+
+1;
