@@ -209,6 +209,15 @@ static void make_cpuid(void)
     vm.vcpu.has_1g_pages = vm.cpuid.has[CPUID_PDPE1GB];
 }
 
+// Before the VMCS and its lists are made, which switch the counters with the guest.
+static void find_counters(void)
+{
+    vm.pmu = (struct pmu){0};
+    if (params.pmu)
+        pmu_detect(&vm.pmu);
+    log_info("performance counters: %s", params.pmu ? vm.pmu.says : "none: pmu=off");
+}
+
 static const char no_memory[] =
     "No memory is left for the monitor: give the guest less with mem=, or have fewer shadow tables "
     "with shadow.pool=.";
@@ -251,7 +260,7 @@ static void make_vm(void)
         refuse(no_memory);
     vm.msr_bitmap_hpa = mfn_hpa(bitmap);
     msr_bitmap_make(&vm.cpuid, mfn_ptr(bitmap));
-    msr_switch_make(&vm.msr_switch, &caps, mfn_ptr(lists));
+    msr_switch_make(&vm.msr_switch, &caps, vm.pmu.enabled, mfn_ptr(lists));
 }
 
 static void start_audit(void)
@@ -324,6 +333,7 @@ _Noreturn void monitor_main(u64 info_hpa, u64 image_hpa)
     start_audit();
     measure_timers();
     park_processors();
+    find_counters();
     make_vm();
     start_guest();
     start_input();

@@ -1,6 +1,7 @@
 // The virtual machine: one vcpu, its memory, its devices, and why it ended.
 #pragma once
 
+#include <arch/pmu.h>
 #include <hv/mmu.h>
 #include <hv/p2m.h>
 #include <hv/vcpu.h>
@@ -32,8 +33,9 @@ struct vm {
     u64 mtrr_def_type; // IA32_MTRR_DEF_TYPE as the guest wrote it; without effect
     u64 msr_bitmap_hpa;
     struct msr_switch msr_switch;
-    char end[192]; // why the guest ended
-    u64 status;    // what it wrote to port 0xF4
+    struct pmu pmu; // counts the guest; all zeros: nothing does
+    char end[192];  // why the guest ended
+    u64 status;     // what it wrote to port 0xF4
     bool status_given;
     bool failed; // it ended by a mistake, its own or ours
 };

@@ -79,7 +79,7 @@ static void mistakes(void **state)
                                           "512MB", "-1",  "on",     "99999999999G"};
     static const char names[] =
         "There is no parameter `%s': the parameters are mmu= vpid= mem= p2m.max= "
-        "p2m.churn= pcid= pku= shadow= shadow.vpid= shadow.directpf= "
+        "p2m.churn= pcid= pku= pmu= shadow= shadow.vpid= shadow.directpf= "
         "shadow.invlpg= shadow.cr3= shadow.large= shadow.prefetch= shadow.pool= audit= log= "
         "console= on-exit=.";
     static const char *const bad_name[] = {"mmux=ept", "mm=ept", "quiet", "mmu", "=", "MMU=ept", "vpid:on"};
@@ -148,6 +148,7 @@ static void printing(void **state)
         "p2m.churn=0",
         "pcid=on",
         "pku=off",
+        "pmu=off",
         "shadow=trace",
         "shadow.vpid=root",
         "shadow.directpf=on",
@@ -161,9 +162,9 @@ static void printing(void **state)
         "console=0x2000",
         "on-exit=reboot",
     };
-    struct params p =
-        parsed("vpid=off mem=1537M pku=off shadow=trace shadow.pool=64 audit=16 log=warn console=0x2000 "
-               "on-exit=reboot");
+    struct params p = parsed(
+        "vpid=off mem=1537M pku=off pmu=off shadow=trace shadow.pool=64 audit=16 log=warn console=0x2000 "
+        "on-exit=reboot");
     char line[400], text[200];
     *line = 0;
     for (unsigned i = 0; i < PARAMS_COUNT; i++) {
