@@ -31,6 +31,7 @@ sub new {
 
 sub describe { return "Bochs, processor $_[0]{model}" }
 
+# No sound: where a host has an ALSA without a card, Bochs 2.7's mixer thread overruns a buffer and takes Bochs with it.
 sub config_write {
     my ($self, $opt) = @_;
     my $ips = $opt->{ips} // $IPS;
@@ -54,6 +55,7 @@ com1: enabled=1, mode=socket-client, dev=127.0.0.1:$opt->{serial_port}
 floppya: type=none
 mouse: enabled=0
 speaker: enabled=0
+sound: driver=dummy
 vga: extension=vbe, update_freq=1
 END
     close $rc or die "emulate: $self->{dir}/bochsrc: $!\n";
