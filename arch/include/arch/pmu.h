@@ -45,6 +45,7 @@ void pmu_start(struct pmu *p);
 // Is the event counted?
 bool pmu_counts(const struct pmu *p, enum pmu_event event);
 
-// How often it happened in the guest since pmu_start; 0 for what is not counted. To be read before the
-// counter comes round once more: with 48 bits and an event in each cycle, every 15 hours at 5 GHz.
+// How often it happened in the guest since pmu_start; 0 for what is not counted. Right if not a whole turn of
+// the counter has passed since it was read last: with 48 bits at 5 GHz that takes an event in each cycle 15
+// hours, and four instructions in each cycle 4 hours.
 u64 pmu_read(struct pmu *p, enum pmu_event event);
