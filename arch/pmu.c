@@ -248,7 +248,6 @@ void pmu_detect(struct pmu *p)
 void pmu_start(struct pmu *p)
 {
     u64 fixed = 0;
-    wrmsr(IA32_PERF_GLOBAL_CTRL, 0);
     for (unsigned i = 0; i < PMU_EVENTS; i++) {
         struct pmu_counter *c = &p->counters[i];
         if (!pmu_counts(p, i))

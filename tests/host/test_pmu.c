@@ -155,6 +155,9 @@ static struct pmu detect(void)
     make_registers();
     pmu_detect(&p);
     assert_int_equal(fake_msr(IA32_PERF_GLOBAL_CTRL), 0);
+    assert_int_equal(fake_msr(IA32_FIXED_CTR_CTRL), 0);
+    for (unsigned n = 0; n < fake.general; n++)
+        assert_int_equal(fake_msr(IA32_PERFEVTSEL0 + n), 0);
     return p;
 }
 
@@ -322,6 +325,10 @@ static void some_counters_dead(void **state)
     assert_int_equal(pmu_read(&p, PMU_WALK_CYCLES_LOAD), 0x1008);
     assert_int_equal(pmu_read(&p, PMU_WALK_CYCLES_EPT), 0x104f);
     assert_false(pmu_counts(&p, PMU_WALK_CYCLES_STORE));
+    make_pmu(0x706e5, 8); // Ice Lake, where only the first four can count these events
+    fake.dead = 1;
+    assert_int_equal(detect().enabled, 0x30000000eull);
+    make_pmu(SKYLAKE, 4);
     fake.fixed = 1;
     p = detect();
     assert_false(pmu_counts(&p, PMU_CYCLES));

@@ -39,7 +39,8 @@ struct pmu {
 // whose registers do not exist. All are off then. Needs traps_init. May be called again.
 void pmu_detect(struct pmu *p);
 
-// All totals are 0. Nothing counts until somebody loads `enabled`. Only if that is not 0.
+// All totals are 0. Nothing counts until somebody loads `enabled`. Call it only if that is not 0, and while
+// IA32_PERF_GLOBAL_CTRL is 0, as pmu_detect and every VM exit leave it.
 void pmu_start(struct pmu *p);
 
 // Is the event counted?
