@@ -4,6 +4,7 @@
 #include <arch/acpi.h>
 #include <arch/frames.h>
 #include <arch/multiboot2.h>
+#include <arch/pmu.h>
 #include <arch/timer.h>
 #include <arch/vmx.h>
 
@@ -13,4 +14,5 @@ struct host {
     struct acpi acpi;
     struct vmx_caps caps;
     struct timer_rates rates;
+    struct pmu pmu; // what can be counted
 };

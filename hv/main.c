@@ -145,6 +145,12 @@ static void warn_about_time(void)
                  "tsc=reliable on its command line");
 }
 
+static void find_counters(void)
+{
+    pmu_detect(&host.pmu);
+    log_info("performance counters: %s", host.pmu.says);
+}
+
 // Input comes as an NMI where the console's interrupt can be routed so.
 static void start_input(void)
 {
@@ -192,6 +198,7 @@ _Noreturn void monitor_main(u64 info_hpa, u64 image_hpa)
     measure_timers();
     warn_about_time();
     park_processors();
+    find_counters();
     msr_keep();
     frames_keep(&host.frames);
     start_input();

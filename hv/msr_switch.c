@@ -14,6 +14,8 @@ static const struct row {
     [SWITCHED_EFER] = {IA32_EFER, ENTRY_LOAD_EFER, EXIT_SAVE_EFER | EXIT_LOAD_EFER, GUEST_IA32_EFER,
                        HOST_IA32_EFER},
     [SWITCHED_PAT] = {IA32_PAT, ENTRY_LOAD_PAT, EXIT_SAVE_PAT | EXIT_LOAD_PAT, GUEST_IA32_PAT, HOST_IA32_PAT},
+    [SWITCHED_PERF_CTRL] = {IA32_PERF_GLOBAL_CTRL, ENTRY_LOAD_PERF_CTRL, EXIT_LOAD_PERF_CTRL,
+                            GUEST_IA32_PERF_GLOBAL_CTRL, HOST_IA32_PERF_GLOBAL_CTRL},
 };
 
 static bool has_controls(const struct vmx_caps *caps, const struct row *row)
@@ -22,12 +24,12 @@ static bool has_controls(const struct vmx_caps *caps, const struct row *row)
            (caps->exit.may & row->exit_controls) == row->exit_controls;
 }
 
-void msr_switch_make(struct msr_switch *m, const struct vmx_caps *caps, void *page)
+void msr_switch_make(struct msr_switch *m, const struct vmx_caps *caps, bool counting, void *page)
 {
     memset(page, 0, PAGE_SIZE);
-    *m = (struct msr_switch){.guest = page};
+    *m = (struct msr_switch){.guest = page, .switched = counting ? SWITCHED_MSRS : SWITCHED_PERF_CTRL};
     m->host = m->guest + SWITCHED_MSRS;
-    for (unsigned i = 0; i < SWITCHED_MSRS; i++) {
+    for (unsigned i = 0; i < m->switched; i++) {
         m->listed[i] = !has_controls(caps, &rows[i]);
         if (m->listed[i]) {
             m->guest[m->count].index = m->host[m->count].index = rows[i].index;
@@ -48,7 +50,7 @@ static struct msr_entry *entry_of(struct msr_entry *list, enum switched_msr msr)
 
 void msr_switch_setup(struct msr_switch *m)
 {
-    for (unsigned i = 0; i < SWITCHED_MSRS; i++) {
+    for (unsigned i = 0; i < m->switched; i++) {
         u64 value = rdmsr(rows[i].index);
         if (m->listed[i])
             entry_of(m->host, i)->value = value;

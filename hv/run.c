@@ -118,7 +118,7 @@ static int make_vmcs(struct vm *vm)
         return ERR_NOMEM;
     vm->msr_bitmap_hpa = mfn_hpa(bitmap);
     msr_bitmap_make(&vm->cpuid, mfn_ptr(bitmap));
-    msr_switch_make(&vm->msr_switch, vm->vcpu.caps, mfn_ptr(lists));
+    msr_switch_make(&vm->msr_switch, vm->vcpu.caps, vm->pmu.enabled, mfn_ptr(lists));
     return 0;
 }
 
@@ -129,6 +129,8 @@ static const char *make_vm(struct vm *vm, struct host *host, const struct params
     vm->vcpu.caps = &host->caps;
     vm->frames = &host->frames;
     vm->params = params;
+    if (params->pmu)
+        vm->pmu = host->pmu;
     vm->vcpu.audit = (u32)params->audit;
     vm->vcpu.observed = params->audit || params->churn || params->trace;
     apic_init(&vm->apic);

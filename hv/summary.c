@@ -33,7 +33,7 @@ static void print_spread(const struct exit_account *e)
     }
 }
 
-void summary_table(const struct vm *vm)
+void summary_table(struct vm *vm)
 {
     u64 values[COUNTERS];
     tally_read(vm, values);
@@ -69,7 +69,7 @@ static void print_exits_json(const char *name, const struct exit_account *e)
     console_print("}}");
 }
 
-void summary_json(const struct vm *vm)
+void summary_json(struct vm *vm)
 {
     u64 values[COUNTERS];
     tally_read(vm, values);

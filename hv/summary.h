@@ -3,5 +3,5 @@
 
 #include "vm.h"
 
-void summary_table(const struct vm *vm);
-void summary_json(const struct vm *vm);
+void summary_table(struct vm *vm);
+void summary_json(struct vm *vm);

@@ -9,10 +9,17 @@ const struct counter_row counter_rows[COUNTERS] = {
 #include <hv/counters.def>
 };
 
+// The rows of arch/pmu_counts.def stand together.
+static enum pmu_event pmu_event_of(enum counter counter)
+{
+    return counter - COUNTER_pmu_instructions;
+}
+
 bool counter_is_shown(const struct vm *vm, enum counter counter)
 {
     enum counter_owner owner = counter_rows[counter].owner;
     return owner == COUNTER_OF_HV || owner == COUNTER_OF_MMU || owner == mmu->owner ||
+           (owner == COUNTER_OF_PMU && pmu_counts(&vm->pmu, pmu_event_of(counter))) ||
            (owner == COUNTER_OF_CHURN && vm->churn.period);
 }
 
@@ -27,6 +34,12 @@ static u64 all_exits(const struct vcpu *v)
     for (unsigned i = 0; i < EXIT_REASONS; i++)
         sum += v->exits[i].count;
     return sum;
+}
+
+static void pmu_counters(struct pmu *pmu, u64 values[COUNTERS])
+{
+    for (unsigned i = 0; i < PMU_EVENTS; i++)
+        values[COUNTER_pmu_instructions + i] = pmu_read(pmu, i);
 }
 
 static void churn_counters(const struct churn_counts *counts, u64 values[COUNTERS])
@@ -53,15 +66,16 @@ static void hv_counters(const struct vm *vm, u64 values[COUNTERS])
         (vm->frames->count[FRAME_MONITOR] * PAGE_SIZE + memory_kept_bytes()) / KIB;
 }
 
-static void collect(const struct vm *vm, u64 values[COUNTERS])
+static void collect(struct vm *vm, u64 values[COUNTERS])
 {
     memset(values, 0, COUNTERS * sizeof(values[0]));
     hv_counters(vm, values);
+    pmu_counters(&vm->pmu, values);
     churn_counters(&vm->churn.counts, values);
     mmu_counters(values);
 }
 
-void tally_read(const struct vm *vm, u64 values[COUNTERS])
+void tally_read(struct vm *vm, u64 values[COUNTERS])
 {
     collect(vm, values);
     for (unsigned i = 0; i < COUNTERS; i++) {
@@ -78,7 +92,7 @@ void tally_reset(struct vm *vm)
     collect(vm, vm->tally.base);
 }
 
-unsigned tally_list(const struct vm *vm, u64 list[COUNTERS_LISTED])
+unsigned tally_list(struct vm *vm, u64 list[COUNTERS_LISTED])
 {
     u64 values[COUNTERS];
     unsigned count = 0;

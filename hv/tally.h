@@ -27,7 +27,7 @@ bool counter_is_shown(const struct vm *vm, enum counter counter);
 void tally_init(void);
 
 // All rows, as since the last reset; those that are not shown are 0.
-void tally_read(const struct vm *vm, u64 values[COUNTERS]);
+void tally_read(struct vm *vm, u64 values[COUNTERS]);
 
 // Counters of kind PENUMBRA_COUNT are 0 from now on.
 void tally_reset(struct vm *vm);
@@ -37,7 +37,7 @@ void tally_reset(struct vm *vm);
 #define COUNTERS_LISTED (COUNTERS + 2 * EXIT_REASONS)
 
 // Fills the list in and returns its length.
-unsigned tally_list(const struct vm *vm, u64 values[COUNTERS_LISTED]);
+unsigned tally_list(struct vm *vm, u64 values[COUNTERS_LISTED]);
 
 // Describes counter `index` of the list. ERR_ABSENT: it ends before.
 int tally_describe(const struct vm *vm, u64 index, struct penumbra_counter *counter) must_check;

@@ -1,6 +1,7 @@
 // The virtual machine: one vcpu, its memory, its devices, and why it ended.
 #pragma once
 
+#include <arch/pmu.h>
 #include <hv/mmu.h>
 #include <hv/p2m.h>
 #include <hv/vcpu.h>
@@ -39,8 +40,9 @@ struct vm {
     mfn_t vmcs;        // 0: none yet
     u64 msr_bitmap_hpa;
     struct msr_switch msr_switch;
-    char end[192]; // why the guest ended
-    u64 status;    // what it wrote to port 0xF4
+    struct pmu pmu; // counts the guest; all zeros: nothing does
+    char end[192];  // why the guest ended
+    u64 status;     // what it wrote to port 0xF4
     bool status_given;
     bool failed;  // it ended by a mistake, its own or ours
     bool compare; // this run is one of a comparison: results are wanted

@@ -142,6 +142,15 @@ static void start_segments(const struct guest_start *start)
 #define PAT_RESET 0x0007040600070406ull
 #define DR7_RESET 0x400ull
 
+// The counters stand still in the monitor, and so until the first entry.
+static void start_counting(struct vm *vm)
+{
+    if (!vm->pmu.enabled)
+        return;
+    pmu_start(&vm->pmu);
+    msr_switch_set(&vm->msr_switch, SWITCHED_PERF_CTRL, vm->pmu.enabled);
+}
+
 void vmcs_start_guest(struct vcpu *v, const struct guest_start *start)
 {
     static const enum vmcs_field zeros[] = {
@@ -151,6 +160,7 @@ void vmcs_start_guest(struct vcpu *v, const struct guest_start *start)
         vmcs_write(zeros[i], 0);
     vmcs_write(VMCS_LINK_POINTER, ~0ull);
     msr_switch_set(&v->vm->msr_switch, SWITCHED_PAT, PAT_RESET);
+    start_counting(v->vm);
     vmcs_write(GUEST_DR7, DR7_RESET);
     vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED);
     vmcs_write(GUEST_RIP, start->rip);

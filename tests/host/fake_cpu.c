@@ -52,6 +52,7 @@ struct fake_msr_write fake_msr_writes[FAKE_MSR_WRITES];
 unsigned fake_msr_write_count;
 bool (*fake_msr_refuses)(u32 msr, u64 value);
 void (*fake_interrupts)(void);
+struct cpuid (*fake_cpuid)(u32 leaf, u32 subleaf);
 u64 fake_cr2;
 unsigned fake_invept, fake_invvpid;
 
@@ -89,8 +90,14 @@ void fake_cpu_reset(void)
     msr_count = fake_msr_write_count = 0;
     fake_msr_refuses = NULL;
     fake_interrupts = NULL;
+    fake_cpuid = NULL;
     fake_cr2 = 0;
     fake_invept = fake_invvpid = 0;
+}
+
+struct cpuid cpuid(u32 leaf, u32 subleaf)
+{
+    return fake_cpuid ? fake_cpuid(leaf, subleaf) : (struct cpuid){0, 0, 0, 0};
 }
 
 void trap_interrupts(void)

@@ -25,6 +25,10 @@ struct fake_msr_write {
 extern struct fake_msr_write fake_msr_writes[FAKE_MSR_WRITES];
 extern unsigned fake_msr_write_count;
 
+// The processor's CPUID; NULL: all zeros.
+struct cpuid;
+extern struct cpuid (*fake_cpuid)(u32 leaf, u32 subleaf);
+
 // What trap_interrupts does; NULL: nothing is pending.
 extern void (*fake_interrupts)(void);
 

@@ -84,7 +84,7 @@ static void mistakes(void **state)
                                           "512MB", "-1",  "on",     "99999999999G"};
     static const char names[] =
         "There is no parameter `%s': the parameters are mmu= vpid= mem= p2m.max= "
-        "p2m.churn= pcid= pku= shadow= shadow.vpid= shadow.directpf= "
+        "p2m.churn= pcid= pku= pmu= shadow= shadow.vpid= shadow.directpf= "
         "shadow.invlpg= shadow.cr3= shadow.large= shadow.prefetch= shadow.pool= audit= compare= log= "
         "console= on-exit= vmcall= trace=.";
     static const char *const bad_name[] = {"mmux=ept", "mm=ept", "quiet", "mmu", "=", "MMU=ept", "vpid:on"};
@@ -155,6 +155,7 @@ static void printing(void **state)
         "p2m.churn=0",
         "pcid=on",
         "pku=off",
+        "pmu=off",
         "shadow=trace",
         "shadow.vpid=root",
         "shadow.directpf=on",
@@ -171,7 +172,7 @@ static void printing(void **state)
         "vmcall=user",
         "trace=100",
     };
-    struct params p = parsed("vpid=off mem=1537M pku=off shadow=trace shadow.pool=64 audit=16 "
+    struct params p = parsed("vpid=off mem=1537M pku=off pmu=off shadow=trace shadow.pool=64 audit=16 "
                              "compare=ept/trace,vpid=off log=warn console=0x2000 "
                              "on-exit=reboot vmcall=user trace=100");
     char line[400], text[200];

@@ -72,11 +72,16 @@ enum vector {
 #define IA32_FEATURE_CONTROL    0x03a
 #define IA32_TSC_ADJUST         0x03b
 #define IA32_BIOS_SIGN_ID       0x08b
+#define IA32_PMC0               0x0c1
 #define IA32_MTRRCAP            0x0fe
+#define IA32_PERFEVTSEL0        0x186
 #define IA32_MISC_ENABLE        0x1a0
 #define IA32_DEBUGCTL           0x1d9
 #define IA32_PAT                0x277
 #define IA32_MTRR_DEF_TYPE      0x2ff
+#define IA32_FIXED_CTR0         0x309
+#define IA32_FIXED_CTR_CTRL     0x38d
+#define IA32_PERF_GLOBAL_CTRL   0x38f
 #define IA32_VMX_BASIC          0x480
 #define IA32_TSC_DEADLINE       0x6e0
 #define IA32_XSS                0xda0

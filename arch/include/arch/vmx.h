@@ -32,6 +32,7 @@
 // Exit controls (table 25-13).
 #define EXIT_SAVE_DEBUG_CONTROLS BIT(2)
 #define EXIT_HOST_64BIT          BIT(9)
+#define EXIT_LOAD_PERF_CTRL      BIT(12) // IA32_PERF_GLOBAL_CTRL
 #define EXIT_SAVE_PAT            BIT(18)
 #define EXIT_LOAD_PAT            BIT(19)
 #define EXIT_SAVE_EFER           BIT(20)
@@ -39,6 +40,7 @@
 // Entry controls (table 25-15).
 #define ENTRY_LOAD_DEBUG_CONTROLS BIT(2)
 #define ENTRY_IA32E_GUEST         BIT(9)
+#define ENTRY_LOAD_PERF_CTRL      BIT(13)
 #define ENTRY_LOAD_PAT            BIT(14)
 #define ENTRY_LOAD_EFER           BIT(15)
 
