@@ -127,6 +127,7 @@ static void test_reset(void **state)
     v->account = &v->exits[EXIT_VMCALL];
     tally_reset(v->vm);
     v->account->cycles += 100;
+    assert_int_equal(v->exits[EXIT_VMCALL].cycles, 0);
     summary_table(v->vm);
     printed_has("\n  exits                                         0 \n");
     printed_has("\n  vpids                                         1 \n");
