@@ -87,8 +87,9 @@ static enum verdict dispatch(struct vcpu *v)
     v->exit_reason = reason & REASON_BASIC;
     if (reason >= EXIT_REASONS || !exits[reason].handle)
         return unexpected(v, reason);
-    v->account = &v->exits[reason];
-    v->account->count++;
+    struct exit_account *account = &v->exits[reason];
+    account->count++;
+    v->account = account;
     const struct exit_row *row = &exits[reason];
     v->delivering = row->flags & DELIVERY && event_redeliver(v);
     enum verdict verdict = row->handle(v);
@@ -105,18 +106,19 @@ static __attribute__((noinline)) enum verdict not_entered(struct vcpu *v, enum w
 }
 
 // Puts what the monitor has spent since the last exit to that exit's account.
-static inline void account(struct vcpu *v)
+static inline void account_exit(struct vcpu *v)
 {
+    struct exit_account *to = v->account;
     u64 cycles = rdtsc() - v->last_exit;
     v->monitor_cycles += cycles;
-    v->account->cycles += cycles;
-    v->account->log2[63 - __builtin_clzl(cycles | 1)]++;
+    to->cycles += cycles;
+    to->log2[__builtin_clzl(cycles | 1) ^ 63]++;
 }
 
 // Enters the guest once and handles what comes of it.
 static enum verdict run_once(struct vcpu *v)
 {
-    account(v);
+    account_exit(v);
     enum world_result result = world_switch(&v->world);
     bool entered = result == WORLD_EXIT;
     v->last_exit = rdtsc();

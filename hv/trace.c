@@ -35,8 +35,7 @@ int trace_init(struct trace *t, struct frames *frames, u64 size)
 
 static void add(struct trace *t, struct trace_record record)
 {
-    if (t->records)
-        t->records[t->count++ % t->size] = record;
+    t->records[t->count++ % t->size] = record;
 }
 
 // RIP is past the instruction where that is done.
@@ -48,6 +47,8 @@ static u64 rip_of_exit(enum verdict verdict)
 
 void trace_exit(struct vcpu *v, enum verdict verdict)
 {
+    if (!trace_on(&v->vm->trace))
+        return;
     add(&v->vm->trace, (struct trace_record){
                            .tsc = v->last_exit,
                            .spent = v->monitor_cycles,

@@ -21,10 +21,11 @@ static inline bool trace_on(const struct trace *t)
     return t->records;
 }
 
-// An exit has been handled, with this verdict: v->exit_reason, and the VMCS as the handler left it.
+// An exit has been handled, with this verdict: v->exit_reason, and the VMCS as the handler left it. Nothing
+// if there is no trace.
 void trace_exit(struct vcpu *v, enum verdict verdict);
 
-// A mark of the guest's.
+// A mark of the guest's, while there is a trace.
 void trace_mark(struct vcpu *v, u64 value);
 
 // Prints the ring, the oldest first. Returns how many records there are.

@@ -7,7 +7,7 @@ GUEST_ASM   := $(wildcard tests/guest/*.asm)
 GUEST_OBJS  := $(GUEST_C:%.c=$(GUEST_DIR)/%.o) $(GUEST_ASM:%.asm=$(GUEST_DIR)/%.asm.o)
 GUEST_FLAGS := -std=gnu11 -m64 -O1 -g -Wall -Wextra -Werror -ffreestanding -fno-pic -fno-stack-protector \
                -fcf-protection=none -mno-red-zone -mgeneral-regs-only -mcmodel=small -fno-asynchronous-unwind-tables \
-               -Iarch/include -Itests/guest -MMD
+               -Iarch/include -Ihv/include -Itests/guest -MMD
 
 $(GUEST_DIR)/%.o: %.c tests/guest/guest.mk
 	@mkdir -p $(@D)

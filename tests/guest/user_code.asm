@@ -118,8 +118,12 @@ piece user_xsetbv
     xor ecx, ecx
     xgetbv
     xsetbv
-piece user_vmcall
+piece user_call                         ; call RDI with a buffer at RSI, and there the result
+    mov rax, rdi
+    mov rdi, rsi
+    mov rsi, 1
     vmcall
+    mov [rdi], rax
     int 0x80
 piece user_read
     mov al, [rdi]

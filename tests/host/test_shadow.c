@@ -33,7 +33,7 @@ static u64 number_of(const char *variable, u64 otherwise)
     return text ? strtoull(text, NULL, 0) : otherwise;
 }
 
-static u64 recycled, out_of_sync, unseen, steps_done;
+static u64 recycled, out_of_sync, unseen, root_hits, steps_done;
 
 // The strategies that can go wrong in most ways come most often. The rest is as random as the guest.
 static struct shadow_config random_config(unsigned run)
@@ -55,6 +55,18 @@ static struct shadow_config random_config(unsigned run)
         .physical_bits = widths[rnd(ARRAY_SIZE(widths))],
         .targets = strategy->trace ? run % (SHADOW_TARGETS + 1) : 0,
     };
+}
+
+// What is counted fits what there is.
+static void counters_check(void)
+{
+    struct shadow_stats now = shadow_stats_now(&engine);
+    assert_int_equal(now.tables_used, now.tables_made - now.tables_dropped);
+    assert_in_range(now.tables_peak, now.tables_used, now.tables_pool);
+    assert_in_range(now.root_hits, 0, engine.config.strategy.cache ? now.root_loads : 0);
+    assert_in_range(now.vpids, now.root_loads ? 1 : 0, engine.config.root_vpids ? now.tables_used : 1);
+    assert_in_range(now.left_sync - now.synchronised, engine.out_of_sync, now.left_sync);
+    root_hits += now.root_hits;
 }
 
 static void run_one(u64 seed, unsigned run, u64 steps)
@@ -82,6 +94,7 @@ static void run_one(u64 seed, unsigned run, u64 steps)
             tables_check();
     }
     memory_check_all();
+    counters_check();
     steps_done += steps;
     recycled += engine.stats.tables_recycled;
     out_of_sync += engine.stats.left_sync;
@@ -114,6 +127,7 @@ static void check_counts(void)
         {"tables recycled", &recycled, 50},
         {"tables left out of sync", &out_of_sync, 300},
         {"roots loaded unseen", &unseen, 500},
+        {"roots loaded that had a table", &root_hits, 1000},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(counted); i++)
         print_message("# %lu %s\n", *counted[i].count, counted[i].what);

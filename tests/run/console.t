@@ -27,14 +27,18 @@ sub guest {
         screen => 1, grub => "multiboot2 /penumbra.elf mem=16M $parameters\nmodule2 /kernel multiboot");
 }
 
-my $keys = guest('keys', $ECHO, '', 'expect guest starts', 'wait 0.5', 'type a', 'expect b', 'type \x01h', 'expect this help',
-    'type \x01q', 'expect this help', 'type \x01s', 'expect exits by reason', 'type \x01\x01', "expect \x02", 'type \x01x',
+my $keys = guest('keys', $ECHO, 'trace=50', 'expect guest starts', 'wait 0.5', 'type a', 'expect b', 'type \x01h', 'expect this help',
+    'type \x01q', 'expect this help', 'type \x01s', 'expect exits by reason', 'type \x01t',
+    'expect trace of the last', 'type \x01\x01', "expect \x02", 'type \x01x',
     'expect "penumbra":"summary"');
 is($keys->{end}, 'shutdown', 'keys: every step came, and the machine is switched off') or diag($keys->{text});
 says($keys, qr/^b\[penumbra\] Ctrl-A h: this help; s: statistics; t: trace of the last exits \(trace=\); x: stop the guest/m, 'keys: h is for help, a goes to the guest');
 is(() = $keys->{text} =~ /this help/g, 2, 'keys: an unknown one is for help too');
 says($keys, qr/^\x02\[penumbra\] stopped from the console$/m, 'keys: x stops');
 is(scalar summary_tables($keys->{text}), 2, 'keys: s shows the statistics, and so does the end');
+my @traces = $keys->{text} =~ /^  trace of the last 50 of \d+ [^\n]*\n((?:  +\d+ +(?:\d+|-) \w+ +rip [^\n]*\n){50})\n/mg;
+is(scalar @traces, 2, 'keys: t shows the trace of the last exits, and so does the end');
+like($traces[1] // '', qr/ IO_INSTRUCTION +rip 0x100010 qualification 0x3fd0008 skip\n/, 'keys: the guest polls its UART');
 
 my $status = guest('status', $ENDS, '');
 says($status, qr/^\[penumbra\] guest ended with status 7$/m, 'a status at port 0xF4');

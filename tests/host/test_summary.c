@@ -1,0 +1,199 @@
+// The exit summary: its table and its line of JSON say the same, of all counters that this run has and of no
+// others; histograms as a person reads them; a sentence that the guest had a hand in cannot break the JSON.
+// The trace of exits.
+
+// link: MACHINE
+#include "fake_machine.h"
+
+#include "hv/summary.h"
+
+#include <stdio.h>
+
+static struct vcpu *v;
+
+static int setup(void **state)
+{
+    (void)state;
+    v = machine_make(MACHINE_UNRESTRICTED);
+    machine_start_64(v);
+    v->account = &v->outside;
+    strcpy(v->vm->end, "guest powered off");
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    machine_gone();
+    return 0;
+}
+
+static void printed_has(const char *text)
+{
+    if (!strstr(machine_console, text))
+        fail_msg("`%s' is not in:\n%s", text, machine_console);
+}
+
+static void printed_has_not(const char *text)
+{
+    if (strstr(machine_console, text))
+        fail_msg("`%s' is in:\n%s", text, machine_console);
+}
+
+static void exits_make(void)
+{
+    v->exits[EXIT_CPUID] = (struct exit_account){.count = 10, .cycles = 4321};
+    v->exits[EXIT_CPUID].log2[6] = 8;
+    v->exits[EXIT_CPUID].log2[8] = 1;
+    v->exits[EXIT_VMCALL] = (struct exit_account){.count = 1}; // the first exit of its kind, being handled
+    v->exits[EXIT_IO_INSTRUCTION] = (struct exit_account){.count = 200, .cycles = ~0ul};
+    v->exits[EXIT_IO_INSTRUCTION].log2[0] = 1;
+    v->exits[EXIT_IO_INSTRUCTION].log2[2] = 180;
+    v->exits[EXIT_IO_INSTRUCTION].log2[63] = 19;
+}
+
+static void test_table(void **state)
+{
+    (void)state;
+    exits_make();
+    summary_table(v->vm);
+    printed_has("\n  mmu=ept vpid=off\n  exits                                       211 \n");
+    printed_has("\n    CPUID                        10               4321        432 2^6 8-1\n");
+    printed_has("\n    VMCALL                        1                  0          0 2^0 -\n");
+    printed_has("\n    IO_INSTRUCTION              200 18446744073709551615 92233720368547758 2^0 "
+                ".-9------------------------------------------------------------.\n");
+    printed_has("\n  invept ");
+    printed_has_not("hidden_faults");
+    printed_has_not("churn_moved");
+    v->vm->churn.period = 1;
+    summary_table(v->vm);
+    printed_has("\n  churn_moved ");
+}
+
+static void test_json(void **state)
+{
+    (void)state;
+    exits_make();
+    summary_json(v->vm);
+    printed_has("{\"penumbra\":\"summary\",\"mmu\":\"ept\",\"vpid\":false,\"failed\":false,\"end\":\"guest "
+                "powered off\","
+                "\"exits\":211,");
+    printed_has("\"exit_reasons\":{\"CPUID\":{\"count\":10,\"cycles\":4321,\"log2\":{\"6\":8,\"8\":1}},"
+                "\"VMCALL\":{\"count\":1,\"cycles\":0,\"log2\":{}},\"IO_INSTRUCTION\":{");
+    printed_has_not("hidden_faults");
+    assert_string_equal(machine_console + machine_console_length - 3, "}}\n");
+}
+
+static void test_json_sentence(void **state)
+{
+    (void)state;
+    strcpy(v->vm->end, "a \"b\" \\ \x01\xff\n");
+    v->vm->status = 3;
+    v->vm->status_given = v->vm->failed = true;
+    summary_json(v->vm);
+    printed_has("\"failed\":true,\"end\":\"a \\u0022b\\u0022 \\u005c "
+                "\\u0001\\u00ff\\u000a\",\"status\":3,\"exits\":0,");
+}
+
+// Each counter that the table shows is in the JSON with the same value.
+static void test_same(void **state)
+{
+    (void)state;
+    exits_make();
+    v->vm->churn.period = 1;
+    v->vm->churn.counts.churn_taken = 17;
+    v->cr3_writes = 5;
+    summary_table(v->vm);
+    char *table = strdup(machine_console);
+    machine_console_length = 0;
+    summary_json(v->vm);
+    unsigned shown = 0;
+    char name[32], pair[64];
+    u64 value;
+    for (char *line = strtok(strstr(table, "\n  exits "), "\n");
+         sscanf(line, "  %31[a-z0-9_] %lu", name, &value) == 2; line = strtok(NULL, "\n"), shown++) {
+        snprintf(pair, sizeof(pair), "\"%s\":%lu,", name, value);
+        printed_has(pair);
+    }
+    assert_int_equal(shown, 13 + 4 + 3 + 2);
+    free(table);
+}
+
+// After a reset counts are 0 and gauges are not; the exit that asked for it is in no account.
+static void test_reset(void **state)
+{
+    (void)state;
+    exits_make();
+    v->account = &v->exits[EXIT_VMCALL];
+    tally_reset(v->vm);
+    v->account->cycles += 100;
+    assert_int_equal(v->exits[EXIT_VMCALL].cycles, 0);
+    summary_table(v->vm);
+    printed_has("\n  exits                                         0 \n");
+    printed_has("\n  vpids                                         1 \n");
+    printed_has_not("\n    VMCALL");
+}
+
+static void exit_happens(unsigned reason, u64 tsc, u64 spent_before, enum verdict verdict)
+{
+    v->exit_reason = reason;
+    v->last_exit = tsc;
+    v->monitor_cycles = spent_before;
+    trace_exit(v, verdict);
+}
+
+// The last exits only, each with what was spent until the next entry; RIP is that of the exit, though the
+// handler has moved it.
+static void test_trace(void **state)
+{
+    (void)state;
+    assert_int_equal(trace_init(&v->vm->trace, v->vm->frames, 3), 0);
+    fake_vmcs_set(EXIT_QUALIFICATION, 0x1e);
+    fake_vmcs_set(EXIT_INSTRUCTION_LENGTH, 2);
+    vmcs_write(GUEST_RIP, 0x1002);
+    exit_happens(EXIT_CPUID, 100, 0, VERDICT_SKIP);
+    assert_int_equal(trace_print(&v->vm->trace), 1);
+    printed_has("the last 1 of 1 exits");
+    printed_has("100        - CPUID                rip 0x1000 qualification 0x1e skip\n");
+    exit_happens(EXIT_CR_ACCESS, 300, 70, VERDICT_FAULT);
+    v->monitor_cycles = 90; // the mark is a call of the next exit's
+    trace_mark(v, 42);
+    exit_happens(EXIT_VMCALL, 500, 90, VERDICT_RESUME);
+    machine_console_length = 0;
+    assert_int_equal(trace_print(&v->vm->trace), 3);
+    printed_has("the last 3 of 4 exits");
+    printed_has_not("CPUID");
+    printed_has("300       20 CR_ACCESS            rip 0x1002 qualification 0x1e fault\n");
+    printed_has("          mark 42 rip 0x1002\n");
+    printed_has("500        - VMCALL               rip 0x1002 qualification 0x1e resume\n");
+}
+
+// Off, it takes no memory and nothing is remembered; without memory it is refused.
+static void test_trace_off(void **state)
+{
+    (void)state;
+    struct trace none;
+    u64 before = v->vm->frames->count[FRAME_MONITOR];
+    assert_int_equal(trace_init(&v->vm->trace, v->vm->frames, 0), 0);
+    assert_int_equal(v->vm->frames->count[FRAME_MONITOR], before);
+    exit_happens(EXIT_CPUID, 1, 1, VERDICT_SKIP);
+    assert_int_equal(v->vm->trace.count, 0);
+    assert_false(trace_on(&v->vm->trace));
+    assert_int_equal(trace_print(&v->vm->trace), 0);
+    assert_int_equal(trace_init(&none, v->vm->frames, 16 * MIB), ERR_NOMEM);
+    assert_false(trace_on(&none));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_table, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_json, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_json_sentence, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_same, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_reset, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_trace, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_trace_off, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
