@@ -22,7 +22,7 @@ setup-build setup-run setup-compare setup-test: setup-%:
 	@iso/setup $*
 
 # The settings go through the environment, since APPEND may hold any character.
-export MMU VPID MEM EMU CPU FIRMWARE APPEND ARGS NATIVE MONITOR GUEST_KERNEL GUEST_INITRD BUILD
+export MMU VPID MEM EMU CPU FIRMWARE APPEND ARGS NATIVE MONITOR GUEST_KERNEL GUEST_INITRD GUEST_COMPARE BUILD
 run: setup-run
 	@$(MAKE) --no-print-directory $(ISO)
 	@iso/run

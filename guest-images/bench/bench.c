@@ -58,6 +58,14 @@ static double number_parse(const char *text, double low, double high)
     return number;
 }
 
+static unsigned count_parse(const char *text, unsigned low, unsigned high)
+{
+    double number = number_parse(text, low, high);
+    if (number != (unsigned)number)
+        usage();
+    return (unsigned)number;
+}
+
 static void option_take(struct options *options, int letter)
 {
     if (letter == 'l')
@@ -65,11 +73,11 @@ static void option_take(struct options *options, int letter)
     else if (letter == 'p')
         options->folder = optarg;
     else if (letter == 'r')
-        options->plan.repetitions = (unsigned)number_parse(optarg, 1, REPETITIONS_MAX);
+        options->plan.repetitions = count_parse(optarg, 1, REPETITIONS_MAX);
     else if (letter == 'i')
         options->plan.factor = number_parse(optarg, 0.0001, 10000);
     else if (letter == 't')
-        options->plan.limit = (unsigned)number_parse(optarg, 0, LIMIT_MAX);
+        options->plan.limit = count_parse(optarg, 0, LIMIT_MAX);
     else
         usage();
 }

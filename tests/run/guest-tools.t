@@ -62,7 +62,7 @@ sub workloads_check {
     my @wanted = (qw(syscall alu fork exec mmap cow pipe2 pipe8 mprotect read mmapread mmapwrite script compile),
         map { ("chase$_", "chase${_}h") } 4, 64, 256);
     is_deeply([grep { !$listed{$_} } @wanted], [], 'bench: has every workload');
-    is((command("$GUEST/bench/bench nonsense"))[1], 2, 'bench: a wrong name is wrong usage');
+    is((command("$GUEST/bench/bench $_"))[1], 2, "bench $_: wrong usage") for 'nonsense', '-t 0.5 alu', '-r 0 alu', '-x';
     my ($text, $status) = command("gcc -Wall -Werror -o $folder/source $GUEST/bench/bench_source.c && $folder/source");
     is("$text$status", '0', "what compile compiles is C, and runs");
 }
