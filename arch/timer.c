@@ -178,19 +178,19 @@ int timer_measure(const struct acpi *acpi, struct timer_rates *rates)
 static u64 loop_plain(void)
 {
     u64 start = rdtsc();
-    for (u32 left = LOOPS; left;)
-        __asm__ volatile("dec %0" : "+r"(left));
+    u32 left = LOOPS;
+    __asm__ volatile("1: dec %0\n jnz 1b" : "+r"(left) : : "cc");
     return rdtsc() - start;
 }
 
 static u64 loop_dividing(void)
 {
     u64 start = rdtsc();
-    for (u32 left = LOOPS; left;)
-        __asm__ volatile("mov $1, %%eax\n xor %%edx, %%edx\n div %1\n dec %0"
-                         : "+r"(left)
-                         : "r"(left)
-                         : "eax", "edx", "cc");
+    u32 left = LOOPS;
+    __asm__ volatile("1: mov $1, %%eax\n xor %%edx, %%edx\n div %0\n dec %0\n jnz 1b"
+                     : "+r"(left)
+                     :
+                     : "eax", "edx", "cc");
     return rdtsc() - start;
 }
 

@@ -50,9 +50,9 @@ static int read_words(struct configuration *c, const struct reader *r)
     return 0;
 }
 
-static int refuse(const struct reader *r, const char *format, const char *what)
+static int refuse(const struct reader *r, const char *why, const char *name)
 {
-    fmt(r->message, r->size, format, what);
+    fmt(r->message, r->size, "compare=: %s: %s", why, name);
     return ERR_INVALID;
 }
 
@@ -60,15 +60,15 @@ static int read_one(const struct reader *r, const struct params *params, const c
 {
     struct configurations *all = r->all;
     if (all->count == CONFIGURATIONS_MAX)
-        return refuse(r, "compare= lists more than 16 configurations: leave some out.%s", "");
+        return refuse(r, "more than 16 configurations, leave some out", begin);
     struct configuration *c = &all->list[all->count];
     if (!length || length >= sizeof(c->name))
-        return refuse(r, "compare=: a configuration is empty or longer than 63 characters: %s", begin);
+        return refuse(r, "a configuration is empty or longer than 63 characters", begin);
     memset(c->name, 0, sizeof(c->name));
     memcpy(c->name, begin, length);
     for (unsigned i = 0; i < all->count; i++) {
         if (!strcmp(all->list[i].name, c->name))
-            return refuse(r, "compare= lists the configuration `%s' twice: leave one of them.", c->name);
+            return refuse(r, "given twice, leave one of them", c->name);
     }
     c->params = *params;
     if (read_words(c, r))

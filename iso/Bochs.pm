@@ -43,7 +43,7 @@ romimage: file=/usr/share/bochs/BIOS-bochs-latest
 vgaromimage: file=/usr/share/vgabios/vgabios.bin
 display_library: rfb, options="timeout=0"
 cpu: model=$self->{model}, count=$opt->{cpus}, ips=$ips, reset_on_triple_fault=0
-clock: sync=none
+clock: sync=none, time0=1767225600
 panic: action=fatal
 error: action=report
 info: action=report

@@ -80,7 +80,7 @@ static void mistakes(void **state)
     refused("compare=ept/", "compare=: a configuration is empty or longer than 63 characters: ");
     refused("compare=/ept", "compare=: a configuration is empty or longer than 63 characters: /ept");
     refused("compare=ept//eager", "compare=: a configuration is empty or longer than 63 characters: /eager");
-    refused("compare=ept/trace/ept", "compare= lists the configuration `ept' twice: leave one of them.");
+    refused("compare=ept/trace/ept", "compare=: given twice, leave one of them: ept");
     refused("compare=ept,vpid=1", "vpid= cannot be `1': it takes auto|on|off.");
     refused("compare=ept,mem=1G", "mem= cannot differ between configurations: give it as a word of its own.");
     refused("compare=compare=ept",
@@ -101,7 +101,7 @@ static void too_many(void **state)
     assert_int_equal(all.count, CONFIGURATIONS_MAX);
     assert_int_equal(all.list[15].params.prefetch, 15);
     strcat(line, "/ept");
-    refused(line, "compare= lists more than 16 configurations: leave some out.");
+    refused(line, "compare=: more than 16 configurations, leave some out: ept");
     memset(line + 8, 'x', 64);
     line[72] = 0;
     assert_int_equal(read_line(line), ERR_INVALID);

@@ -86,7 +86,7 @@ static void mistakes(void **state)
         "There is no parameter `%s': the parameters are mmu= vpid= mem= p2m.max= "
         "p2m.churn= pcid= pku= pmu= shadow= shadow.vpid= shadow.directpf= "
         "shadow.invlpg= shadow.cr3= shadow.large= shadow.prefetch= shadow.pool= audit= compare= log= "
-        "console= on-exit= vmcall= trace=.";
+        "console= on-exit= vmcall= limit= trace=.";
     static const char *const bad_name[] = {"mmux=ept", "mm=ept", "quiet", "mmu", "=", "MMU=ept", "vpid:on"};
     char line[256], sentence[400];
     for (size_t i = 0; i < ARRAY_SIZE(bad_mem); i++) {
@@ -170,11 +170,12 @@ static void printing(void **state)
         "console=0x2000",
         "on-exit=reboot",
         "vmcall=user",
+        "limit=60",
         "trace=100",
     };
     struct params p = parsed("vpid=off mem=1537M pku=off pmu=off shadow=trace shadow.pool=64 audit=16 "
                              "compare=ept/trace,vpid=off log=warn console=0x2000 "
-                             "on-exit=reboot vmcall=user trace=100");
+                             "on-exit=reboot vmcall=user limit=60 trace=100");
     char line[400], text[200];
     *line = 0;
     for (unsigned i = 0; i < PARAMS_COUNT; i++) {

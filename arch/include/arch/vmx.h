@@ -30,13 +30,14 @@
 #define PROC2_ENCLS_EXITING      BIT(15)
 #define PROC2_XSAVES             BIT(20)
 // Exit controls (table 25-13).
-#define EXIT_SAVE_DEBUG_CONTROLS BIT(2)
-#define EXIT_HOST_64BIT          BIT(9)
-#define EXIT_LOAD_PERF_CTRL      BIT(12) // IA32_PERF_GLOBAL_CTRL
-#define EXIT_SAVE_PAT            BIT(18)
-#define EXIT_LOAD_PAT            BIT(19)
-#define EXIT_SAVE_EFER           BIT(20)
-#define EXIT_LOAD_EFER           BIT(21)
+#define EXIT_SAVE_DEBUG_CONTROLS   BIT(2)
+#define EXIT_HOST_64BIT            BIT(9)
+#define EXIT_LOAD_PERF_CTRL        BIT(12) // IA32_PERF_GLOBAL_CTRL
+#define EXIT_SAVE_PAT              BIT(18)
+#define EXIT_LOAD_PAT              BIT(19)
+#define EXIT_SAVE_EFER             BIT(20)
+#define EXIT_LOAD_EFER             BIT(21)
+#define EXIT_SAVE_PREEMPTION_TIMER BIT(22)
 // Entry controls (table 25-15).
 #define ENTRY_LOAD_DEBUG_CONTROLS BIT(2)
 #define ENTRY_IA32E_GUEST         BIT(9)
@@ -88,7 +89,8 @@ int vmx_join(const struct vmx_caps *caps, mfn_t region) must_check;
 // A new VMCS, cleared and made current. Its frame in `region`. Errors as vmx_on.
 int vmx_vmcs_new(const struct vmx_caps *caps, struct frames *frames, mfn_t *region) must_check;
 
-// Before the frame of a VMCS is used for something else (SDM vol. 3, 25.11.1): the processor keeps nothing of it.
+// Before the frame of a VMCS is used for something else (SDM vol. 3, 25.11.1): the processor keeps nothing of
+// it.
 void vmx_vmcs_drop(mfn_t region);
 
 // The legal word for what is wanted: must bits added, impossible bits dropped.
