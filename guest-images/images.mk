@@ -6,6 +6,7 @@ GUEST_BUILD ?= $(BUILD)/guest
 GUEST_KERNEL ?= $(GUEST_BUILD)/vmlinuz
 GUEST_INITRD ?= $(GUEST_BUILD)/initrd.gz
 GUEST_COMPARE ?= $(GUEST_BUILD)/compare.lz4
+GUEST_PROG ?= $(GUEST_BUILD)/prog-tree
 # A trailing * asks for the versioned package that the metapackage depends on.
 GUEST_KERNEL_PACKAGE ?= linux-image-cloud-amd64*
 GUEST_BUSYBOX_PACKAGE ?= busybox-static
@@ -82,12 +83,12 @@ $(GUEST_BUILD)/tcc-tree: $(GUEST_TCC_FOLDERS:=/version) guest-images/take-progra
 # Looked at each time; what it leaves changes only when PROG does.
 .PHONY: guest-prog
 guest-prog:
-	@guest-images/take-prog '$(PROG)' $(GUEST_BUILD)/prog-tree
-$(GUEST_BUILD)/prog-tree: guest-prog
+	@guest-images/take-prog '$(PROG)' $(GUEST_PROG)
+$(GUEST_PROG): guest-prog
 
-$(GUEST_COMPARE): $(GUEST_BUILD)/initrd.gz $(GUEST_BUILD)/tcc-tree $(GUEST_BUILD)/prog-tree
+$(GUEST_COMPARE): $(GUEST_BUILD)/initrd.gz $(GUEST_BUILD)/tcc-tree $(GUEST_PROG)
 	guest-images/make-initrd --busybox $(GUEST_BUILD)/busybox/root/bin/busybox --output $@ \
-	    $(GUEST_TREES) --tree $(GUEST_BUILD)/tcc-tree= --tree $(GUEST_BUILD)/prog-tree=prog
+	    $(GUEST_TREES) --tree $(GUEST_BUILD)/tcc-tree= --tree $(GUEST_PROG)=prog
 
 # The same initramfs with Debian's stress-ng, which is dynamic, and the libraries that it needs: 10 times larger and
 # slower to boot, so it is not the default. The packages are those whose libraries take-program asks for.

@@ -1,0 +1,114 @@
+#!/usr/bin/perl
+# A comparison, as `make compare` makes it: the bare machine, then one boot in which a configuration runs, one is refused, one
+# dies in the middle, and one more runs; with programs of a user's own, of which one fails. Two such runs give the same numbers.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use File::Path qw(make_path remove_tree);
+use JSON::PP 'decode_json';
+use Machine;
+use Test::More;
+
+my $FOLDER = "$Machine::BUILD/run/compare";
+my @CONFIGURATIONS = ('adaptive', 'ept,audit=on', 'ept,p2m.max=4k', 'ept');
+my @WORKLOADS = qw(syscall fork works fails dies);
+
+remove_tree($FOLDER);
+make_path($FOLDER);
+$ENV{PROG} = "$FindBin::RealBin/prog";
+$ENV{GUEST_COMPARE} = "$FOLDER/compare.lz4";
+$ENV{GUEST_PROG} = "$FOLDER/prog-tree";
+Machine::run_quietly("$FOLDER/make.said", 'make', '-C', $Machine::TOP, 'guest-compare') == 0
+    or BAIL_OUT("no initramfs with PROG=: see $FOLDER/make.said");
+
+# Started at once, since each of them is one long boot.
+sub compare_start {
+    my ($name) = @_;
+    my $pid = fork // die "fork: $!\n";
+    return $pid if $pid;
+    $ENV{$_->[0]} = $_->[1] for ['OUT', "$FOLDER/$name"], ['EMU', 'bochs'], ['CPU', 'skylake_x'], ['MEM', '256M'],
+        ['COMPARE', join '/', @CONFIGURATIONS], ['BENCH', join ',', '-r,2', @WORKLOADS], ['APPEND', 'pti=off'],
+        ['BUILD', $Machine::BUILD];
+    exit Machine::run_quietly("$FOLDER/$name.said", "$Machine::TOP/iso/compare");
+}
+
+my @pids = map { compare_start($_) } qw(first second);
+for my $pid (@pids) {
+    waitpid $pid, 0;
+    is($?, 0, 'a comparison comes to its end');
+    say_step('a comparison has ended');
+}
+
+sub text_of { return Machine::plain(Machine::file_read("$FOLDER/$_[0]")) }
+
+sub lines_of {
+    my ($text, $kind, $what) = @_;
+    return map { eval { decode_json($_) } // () } $text =~ /^(\{"$kind":"$what".*\})$/mg;
+}
+
+my $text = text_of('first/compare.log');
+
+subtest 'each configuration has its lines' => sub {
+    my ($machine) = lines_of($text, 'penumbra', 'machine');
+    is($machine->{clock}, 'instructions', 'the clock of Bochs counts instructions');
+    like($machine->{processor}, qr/^Intel/, 'the processor');
+    is($machine->{hypervisor}, '', 'nothing is below');
+    is_deeply([map { $_->{configuration} } lines_of($text, 'penumbra', 'begin')], [@CONFIGURATIONS[0, 2, 3]], 'three begin');
+    my ($refused) = lines_of($text, 'penumbra', 'refused');
+    is("$refused->{run} $refused->{configuration}", '2 ept,audit=on', 'one is refused');
+    like($refused->{reason}, qr/^audit= checks shadow tables/, 'and why');
+    my @summaries = lines_of($text, 'penumbra', 'summary');
+    is_deeply([map { $_->{configuration} } @summaries], [@CONFIGURATIONS[0, 2, 3]], 'three have a summary');
+    is_deeply([map { $_->{end} } @summaries], ['guest powered off', 'guest reset', 'guest powered off'], 'one dies');
+    is_deeply((lines_of($text, 'penumbra', 'end'))[0], { penumbra => 'end', configurations => 4, refused => 1, failed => 0 },
+        'the end');
+    like($text, qr/^\[penumbra\] comparison: $_->[0] of 4, \Q$_->[1]\E$/m, "progress: $_->[1]")
+        for map { [$_ + 1, $CONFIGURATIONS[$_]] } 0 .. 3;
+};
+
+# By configuration: the workloads of the monitor's own results, those that failed in brackets.
+sub results {
+    my %results;
+    for (lines_of($text, 'penumbra', 'result')) {
+        push @{ $results{ $_->{configuration} } }, $_->{repetitions} ? $_->{workload} : "($_->{workload})";
+    }
+    return \%results;
+}
+
+subtest 'results' => sub {
+    is_deeply(results(), {
+        adaptive         => [qw(syscall fork works (fails) dies)],
+        'ept,p2m.max=4k' => [qw(syscall fork works (fails))],
+        ept              => [qw(syscall fork works (fails) dies)],
+    }, 'what each configuration has measured before it ended');
+    my @fails = grep { $_->{bench} eq 'fails' } lines_of($text, 'bench', 'fails');
+    is($_->{error}, 'exit status 3; its last line: it "failed"', 'what the program said that failed') for @fails;
+    my ($fork) = grep { $_->{counters}{hidden_faults} } lines_of($text, 'bench', 'fork');
+    cmp_ok($fork->{counters}{'exit.EXCEPTION_OR_NMI'}, '>', 100, 'the monitor counted for fork under shadow paging');
+    my ($ept) = (lines_of($text, 'bench', 'syscall'))[-1];
+    cmp_ok($ept->{counters}{exits} // 0, '<=', 1, 'and no exits for system calls under EPT, but the limit\'s timer');
+};
+
+subtest 'the monitor\'s table' => sub {
+    like($text, qr/^   1  adaptive +guest powered off$/m, 'a configuration');
+    like($text, qr/^   2  ept,audit=on +cannot run here: audit= checks/m, 'a refused one');
+    like($text, qr/^fork +[\d.]+ +\d+\.\d +1\.00 +- +\d\.\d\d[ ~] +\d\.\d\d[ ~]$/m, 'a row');
+    like($text, qr/^fails +- +0\.0 +fail +- +fail +fail $/m, 'one that failed');
+    like($text, qr/^dies +[\d.]+ +\d+\.\d +1\.00 +- +- +\d\.\d\d[ ~]$/m, 'one that is missing');
+};
+
+subtest 'the report' => sub {
+    my $table = text_of('first/table.md');
+    like($table, qr/ept,audit=on.*audit= checks shadow tables/, 'says what was refused');
+    like($table, qr/ept,p2m\.max=4k.*guest reset/s, 'what died');
+    like($table, qr/fails.*exit status 3/, 'what failed');
+    like($table, qr/^\| fork +\| +[\d,]+ [^|]*\| +\**\d\.\d\d/m, 'a ratio to native');
+    ok(-s "$FOLDER/first/ratio.$_", "a plot as $_") for qw(svg png);
+};
+
+# Native boots too: the whole logs but for GRUB's screen, which is not the guest's.
+sub json_lines { return join "\n", text_of($_[0]) =~ /^(\{".*)$/mg }
+
+is(json_lines("first/$_.log"), json_lines("second/$_.log"), "$_: two runs give the same numbers") for qw(native compare);
+done_testing;
