@@ -35,9 +35,11 @@ void processor_reset(void)
 {
     u64 zero = 0, dr6 = DR6_RESET;
     write_cr4(read_cr4() | CR4_OSFXSR); // else FXRSTOR need not restore XMM registers
-    __asm__ volatile("clts\n fxrstor64 %0" : : "m"(image));
+    __asm__ volatile("clts");
     if (cpuid(1, 0).ecx & CPUID_1_ECX_XSAVE)
         reset_extended();
+    else
+        __asm__ volatile("fxrstor64 %0" : : "m"(image));
     __asm__ volatile("mov %0, %%dr0\n mov %0, %%dr1\n mov %0, %%dr2\n mov %0, %%dr3\n mov %1, %%dr6"
                      :
                      : "r"(zero), "r"(dr6));
