@@ -1,0 +1,124 @@
+// The table at the end of a comparison: its cells, its legend, and results that a guest made up.
+
+// link: MACHINE hv/compare_table.c
+#include "fake_machine.h"
+
+#include "hv/compare.h"
+
+#include <stdio.h>
+
+static struct comparison c;
+
+static void add(unsigned configuration, const char *workload, u64 lowest, u64 median, u64 highest)
+{
+    struct results *r = &c.outcomes[configuration].results;
+    struct penumbra_result *row = &r->rows[r->count++];
+    *row = (struct penumbra_result){
+        .iterations = 10, .repetitions = 3, .median = median, .lowest = lowest, .highest = highest};
+    strcpy(row->workload, workload);
+}
+
+static void make(unsigned count)
+{
+    static const char *const names[] = {"ept", "ept,vpid=on", "adaptive"};
+    memset(&c, 0, sizeof(c));
+    c.configurations.count = count;
+    for (unsigned i = 0; i < count; i++) {
+        strcpy(c.configurations.list[i].name, names[i]);
+        strcpy(c.outcomes[i].why, "guest powered off");
+    }
+}
+
+// The line of the table that begins with the word.
+static const char *line_of(const char *word)
+{
+    static char line[128];
+    machine_console_length = 0;
+    compare_table(&c);
+    char *at = machine_console;
+    while (at && strncmp(at, word, strlen(word)))
+        at = strchr(at, '\n') ? strchr(at, '\n') + 1 : NULL;
+    if (!at)
+        fail_msg("no line `%s' in:\n%s", word, machine_console);
+    snprintf(line, sizeof(line), "%.*s", (int)strcspn(at, "\n"), at);
+    return line;
+}
+
+static void ratios(void **state)
+{
+    (void)state;
+    make(3);
+    add(0, "even", 990, 1000, 1010);
+    add(1, "even", 1015, 1019, 1020); // 19 apart, more than 10
+    add(2, "even", 1000, 1009, 1010); // within 10
+    add(0, "large", 10000, 10000, 10000);
+    add(1, "large", 154960, 154960, 154960);
+    add(2, "large", 1560000, 1560000, 1560000);
+    add(0, "half", 1000, 1000, 1000);
+    add(1, "half", 1005, 1005, 1005); // rounds up
+    add(2, "half", 1004, 1004, 1004);
+    assert_string_equal(line_of("even"), "even              100   1.0  1.00   1.02   1.01~");
+    assert_string_equal(line_of("large"), "large            1000   0.0  1.00   15.4    156 ");
+    assert_string_equal(line_of("half"), "half              100   0.0  1.00   1.01   1.00 ");
+}
+
+// The base of a row is the first configuration that measured it.
+static void gaps(void **state)
+{
+    (void)state;
+    make(3);
+    add(1, "late", 200, 200, 200);
+    add(2, "late", 400, 400, 400);
+    add(0, "broken", 100, 100, 100);
+    c.outcomes[0].results.rows[0].repetitions = 0;
+    add(2, "broken", 300, 300, 330);
+    add(0, "never", 1, 1, 1);
+    c.outcomes[0].results.rows[1].repetitions = 0;
+    assert_string_equal(line_of("late"), "late             20.0   0.0     -   1.00   2.00 ");
+    assert_string_equal(line_of("broken"), "broken           30.0   5.0  fail      -   1.00 ");
+    assert_string_equal(line_of("never"), "never               -   0.0  fail      -      - ");
+}
+
+static void legend(void **state)
+{
+    (void)state;
+    make(3);
+    c.outcomes[1].refused = true;
+    strcpy(c.outcomes[1].why, "vpid=on: this processor has no VPID.");
+    assert_string_equal(line_of("   1"), "   1  ept                      guest powered off");
+    assert_string_equal(
+        line_of("   2"),
+        "   2  ept,vpid=on              cannot run here: vpid=on: this processor has no VPID.");
+    assert_string_equal(line_of("workload"), "workload       cycles  +-%     1      2      3 ");
+}
+
+// A workload that was reported twice has one row; numbers that cannot be do no harm.
+static void lies(void **state)
+{
+    (void)state;
+    make(2);
+    add(0, "twice", 100, 100, 100);
+    add(0, "twice", 900, 900, 900);
+    add(1, "twice", 100, 100, 100);
+    add(0, "huge", ~0ull, ~0ull, 0);
+    add(1, "huge", 0, 1, ~0ull);
+    add(0, "none", 0, 0, 0);
+    add(1, "none", 5, 5, 5);
+    c.outcomes[0].results.rows[0].iterations = 0;
+    assert_string_equal(line_of("twice"), "twice             0.0   0.0  1.00   1.00 ");
+    const char *row = strstr(machine_console, "twice");
+    assert_null(strstr(row + 1, "twice"));
+    line_of("huge");
+    assert_string_equal(line_of("none"), "none              0.0   0.0  fail   fail ");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ratios),
+        cmocka_unit_test(gaps),
+        cmocka_unit_test(legend),
+        cmocka_unit_test(lies),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
