@@ -58,7 +58,7 @@ static void ratios(void **state)
     add(1, "half", 1005, 1005, 1005); // rounds up
     add(2, "half", 1004, 1004, 1004);
     assert_string_equal(line_of("even"), "even              100   1.0  1.00   1.02   1.01~");
-    assert_string_equal(line_of("large"), "large            1000   0.0  1.00   15.4    156 ");
+    assert_string_equal(line_of("large"), "large            1000   0.0  1.00   15.5    156 ");
     assert_string_equal(line_of("half"), "half              100   0.0  1.00   1.01   1.00 ");
 }
 
