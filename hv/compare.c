@@ -23,70 +23,77 @@ static void machine_json(const struct comparison *c, const struct host *host)
                   host->frames.count[FRAME_FREE] * PAGE_SIZE / MIB, c->configurations.count);
 }
 
-// The begin of a line about one configuration.
-static void line_begin(const char *what, unsigned run, const struct configuration *configuration)
+// One run of one configuration.
+struct run {
+    struct configuration *configuration;
+    struct outcome *outcome;
+    unsigned number, of; // of all runs, from 1
+    unsigned round;      // from 1
+};
+
+static void line_begin(const char *what, const struct run *run)
 {
-    console_print("{\"penumbra\":\"%s\",\"run\":%u,\"configuration\":", what, run);
-    json_print(configuration->name);
+    console_print("{\"penumbra\":\"%s\",\"run\":%u,\"round\":%u,\"configuration\":", what, run->number,
+                  run->round);
+    json_print(run->configuration->name);
 }
 
-static void begin_json(unsigned run, const struct configuration *configuration)
+static void begin_json(const struct run *run)
 {
     char text[1024];
-    params_text(&configuration->params, text, sizeof(text));
-    line_begin("begin", run, configuration);
+    params_text(&run->configuration->params, text, sizeof(text));
+    line_begin("begin", run);
     console_print(",\"parameters\":");
     json_print(text);
     console_print("}\n");
 }
 
-static void refuse(struct outcome *o, unsigned run, const struct configuration *configuration,
-                   const char *why)
+static void refuse(const struct run *run, const char *why)
 {
+    struct outcome *o = run->outcome;
     o->refused = true;
     fmt(o->why, sizeof(o->why), "%s", why);
-    log_error("%s cannot run here: %s", configuration->name, why);
-    line_begin("refused", run, configuration);
+    log_error("%s cannot run here: %s", run->configuration->name, why);
+    line_begin("refused", run);
     console_print(",\"reason\":");
     json_print(why);
     console_print("}\n");
 }
 
-static void run_prepared(struct outcome *o, struct vm *vm)
+static void run_prepared(const struct run *run, struct vm *vm)
 {
+    struct outcome *o = run->outcome;
+    vm->compare = true;
+    vm->run = run->number;
+    vm->round = run->round;
+    vm->configuration = run->configuration->name;
+    begin_json(run);
     run_guest(vm);
-    o->failed = vm->failed;
-    o->milliseconds = vm_milliseconds(vm);
-    o->results = vm->results;
-    fmt(o->why, sizeof(o->why), "%s", vm->end);
+    if (!o->failed)
+        fmt(o->why, sizeof(o->why), "%s", vm->end);
+    o->failed |= vm->failed;
+    results_pool(&o->results, &vm->results);
     trace_print(&vm->trace);
     summary_json(vm);
+    log_message(vm->failed ? LOG_ERROR : LOG_NOTICE, "comparison: %u of %u, %s: %s after %lu s, %u results",
+                run->number, run->of, vm->configuration, vm->end, vm_milliseconds(vm) / 1000,
+                vm->results.count);
 }
 
-static void run_one(struct comparison *c, unsigned i, struct vm *vm, struct host *host)
+static void run_one(const struct run *run, struct vm *vm, struct host *host)
 {
-    struct configuration *configuration = &c->configurations.list[i];
-    struct outcome *o = &c->outcomes[i];
-    unsigned run = i + 1, of = c->configurations.count;
-    log_notice("comparison: %u of %u, %s", run, of, configuration->name);
-    const char *why = run_missing(&configuration->params, host);
+    struct params *params = &run->configuration->params;
+    log_notice("comparison: %u of %u, %s", run->number, run->of, run->configuration->name);
+    const char *why = run_missing(params, host);
     if (why) {
-        refuse(o, run, configuration, why);
+        refuse(run, why);
         return;
     }
-    why = run_prepare(vm, host, &configuration->params);
-    vm->compare = true;
-    vm->run = run;
-    vm->configuration = configuration->name;
-    if (why) {
-        refuse(o, run, configuration, why);
-    } else {
-        begin_json(run, configuration);
-        run_prepared(o, vm);
-        log_message(o->failed ? LOG_ERROR : LOG_NOTICE,
-                    "comparison: %u of %u, %s: %s after %lu s, %u results", run, of, configuration->name,
-                    o->why, o->milliseconds / 1000, o->results.count);
-    }
+    why = run_prepare(vm, host, params);
+    if (why)
+        refuse(run, why);
+    else
+        run_prepared(run, vm);
     run_release(vm, host);
 }
 
@@ -96,7 +103,8 @@ static void results_json(const struct comparison *c)
         const struct results *results = &c->outcomes[i].results;
         for (unsigned j = 0; j < results->count; j++) {
             const struct penumbra_result *r = &results->rows[j];
-            line_begin("result", i + 1, &c->configurations.list[i]);
+            console_print("{\"penumbra\":\"result\",\"configuration\":");
+            json_print(c->configurations.list[i].name);
             console_print(",\"workload\":\"%s\",\"iterations\":%lu,\"repetitions\":%lu,\"median\":%lu,"
                           "\"lowest\":%lu,\"highest\":%lu,\"exits\":%lu}\n",
                           r->workload, r->iterations, r->repetitions, r->median, r->lowest, r->highest,
@@ -116,11 +124,20 @@ static void end_json(const struct comparison *c)
                   c->configurations.count, refused, failed);
 }
 
-void compare_run(struct comparison *c, struct vm *vm, struct host *host)
+void compare_run(struct comparison *c, unsigned rounds, struct vm *vm, struct host *host)
 {
+    unsigned count = c->configurations.count;
     machine_json(c, host);
-    for (unsigned i = 0; i < c->configurations.count; i++)
-        run_one(c, i, vm, host);
+    for (unsigned i = 0; i < rounds * count; i++) {
+        const struct run run = {
+            .configuration = &c->configurations.list[i % count],
+            .outcome = &c->outcomes[i % count],
+            .number = i + 1,
+            .of = rounds * count,
+            .round = i / count + 1,
+        };
+        run_one(&run, vm, host);
+    }
     results_json(c);
     end_json(c);
     compare_table(c);

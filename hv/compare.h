@@ -5,12 +5,12 @@
 #include "results.h"
 #include "run.h"
 
-// What came of one configuration.
+// What came of one configuration, in all rounds.
 struct outcome {
-    char why[256]; // it could not run: one sentence; else why its guest ended
+    char why[256]; // it could not run: one sentence; else why its guest ended, the first time that it failed
+                   // or else last
     bool refused;
-    bool failed; // the guest ended by a mistake, its own or ours
-    u64 milliseconds;
+    bool failed; // a guest ended by a mistake, its own or ours
     struct results results;
 };
 
@@ -19,10 +19,10 @@ struct comparison {
     struct outcome outcomes[CONFIGURATIONS_MAX];
 };
 
-// Runs all, each announced by a line and followed by its summary; at the end the table, and the results as
-// lines of JSON. A configuration that the machine cannot run, or whose guest fails, does not keep the others
-// from it.
-void compare_run(struct comparison *c, struct vm *vm, struct host *host);
+// Runs all, `rounds` times one after the other, each announced by a line and followed by its summary; at the
+// end the table, and the results as lines of JSON. A configuration that the machine cannot run, or whose
+// guest fails, does not keep the others from it.
+void compare_run(struct comparison *c, unsigned rounds, struct vm *vm, struct host *host);
 
 // The table, for a screen of 80 columns.
-void compare_table(const struct comparison *c);
+void compare_table(struct comparison *c);

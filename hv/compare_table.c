@@ -8,15 +8,6 @@
 
 #define CELL 8
 
-static const struct penumbra_result *find(const struct outcome *o, const char *workload)
-{
-    for (unsigned i = 0; i < o->results.count; i++) {
-        if (!strcmp(o->results.rows[i].workload, workload))
-            return &o->results.rows[i];
-    }
-    return NULL;
-}
-
 static u64 half_range(const struct penumbra_result *r)
 {
     return (r->highest - r->lowest) / 2;
@@ -73,12 +64,12 @@ static u64 spread(const struct penumbra_result *r)
     return r->median ? half_range(r) * 1000 / r->median : 0;
 }
 
-static void say_row(const struct comparison *c, const char *workload)
+static void say_row(struct comparison *c, const char *workload)
 {
     const struct penumbra_result *row[CONFIGURATIONS_MAX], *base = NULL;
     u64 widest = 0;
     for (unsigned i = 0; i < c->configurations.count; i++) {
-        row[i] = find(&c->outcomes[i], workload);
+        row[i] = results_find(&c->outcomes[i].results, workload);
         if (!row[i] || !row[i]->repetitions)
             continue;
         base = base ? base : row[i];
@@ -95,18 +86,18 @@ static void say_row(const struct comparison *c, const char *workload)
 
 // Whether an earlier configuration, or an earlier result of this one, has the workload: then its row is
 // there.
-static bool seen_before(const struct comparison *c, unsigned configuration, unsigned result)
+static bool seen_before(struct comparison *c, unsigned configuration, unsigned result)
 {
-    const struct results *own = &c->outcomes[configuration].results;
+    struct results *own = &c->outcomes[configuration].results;
     const char *workload = own->rows[result].workload;
     for (unsigned i = 0; i < configuration; i++) {
-        if (find(&c->outcomes[i], workload))
+        if (results_find(&c->outcomes[i].results, workload))
             return true;
     }
-    return find(&c->outcomes[configuration], workload) != &own->rows[result];
+    return results_find(own, workload) != &own->rows[result];
 }
 
-static void say_legend(const struct comparison *c)
+static void say_legend(struct comparison *c)
 {
     console_print("\n  Configurations, and how each ended:\n");
     for (unsigned i = 0; i < c->configurations.count; i++) {
@@ -123,7 +114,7 @@ static void say_legend(const struct comparison *c)
     console_print("\n");
 }
 
-void compare_table(const struct comparison *c)
+void compare_table(struct comparison *c)
 {
     say_legend(c);
     for (unsigned i = 0; i < c->configurations.count; i++) {

@@ -203,7 +203,7 @@ _Noreturn void monitor_main(u64 info_hpa, u64 image_hpa)
     frames_keep(&host.frames);
     start_input();
     if (params.compare)
-        compare_run(&comparison, &vm, &host);
+        compare_run(&comparison, (unsigned)params.repeat, &vm, &host);
     else
         run_alone();
     finish();

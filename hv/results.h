@@ -17,3 +17,11 @@ struct results {
 // PENUMBRA_ARGUMENT: its workload's name is not text that can stand in a table and in JSON, or there is no
 // room for more.
 s64 results_add(struct vm *vm, const struct penumbra_result *result);
+
+// The row of a workload, or NULL.
+struct penumbra_result *results_find(struct results *results, const char *workload);
+
+// Adds the results of a further run to those of earlier ones: repetitions and exits are summed, lowest and
+// highest are over all, the median is the mean of the runs' medians. A workload that failed before counts
+// anew; one that has failed now, or has other iterations, leaves what there was.
+void results_pool(struct results *all, const struct results *run);

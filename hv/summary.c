@@ -75,7 +75,7 @@ void summary_json(struct vm *vm)
     tally_read(vm, values);
     console_print("{\"penumbra\":\"summary\",");
     if (vm->compare) {
-        console_print("\"run\":%u,\"configuration\":", vm->run);
+        console_print("\"run\":%u,\"round\":%u,\"configuration\":", vm->run, vm->round);
         json_print(vm->configuration);
         console_print(",");
     }

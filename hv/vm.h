@@ -44,9 +44,9 @@ struct vm {
     char end[192];  // why the guest ended
     u64 status;     // what it wrote to port 0xF4
     bool status_given;
-    bool failed;  // it ended by a mistake, its own or ours
-    bool compare; // this run is one of a comparison: results are wanted
-    unsigned run; // its number there, from 1
+    bool failed;         // it ended by a mistake, its own or ours
+    bool compare;        // this run is one of a comparison: results are wanted
+    unsigned run, round; // its numbers there, from 1
     const char *configuration;
     bool escaped;        // the console's last byte was the escape key
     u32 msrs_logged[32]; // that were refused, each of which is said once

@@ -28,7 +28,7 @@ run: setup-run
 	@iso/run
 
 # The report of logs that were captured elsewhere needs nothing built.
-export COMPARE BENCH EXIT_COST SERIAL TITLE OUT TIMEOUT LIMIT IPS
+export COMPARE BENCH EXIT_COST SERIAL TITLE OUT TIMEOUT LIMIT IPS REPEAT
 ifdef SERIAL
 compare: setup-compare
 	@iso/compare

@@ -92,6 +92,45 @@ static void legend(void **state)
     assert_string_equal(line_of("workload"), "workload       cycles  +-%     1      2      3 ");
 }
 
+// Rounds of a configuration: everything is over all of them.
+static void rounds(void **state)
+{
+    (void)state;
+    static struct results all;
+    memset(&all, 0, sizeof(all));
+    make(3);
+    add(0, "a", 90, 100, 110);
+    add(0, "late", 5, 5, 5);
+    c.outcomes[0].results.rows[1].repetitions = 0; // fails at first
+    add(1, "a", 95, 130, 150);
+    add(1, "late", 7, 7, 7);
+    add(1, "new", 9, 9, 9);
+    add(2, "a", 1, 1, 1);
+    c.outcomes[2].results.rows[0].iterations = 11; // not the same
+    add(2, "late", 1, 1, 1);
+    c.outcomes[2].results.rows[1].repetitions = 0; // fails at last
+    for (unsigned i = 0; i < 3; i++)
+        results_pool(&all, &c.outcomes[i].results);
+    assert_int_equal(all.count, 3);
+    const struct penumbra_result *a = results_find(&all, "a"), *late = results_find(&all, "late");
+    assert_int_equal(a->median, 115);
+    assert_int_equal(a->lowest, 90);
+    assert_int_equal(a->highest, 150);
+    assert_int_equal(a->repetitions, 6);
+    assert_int_equal(late->median, 7);
+    assert_int_equal(late->repetitions, 3);
+    assert_int_equal(results_find(&all, "new")->median, 9);
+    assert_null(results_find(&all, "none"));
+    for (unsigned i = 0; i < RESULTS + 5; i++) { // no more than there is room for
+        char name[8];
+        snprintf(name, sizeof(name), "w%u", i);
+        memset(&c.outcomes[0].results, 0, sizeof(struct results));
+        add(0, name, 1, 1, 1);
+        results_pool(&all, &c.outcomes[0].results);
+    }
+    assert_int_equal(all.count, RESULTS);
+}
+
 // A workload that was reported twice has one row; numbers that cannot be do no harm.
 static void lies(void **state)
 {
@@ -115,10 +154,8 @@ static void lies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ratios),
-        cmocka_unit_test(gaps),
-        cmocka_unit_test(legend),
-        cmocka_unit_test(lies),
+        cmocka_unit_test(ratios), cmocka_unit_test(gaps), cmocka_unit_test(legend),
+        cmocka_unit_test(rounds), cmocka_unit_test(lies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

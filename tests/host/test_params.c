@@ -82,11 +82,11 @@ static void mistakes(void **state)
     static const char mem[] = "mem= cannot be `%s': it takes a number from 16M to 1024G in steps of 4K.";
     static const char *const bad_mem[] = {"",      "15M", "16385K", "16777217",    "1025G",
                                           "512MB", "-1",  "on",     "99999999999G"};
-    static const char names[] =
-        "There is no parameter `%s': the parameters are mmu= vpid= mem= p2m.max= "
-        "p2m.churn= pcid= pku= pmu= shadow= shadow.vpid= shadow.directpf= "
-        "shadow.invlpg= shadow.cr3= shadow.large= shadow.prefetch= shadow.pool= audit= compare= log= "
-        "console= on-exit= vmcall= limit= trace=.";
+    static const char names[] = "There is no parameter `%s': the parameters are mmu= vpid= mem= p2m.max= "
+                                "p2m.churn= pcid= pku= pmu= shadow= shadow.vpid= shadow.directpf= "
+                                "shadow.invlpg= shadow.cr3= shadow.large= shadow.prefetch= shadow.pool= "
+                                "audit= compare= compare.repeat= log= "
+                                "console= on-exit= vmcall= limit= trace=.";
     static const char *const bad_name[] = {"mmux=ept", "mm=ept", "quiet", "mmu", "=", "MMU=ept", "vpid:on"};
     char line[256], sentence[400];
     for (size_t i = 0; i < ARRAY_SIZE(bad_mem); i++) {
@@ -166,6 +166,7 @@ static void printing(void **state)
         "shadow.pool=64",
         "audit=on",
         "compare=ept/trace,vpid=off",
+        "compare.repeat=3",
         "log=warn",
         "console=0x2000",
         "on-exit=reboot",
@@ -174,7 +175,7 @@ static void printing(void **state)
         "trace=100",
     };
     struct params p = parsed("vpid=off mem=1537M pku=off pmu=off shadow=trace shadow.pool=64 audit=16 "
-                             "compare=ept/trace,vpid=off log=warn console=0x2000 "
+                             "compare=ept/trace,vpid=off compare.repeat=3 log=warn console=0x2000 "
                              "on-exit=reboot vmcall=user limit=60 trace=100");
     char line[400], text[200];
     *line = 0;
