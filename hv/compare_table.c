@@ -6,7 +6,8 @@
 
 #include "compare.h"
 
-#define CELL 8
+#define CELL  8
+#define WIDTH 80
 
 static u64 half_range(const struct penumbra_result *r)
 {
@@ -114,6 +115,23 @@ static void say_legend(struct comparison *c)
     console_print("\n");
 }
 
+// Again, and short: on a text screen the legend has scrolled away.
+static void say_numbers(const struct comparison *c)
+{
+    size_t column = 0;
+    for (unsigned i = 0; i < c->configurations.count; i++) {
+        char text[80];
+        int length = fmt(text, sizeof(text), "%u %s  ", i + 1, c->configurations.list[i].name);
+        if (column && column + (size_t)length > WIDTH) {
+            console_print("\n");
+            column = 0;
+        }
+        console_print("%s", text);
+        column += (size_t)length;
+    }
+    console_print("\n");
+}
+
 void compare_table(struct comparison *c)
 {
     say_legend(c);
@@ -124,5 +142,5 @@ void compare_table(struct comparison *c)
                 say_row(c, results->rows[j].workload);
         }
     }
-    console_print("\n");
+    say_numbers(c);
 }

@@ -89,6 +89,9 @@ static void legend(void **state)
     assert_string_equal(
         line_of("   2"),
         "   2  ept,vpid=on              cannot run here: vpid=on: this processor has no VPID.");
+    assert_string_equal(line_of("1 ept"), "1 ept  2 ept,vpid=on  3 adaptive  ");
+    strcpy(c.configurations.list[1].name, "shadow.prefetch=0,shadow.large=off,shadow.cr3=exit,vpid=off,p2m");
+    assert_string_equal(line_of("3 adap"), "3 adaptive  "); // no line is wider than the screen
     assert_string_equal(line_of("workload"), "workload       cycles  +-%     1      2      3 ");
 }
 
