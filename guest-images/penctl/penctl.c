@@ -132,7 +132,7 @@ static enum status call_command(char **words)
     uint64_t numbers[4] = {0}; // the call, and its arguments
     for (size_t i = 0; *words; i++)
         numbers[i] = number_parse(*words++);
-    int64_t result = penumbra_call((enum penumbra_call)numbers[0], numbers[1], numbers[2], numbers[3]);
+    int64_t result = penumbra_call(numbers[0], numbers[1], numbers[2], numbers[3]);
     if (monitor_error_name(result))
         puts(monitor_error_name(result));
     else

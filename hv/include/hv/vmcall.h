@@ -74,10 +74,11 @@ struct penumbra_result {
     uint64_t exits; // of all repetitions
 };
 
-// The call itself, for programs in the guest.
-static inline int64_t penumbra_call(enum penumbra_call call, uint64_t first, uint64_t second, uint64_t third)
+// The call itself, for programs in the guest. `call` is of enum penumbra_call; any other number is
+// PENUMBRA_UNKNOWN.
+static inline int64_t penumbra_call(uint64_t call, uint64_t first, uint64_t second, uint64_t third)
 {
-    int64_t result = call;
+    int64_t result = (int64_t)call;
     __asm__ volatile("vmcall" : "+a"(result) : "D"(first), "S"(second), "d"(third) : "memory");
     return result;
 }

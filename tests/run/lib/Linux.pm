@@ -9,7 +9,7 @@ use JSON::PP 'decode_json';
 use Machine;
 use Summary;
 use Test::More;
-our @EXPORT = qw(linux_boot linux_check linux_summary_check command_steps ARGUMENTS PROMPT);
+our @EXPORT = qw(linux_boot linux_check linux_summary_check command_steps command_outputs ARGUMENTS PROMPT);
 
 # These only shorten a boot: no messages on the console, no self-tests of ciphers, no search for a PS/2 mouse.
 use constant ARGUMENTS => 'console=ttyS0 quiet cryptomgr.notests i8042.noaux';
@@ -70,7 +70,7 @@ sub script {
 }
 
 # The output of each command: from the end of its echo to the next prompt.
-sub outputs {
+sub command_outputs {
     my ($text) = @_;
     my ($begin, $wide, @parts) = split /^guest:~# /m, $text;
     return map { s/\A[^\n]*\n//r } @parts;
@@ -79,7 +79,7 @@ sub outputs {
 sub commands_check {
     my ($name, $text, @given) = @_;
     require Digest::MD5;
-    my @outputs = outputs($text);
+    my @outputs = command_outputs($text);
     for my $i (0 .. $#given) {
         my ($typed, $expected, $what) = @{ $given[$i] };
         my $hash = Digest::MD5::md5_hex("$LONG\n");
