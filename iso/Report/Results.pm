@@ -11,6 +11,8 @@ our @EXPORT_OK = qw(report_make measured counted with_exit_cost memory_gauges ra
 
 # The monitor's counters that this report knows by name.
 use constant { HIDDEN => 'hidden_faults', TRUE => 'true_faults', EXITS => 'exits' };
+# The exit of the timer that ends a guest after limit=: no workload causes it.
+use constant TIMER => 'PREEMPTION_TIMER';
 # Gauges of memory: their names, KiB for one, and what it is. The first that is there is plotted. NAME_used has its peak in
 # NAME_peak; how much a pool could give is no use of memory.
 my @MEMORY = (
@@ -24,8 +26,8 @@ use constant SOURCE_OF_EXIT_COST => (
     'a null hypercall on a Xeon E5-2450 takes 1,300 cycles under KVM, there and back (C. Dall, S.-W. Li, J. T. Lim, J. Nieh,',
     'G. Koloventzos: ARM Virtualization: Performance and Architectural Implications, ISCA 2016, table II).');
 
-# One workload's line as {workload, iterations, repetitions, median, lowest, highest, half_range, counters, gauges, exits, faults},
-# cycles and counts for one iteration; or {workload, error}.
+# One workload's line as {workload, iterations, repetitions, median, lowest, highest, half_range, counters, gauges, exits,
+# all_exits, timer, faults}, cycles and counts for one iteration; or {workload, error}. Exits of the limit's timer are in `timer` only.
 sub measure {
     my ($line) = @_;
     return { workload => $line->{bench}, error => $line->{error} } if defined $line->{error};
@@ -33,11 +35,13 @@ sub measure {
     my $all = $line->{iterations} * @cycles;
     my %counters = map { $_ => $line->{counters}{$_} / $all } keys %{ $line->{counters} // {} };
     my %exits = map { /^exit\.(.+)/ && $counters{$_} ? ($1 => $counters{$_}) : () } keys %counters;
+    my $exits = $counters{ +EXITS } // sum0(values %exits);
+    my $timer = delete $exits{ +TIMER } // 0;
     return {
         workload => $line->{bench}, iterations => $line->{iterations}, repetitions => scalar @cycles,
         median => median(@cycles), lowest => $cycles[0], highest => $cycles[-1], half_range => half_range(@cycles),
         counters => \%counters, gauges => $line->{gauges} // {}, exits => \%exits,
-        all_exits => $counters{ +EXITS } // sum0(values %exits), faults => faults(($line->{guest_faults} // 0) / $all, \%counters),
+        all_exits => $exits - $timer, timer => $timer, faults => faults(($line->{guest_faults} // 0) / $all, \%counters),
     };
 }
 

@@ -166,10 +166,16 @@ sub ratio_part {
             ratios($report, $report->{exit_cost}), picture($report, 'ratio-exit-cost', 'Ratio with the cost of exits')) : ());
 }
 
+sub timer_words {
+    my ($report) = @_;
+    return () unless grep { $_->{timer} } map { values %{ $_->{of} } } @{ $report->{shown} };
+    return ('Exits of the timer that `limit=` sets are left out: they come once a second, whatever the workload.', '');
+}
+
 sub counted_parts {
     my ($report) = @_;
     return (
-        '## Exits for one iteration', '', counts($report, $report->{shown}, sub { $_[0]{all_exits} }),
+        '## Exits for one iteration', '', counts($report, $report->{shown}, sub { $_[0]{all_exits} }), timer_words($report),
         picture($report, 'exits', 'Exits for one iteration, by reason'), (map { reasons($report, $_) } @{ $report->{shown} }),
         '## Page faults for one iteration', '', fault_tables($report), picture($report, 'faults', 'Hidden and true faults'),
         '## Page walks for one iteration', '', walk_tables($report),

@@ -146,6 +146,19 @@ subtest 'the cost of exits' => sub {
     is((program('wrong', $LOG, '--exit-cost', -1))[0], 2, 'a cost below 0 is refused');
 };
 
+subtest 'the timer of limit=' => sub {
+    my $table = table($LOG);
+    unlike($table, qr/timer/i, 'none: not a word');
+    (my $timed = $LOG) =~ s/"exits":5550,/"exits":5555,"exit.PREEMPTION_TIMER":5,"cycles.PREEMPTION_TIMER":400,/;
+    (my $timer = $timed) =~ s/"exits":5555,//;
+    my $words = qr/^Exits of the timer that `limit=` sets are left out: [^\n]*\n\n/m;
+    for ($timed, $timer) {
+        my $other = table($_);
+        like($other, $words, 'it is said that its exits are left out');
+        is($other =~ s/$words//r, $table, 'and nothing else differs');
+    }
+};
+
 subtest 'without one of both' => sub {
     my $table = table($MONITORED);
     like($table, qr/^\*\*The log has no native run\*\*: ratios are to the first configuration\.$/m, 'it says so');
