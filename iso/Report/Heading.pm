@@ -4,9 +4,9 @@ package Report::Heading;
 use strict;
 use warnings;
 use Exporter 'import';
-use List::Util 'uniq';
+use List::Util qw(max uniq);
 use Report::Results qw(SOURCE_OF_EXIT_COST);
-use Report::Statistics qw(grouped);
+use Report::Statistics qw(grouped listed);
 our @EXPORT_OK = qw(facts parameters befell counts_instructions unit_of);
 
 sub counts_instructions { my $machine = $_[0]{machine} // {}; return ($machine->{clock} // '') eq 'instructions' }
@@ -29,19 +29,26 @@ sub where {
     return 'bare metal';
 }
 
-sub guests {
-    my ($report) = @_;
-    return grep { defined } map { $_->{section}{guest} } @{ $report->{configurations} }, $report->{native} // ();
-}
+# What bench told of the guest, in each round of these columns.
+sub guests_of { return map { $_->{guest} // () } map { @{ $_->{rounds} } } @_ }
+sub guests { my ($report) = @_; return guests_of(@{ $report->{configurations} }, $report->{native} // ()) }
 
 # The values of one of the guests' facts, each once: one value, or which is whose.
 sub guest_fact {
     my ($report, $name, $show) = @_;
-    my ($native) = map { $_->{section}{guest} // {} } $report->{native} // {};
-    my @all = uniq map { $show->($_->{$name}) } grep { defined $_->{$name} } guests($report);
+    my $values = sub { return map { defined $_->{$name} ? $show->($_->{$name}) : () } @_ };
+    my %bare = map { $_ => 1 } $values->(guests_of($report->{native} // ()));
+    my @all = uniq $values->(guests($report));
     return '(not told)' unless @all;
-    my $bare = defined $native->{$name} ? $show->($native->{$name}) : undef;
-    return join '; ', map { $_ . (@all > 1 && $_ eq ($bare // '') ? ' (native)' : '') } @all;
+    return join '; ', map { $_ . (@all > 1 && $bare{$_} ? ' (native)' : '') } @all;
+}
+
+# How many rounds the numbers are of: "3 of each configuration, 2 natively".
+sub boots {
+    my ($report) = @_;
+    my @counts = sort { $a <=> $b } grep { $_ } map { $_->{measured} } @{ $report->{shown} };
+    return join ', ', @counts ? join(' to ', uniq @counts[0, -1]) . ' of each configuration' : (),
+        $report->{native} ? "$report->{native}{measured} natively" : ();
 }
 
 sub machine_facts {
@@ -62,7 +69,8 @@ sub facts {
     push @lines, 'its command line: ' . guest_fact($report, 'command_line', \&code);
     push @lines, 'its memory: ' . guest_fact($report, 'memory_kib', sub { grouped($_[0]) . ' KiB' });
     push @lines, 'its clock: ' . guest_fact($report, 'clocksource', \&code);
-    push @lines, 'repetitions of each workload: ' . guest_fact($report, 'repetitions', sub { $_[0] });
+    push @lines, 'repetitions of each workload in each boot: ' . guest_fact($report, 'repetitions', sub { $_[0] });
+    push @lines, 'boots: ' . boots($report);
     return ((map { "* $_" } @lines), '', warnings_of($report), counts_instructions($report) ? emulator_words($report) : ());
 }
 
@@ -76,7 +84,7 @@ sub emulator_words {
         '`--exit-cost` sets another figure. The source of its default, 1,300:', SOURCE_OF_EXIT_COST, '');
 }
 
-# Logs of different machines put together.
+# Logs that do not belong together.
 sub warnings_of {
     my ($report) = @_;
     my @told = grep { defined } map { $_->{processor} } @{ $report->{machines} }, guests($report);
@@ -85,45 +93,106 @@ sub warnings_of {
     my @versions = uniq grep { defined } map { $_->{version} } @{ $report->{machines} };
     return (
         @processors > 1 ? ("**The logs are from different processors** ($processors): ratios mean little.", '') : (),
-        @versions > 1 ? ("**The logs are from different versions of the monitor**: @versions.", '') : ());
+        @versions > 1 ? ("**The logs are from different versions of the monitor**: @versions.", '') : (),
+        unlike_rounds(@{ $report->{configurations} }, $report->{native} // ()));
 }
 
-# The words of all configurations, and what each has besides.
+# What rounds that are put together have in common. Which configurations are compared, and how often, changes nothing in any.
+my @ALIKE = (
+    ['parameters', sub { map { join ' ', grep { !/^compare[.=]/ } split } parameters_of($_[0]) }],
+    ['guest kernels', sub { map { $_->{kernel} // () } guests_of($_[0]) }],
+    ['command lines of the guest', sub { map { $_->{command_line} // () } guests_of($_[0]) }],
+);
+
+# In what the rounds of a column differ, in words.
+sub differences {
+    my ($column) = @_;
+    my @words;
+    for (@ALIKE) {
+        my ($what, $told) = @$_;
+        my @sets = uniq $told->($column);
+        my @common = common_words(@sets);
+        push @words, "had different $what**: " . listed(map { code(own_words($_, @common)) } @sets) if @sets > 1;
+    }
+    return @words;
+}
+
+# One sentence for all columns whose rounds differ in the same words.
+sub unlike_rounds {
+    my (@columns) = @_;
+    my %whose;
+    for my $column (@columns) { push @{ $whose{$_} }, "`$column->{name}`" for differences($column) }
+    return map { ('**Rounds of ' . listed(@{ $whose{$_} }) . " $_.", '') } sort keys %whose;
+}
+
+# The parameters of each round that has told them.
+sub parameters_of { return map { ($_->{begin} // {})->{parameters} // () } @{ $_[0]{rounds} } }
+
+sub common_words {
+    my (@sets) = @_;
+    my %count;
+    $count{$_}++ for map { uniq split } @sets;
+    return grep { $count{$_} == @sets } split ' ', $sets[0] // '';
+}
+
+sub own_words {
+    my ($set, @common) = @_;
+    my %common = map { $_ => 1 } @common;
+    return join(' ', grep { !$common{$_} } split ' ', $set) || 'nothing else';
+}
+
+# The words of all configurations, and what each has besides, by its first round.
 sub parameters {
     my ($report) = @_;
-    my @with = grep { defined $_->{section}{begin}{parameters} } @{ $report->{configurations} };
+    my @with = map { my ($first) = parameters_of($_); defined $first ? [$_->{name}, $first] : () } @{ $report->{configurations} };
     return () unless @with;
-    my %count;
-    $count{$_}++ for map { uniq split ' ', $_->{section}{begin}{parameters} } @with;
-    my @common = grep { $count{$_} == @with } split ' ', $with[0]{section}{begin}{parameters};
-    my @rows = map { "* $_->{name}: " . code(own_words($_, @common)) } @with;
+    my @common = common_words(map { $_->[1] } @with);
+    my @rows = map { "* $_->[0]: " . code(own_words($_->[1], @common)) } @with;
     return ('Parameters of all configurations: ' . code(join ' ', @common), '',
         @with > 1 ? ('and of each:', '', @rows, '') : ());
 }
 
-sub own_words {
-    my ($column, @common) = @_;
-    my %common = map { $_ => 1 } @common;
-    return join(' ', grep { !$common{$_} } split ' ', $column->{section}{begin}{parameters}) || 'nothing else';
-}
-
+# What befell a round, by its state.
 my %BEFELL = (
-    refused => sub { "the monitor refused it: $_[1]" },
-    died => sub { "its guest died: $_[1]; " . finished($_[0]) },
-    unfinished => sub { "its guest ended ($_[1]) before bench did; " . finished($_[0]) },
+    refused => sub { "the monitor refused it: $_[0]{reason}" },
+    died => sub { "its guest died: $_[0]{reason}; " . finished($_[0]) },
+    unfinished => sub { "its guest ended ($_[0]{reason}) before bench did; " . finished($_[0]) },
     cut => sub { 'the log has no end of it: cut off or damaged there; ' . finished($_[0]) },
 );
 
 sub finished {
-    my ($column) = @_;
-    my $count = grep { !defined $_->{error} } values %{ $column->{of} };
+    my ($round) = @_;
+    my $count = $round->{finished};
     return 'what it finished (' . ($count == 1 ? '1 workload' : "$count workloads") . ') is reported';
 }
 
-sub failed_workloads {
+sub befell_rounds {
     my ($column) = @_;
-    return map { "* `$column->{name}`: workload $_->{workload} failed: $_->{error}" } grep { defined $_->{error} }
-        sort { $a->{workload} cmp $b->{workload} } values %{ $column->{of} };
+    my @rounds = @{ $column->{rounds} };
+    my @bad = grep { $BEFELL{ $rounds[$_]{state} } } 0 .. $#rounds;
+    return remarks($column, map { [$_ + 1, $BEFELL{ $rounds[$_]{state} }->($rounds[$_])] } @bad);
+}
+
+# Remarks about rounds, [number, sentence], as lines: which rounds, unless a sentence is about all of them.
+sub remarks {
+    my ($column, @remarks) = @_;
+    my %rounds;
+    push @{ $rounds{ $_->[1] } }, $_->[0] for @remarks;
+    my $all = @{ $column->{rounds} };
+    return map { "* `$column->{name}`" . which($all, @{ $rounds{$_} }) . ": $_" } uniq map { $_->[1] } @remarks;
+}
+
+sub which {
+    my ($all, @numbers) = @_;
+    return @numbers == $all ? '' : ', round' . (@numbers > 1 ? 's ' : ' ') . listed(@numbers) . " of $all";
+}
+
+# Configurations of which fewer rounds measured something than of others.
+sub fewer_rounds {
+    my (@columns) = grep { $_->{measured} } @_;
+    my $most = max(0, map { $_->{measured} } @columns);
+    return map { "* `$_->{name}`: measured in $_->{measured} of the $most boots that others have" }
+        grep { $_->{measured} < $most } @columns;
 }
 
 # The configurations that the monitor was told to compare, of which the log has nothing.
@@ -137,10 +206,10 @@ sub never_begun {
 sub befell {
     my ($report) = @_;
     my @columns = ($report->{native} // (), @{ $report->{configurations} });
-    my @lines = map { my $say = $BEFELL{ $_->{state} }; $say ? "* `$_->{name}`: " . $say->($_, $_->{reason}) : () } @columns;
+    my @lines = map { befell_rounds($_) } @columns;
     push @lines, map { "* `$_`: the log ends before it was begun" } never_begun($report);
-    push @lines, map { failed_workloads($_) } @columns;
-    push @lines, map { "* $_" } @{ $report->{repeats} };
+    push @lines, fewer_rounds(@{ $report->{shown} });
+    push @lines, map { remarks($_, @{ $_->{remarks} }) } @columns;
     push @lines, "* lines that could not be read and were left out: $report->{broken}" if $report->{broken};
     push @lines, "* results that belong to no configuration and were left out: $report->{stray}" if $report->{stray};
     return @lines;

@@ -1,5 +1,5 @@
-# The results as lines of JSON, for programs: facts first, then one line for each configuration and workload, which is what the
-# tables are made of. Its sources are the log's objects and Results.pm.
+# The results as lines of JSON, for programs: facts first, then one line for each round of each configuration, then one for each
+# configuration and workload, which is what the tables are made of. Its sources are the log's objects and Results.pm.
 package Report::Json;
 use strict;
 use warnings;
@@ -16,13 +16,12 @@ sub short { return defined $_[0] ? 0 + sprintf '%.8g', $_[0] : undef }
 sub all_short { my ($map) = @_; return { map { $_ => short($map->{$_}) } keys %$map } }
 
 sub configuration_line {
-    my ($column) = @_;
-    my $section = $column->{section};
+    my ($column, $number) = @_;
+    my $round = $column->{rounds}[$number - 1];
     return {
-        report => 'configuration', configuration => $column->{name}, state => $column->{state},
-        length $column->{reason} ? (reason => $column->{reason}) : (), $section->{guest} ? (guest => $section->{guest}) : (),
-        $section->{begin} ? (parameters => $section->{begin}{parameters}) : (),
-        $section->{summary} ? (summary => $section->{summary}) : (),
+        report => 'configuration', configuration => $column->{name}, round => $number, state => $round->{state},
+        length $round->{reason} ? (reason => $round->{reason}) : (), $round->{guest} ? (guest => $round->{guest}) : (),
+        $round->{begin} ? (parameters => $round->{begin}{parameters}) : (), $round->{summary} ? (summary => $round->{summary}) : (),
     };
 }
 
@@ -38,10 +37,10 @@ sub result_line {
     my ($report, $column, $workload) = @_;
     my %line = (report => 'result', configuration => $column->{name}, workload => $workload);
     my $one = $column->{of}{$workload} // return;
-    return { %line, error => $one->{error} } if defined $one->{error};
+    return { %line, rounds => 0, error => $one->{error} } if defined $one->{error};
     my $base = measured($report->{base}, $workload);
     return {
-        %line, (map { $_ => short($one->{$_}) } qw(iterations repetitions median lowest highest)),
+        %line, (map { $_ => short($one->{$_}) } qw(rounds iterations repetitions median lowest highest)),
         spread => short($one->{median} ? $one->{half_range} / $one->{median} : 0), exits => all_short($one->{exits}),
         faults => all_short($one->{faults}), counters => all_short($one->{counters}), gauges => all_short($one->{gauges}),
         $base ? compared($report, $one, $base) : (),
@@ -53,9 +52,9 @@ sub json_lines {
     my @columns = ($report->{native} // (), @{ $report->{configurations} });
     my @lines = ({
         report => 'machine', machine => $report->{machine}, title => $report->{title}, exit_cost => $report->{exit_cost},
-        broken_lines => $report->{broken}, stray_results => $report->{stray}, repeats => $report->{repeats},
+        broken_lines => $report->{broken}, stray_results => $report->{stray},
     });
-    push @lines, map { configuration_line($_) } @columns;
+    for my $column (@columns) { push @lines, map { configuration_line($column, $_) } 1 .. @{ $column->{rounds} } }
     for my $column (@columns) { push @lines, map { result_line($report, $column, $_) } @{ $report->{workloads} } }
     return join '', map { $JSON->encode($_) . "\n" } @lines;
 }

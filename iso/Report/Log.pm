@@ -1,13 +1,13 @@
 # Reads serial logs of comparison runs: finds the lines of JSON among everything else, and sorts them into sections, one for
 # each time that bench ran: natively, or under one configuration. A log may be cut or damaged anywhere, so no line is relied
-# on: what is missing stays undefined. What the numbers say is for Results.pm.
+# on: what is missing stays undefined. Which sections belong together is for Rounds.pm.
 package Report::Log;
 use strict;
 use warnings;
 use Exporter 'import';
 use JSON::PP;
 use Scalar::Util 'looks_like_number';
-our @EXPORT_OK = qw(log_read sections_choose);
+our @EXPORT_OK = qw(log_read);
 
 my $JSON = JSON::PP->new;
 use constant NATIVE => 'native';
@@ -72,12 +72,12 @@ sub summary_take {
     return undef;
 }
 
-# bench in the monitor's guest belongs to the section that the monitor began; run again, or after a lost "begin", to a new one.
+# bench in the monitor's guest belongs to the section that the monitor began. If that has one, or none was begun, the lines in
+# between are lost, and only a summary can tell which configuration this is.
 sub guest_begin {
     my ($log, $open, $line) = @_;
     return section_new($log, configuration => NATIVE, guest => $line) if !length($line->{monitor} // '');
-    $open = undef if $open && ($open->{configuration} // '') eq NATIVE;
-    $open = section_new($log, $open ? %$open{qw(configuration begin)} : ()) if !$open || $open->{guest};
+    $open = section_new($log) if !$open || $open->{guest};
     $open->{guest} = $line;
     return $open;
 }
@@ -100,36 +100,6 @@ sub workload_valid {
     return 0 unless ref $cycles eq 'ARRAY' && @$cycles && !grep { !looks_like_number($_) } @$cycles;
     return 0 if grep { ref ne 'HASH' || grep({ !looks_like_number($_) } values %$_) } @maps;
     return looks_like_number($line->{iterations}) && $line->{iterations} > 0 && looks_like_number($line->{guest_faults} // 0);
-}
-
-sub complete {
-    my ($section) = @_;
-    return $section->{guest_end} && (($section->{configuration} // '') eq NATIVE || $section->{summary});
-}
-
-# Of several sections of one configuration the last complete one, or the last: (sections in the order of first appearance, what
-# was left out in words). A single run, without compare=, has no name: it is called after its summary or parameters.
-sub sections_choose {
-    my ($log) = @_;
-    my (%of, @names, @words);
-    for my $section (@{ $log->{sections} }) {
-        my $name = $section->{configuration} //= section_name($section);
-        push @names, $name unless $of{$name};
-        push @{ $of{$name} }, $section;
-    }
-    for my $name (@names) {
-        my @all = @{ $of{$name} };
-        my @best = grep { complete($_) } @all;
-        $of{$name} = @best ? $best[-1] : $all[-1];
-        push @words, "`$name` was run " . @all . ' times: the last ' . (@best ? 'complete ' : '') . 'run is reported' if @all > 1;
-    }
-    return ([map { $of{$_} } @names], @words);
-}
-
-sub section_name {
-    my ($section) = @_;
-    my $summary = $section->{summary} // return '(unnamed)';
-    return join ',', grep { defined } $summary->{mmu}, $summary->{vpid} ? undef : 'vpid=off';
 }
 
 1;

@@ -1,16 +1,18 @@
-# What the sections of a log say about each configuration and workload: medians, spreads, and each iteration's share of what was
-# counted. Does not format anything (Table.pm, Plot.pm) and reads no log (Log.pm).
+# What the rounds of a log say about each configuration and workload: medians, spreads, and each iteration's share of what was
+# counted. Does not format anything (Table.pm, Plot.pm) and puts no rounds together (Rounds.pm).
 package Report::Results;
 use strict;
 use warnings;
 use Exporter 'import';
-use List::Util 'sum0';
-use Report::Log 'sections_choose';
+use List::Util qw(sum0 uniq);
+use Report::Rounds 'columns_make';
 use Report::Statistics qw(median half_range);
 our @EXPORT_OK = qw(report_make measured counted with_exit_cost memory_gauges ratio SOURCE_OF_EXIT_COST);
 
 # The monitor's counters that this report knows by name.
 use constant { HIDDEN => 'hidden_faults', TRUE => 'true_faults', EXITS => 'exits' };
+# The exit of the timer that ends a guest after limit=: no workload causes it.
+use constant TIMER => 'PREEMPTION_TIMER';
 # Gauges of memory: their names, KiB for one, and what it is. The first that is there is plotted. NAME_used has its peak in
 # NAME_peak; how much a pool could give is no use of memory.
 my @MEMORY = (
@@ -24,20 +26,23 @@ use constant SOURCE_OF_EXIT_COST => (
     'a null hypercall on a Xeon E5-2450 takes 1,300 cycles under KVM, there and back (C. Dall, S.-W. Li, J. T. Lim, J. Nieh,',
     'G. Koloventzos: ARM Virtualization: Performance and Architectural Implications, ISCA 2016, table II).');
 
-# One workload's line as {workload, iterations, repetitions, median, lowest, highest, half_range, counters, gauges, exits, faults},
-# cycles and counts for one iteration; or {workload, error}.
+# One workload's line as {workload, rounds, iterations, repetitions, median, lowest, highest, half_range, counters, gauges, exits,
+# all_exits, timer, faults}, cycles and counts for one iteration; or {workload, rounds, error}. Exits of the limit's timer are in
+# `timer` and in `counters` only.
 sub measure {
     my ($line) = @_;
-    return { workload => $line->{bench}, error => $line->{error} } if defined $line->{error};
+    return { workload => $line->{bench}, rounds => 0, error => $line->{error} } if defined $line->{error};
     my @cycles = sort { $a <=> $b } map { $_ / $line->{iterations} } @{ $line->{cycles} };
     my $all = $line->{iterations} * @cycles;
     my %counters = map { $_ => $line->{counters}{$_} / $all } keys %{ $line->{counters} // {} };
     my %exits = map { /^exit\.(.+)/ && $counters{$_} ? ($1 => $counters{$_}) : () } keys %counters;
+    my $exits = $counters{ +EXITS } // sum0(values %exits);
+    my $timer = delete $exits{ +TIMER } // 0;
     return {
-        workload => $line->{bench}, iterations => $line->{iterations}, repetitions => scalar @cycles,
+        workload => $line->{bench}, %$line{qw(rounds iterations)}, repetitions => scalar @cycles,
         median => median(@cycles), lowest => $cycles[0], highest => $cycles[-1], half_range => half_range(@cycles),
         counters => \%counters, gauges => $line->{gauges} // {}, exits => \%exits,
-        all_exits => $counters{ +EXITS } // sum0(values %exits), faults => faults(($line->{guest_faults} // 0) / $all, \%counters),
+        all_exits => $exits - $timer, timer => $timer, faults => faults(($line->{guest_faults} // 0) / $all, \%counters),
     };
 }
 
@@ -48,28 +53,13 @@ sub faults {
     return { hidden => $hidden, true => $true, direct => $handled > $true ? $handled - $true : 0 };
 }
 
-# 'complete', or what befell the configuration, and the sentence for it.
-sub state_of {
-    my ($section) = @_;
-    my $end = $section->{summary} && ($section->{summary}{end} // 'no reason given');
-    return ('refused', $section->{refused}) if defined $section->{refused};
-    return ('died', $end) if $section->{summary} && $section->{summary}{failed};
-    return ('complete', '') if $section->{guest_end} && ($end || !$section->{begin} && $section->{configuration} eq 'native');
-    return ('unfinished', $end) if $end;
-    return ('cut', '');
-}
-
-# {native, configurations, workloads}: columns {name, section, state, reason, of => {workload => measurement}} and the names of
+# {native, configurations, workloads}: columns as columns_make gives them, with of => {workload => measurement}, and the names of
 # workloads in the order in which they ran.
 sub results_make {
     my ($sections) = @_;
-    my (@columns, %seen, @workloads);
-    for my $section (@$sections) {
-        my ($state, $reason) = state_of($section);
-        my %of = map { $_->{bench} => measure($_) } @{ $section->{workloads} };
-        push @columns, { name => $section->{configuration}, section => $section, state => $state, reason => $reason, of => \%of };
-        push @workloads, grep { !$seen{$_}++ } map { $_->{bench} } @{ $section->{workloads} };
-    }
+    my @columns = columns_make(@$sections);
+    for my $column (@columns) { $column->{of} = { map { $_->{bench} => measure($_) } values %{ $column->{lines} } } }
+    my @workloads = uniq map { $_->{bench} } map { @{ $_->{workloads} } } map { @{ $_->{rounds} } } @columns;
     my ($native) = grep { $_->{name} eq 'native' } @columns;
     return { native => $native, configurations => [grep { $_->{name} ne 'native' } @columns], workloads => \@workloads };
 }
@@ -78,14 +68,13 @@ sub results_make {
 # title. Ratios are to `base`; `shown` are the columns that ran.
 sub report_make {
     my ($log, %options) = @_;
-    my ($sections, @repeats) = sections_choose($log);
-    my $results = results_make($sections);
-    my @shown = grep { $_->{state} ne 'refused' } @{ $results->{configurations} };
-    my ($base) = grep { $_ && grep { !defined $_->{error} } values %{ $_->{of} } } $results->{native}, @shown;
+    my $results = results_make($log->{sections});
+    my @shown = grep { grep { $_->{state} ne 'refused' } @{ $_->{rounds} } } @{ $results->{configurations} };
+    my ($base) = grep { $_ && $_->{measured} } $results->{native}, @shown;
     die "report: there is no result in the log\n" unless $base;
     return {
-        %$results, %options, %$log{qw(machines broken stray)}, machine => $log->{machines}[-1], repeats => \@repeats,
-        base => $base, shown => \@shown,
+        %$results, %options, %$log{qw(machines broken stray)}, machine => $log->{machines}[-1], base => $base,
+        shown => \@shown,
     };
 }
 

@@ -1,11 +1,11 @@
-# Median, spread, and which differences say something; and numbers as a person reads them. Pure functions over numbers:
+# Median, spread, and which differences say something; and numbers and lists as a person reads them. Pure functions:
 # knows nothing of logs or workloads.
 package Report::Statistics;
 use strict;
 use warnings;
 use Exporter 'import';
 use List::Util qw(max min);
-our @EXPORT_OK = qw(median half_range differs best_of ratio_text count_text spread_text grouped);
+our @EXPORT_OK = qw(median half_range differs best_of ratio_text count_text spread_text grouped listed);
 
 sub median {
     my (@sorted) = sort { $a <=> $b } @_;
@@ -53,6 +53,13 @@ sub spread_text {
     my ($percent) = @_;
     return '<0.1%' if $percent > 0 && $percent < 0.05;
     return ($percent < 9.95 ? sprintf('%.1f', $percent) =~ s/\.0$//r : grouped(sprintf '%.0f', $percent)) . '%';
+}
+
+# a, b and c.
+sub listed {
+    my (@all) = @_;
+    my $last = pop @all;
+    return join ' and ', @all ? join ', ', @all : (), $last;
 }
 
 1;

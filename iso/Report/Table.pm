@@ -7,7 +7,7 @@ use Exporter 'import';
 use List::Util qw(max sum0 uniq);
 use Report::Heading qw(facts parameters befell counts_instructions unit_of);
 use Report::Results qw(measured counted with_exit_cost memory_gauges ratio);
-use Report::Statistics qw(differs best_of ratio_text count_text spread_text grouped);
+use Report::Statistics qw(differs best_of ratio_text count_text spread_text grouped listed);
 our @EXPORT_OK = qw(report_text);
 
 # Rows as aligned columns, the first one to the left.
@@ -149,11 +149,22 @@ sub reading {
     my ($report) = @_;
     my $base = $report->{base};
     return (
-        "A cell is the median of the repetitions divided by that of $base->{name}: 1.00 is as fast, 2.00 takes twice as long.",
+        "A cell is the median of all repetitions divided by that of $base->{name}: 1.00 is as fast, 2.00 takes twice as long.",
         "The first column is the median of $base->{name} itself, for one iteration. In brackets is the spread: half of what the",
         'highest repetition is above the lowest, relative to the median. `~`: the difference is smaller than the larger half range',
         "of the two, or there is none: it says nothing. The best configuration of a row is **bold**, unless its difference to",
-        'another one is within the spread. `-`: not measured; `failed`: the reason is above.', '');
+        'another one is within the spread. `-`: not measured; `failed`: the reason is above.', '', one_boot_words($report));
+}
+
+# A spread of one boot's repetitions is easily too small: it holds nothing of what differs from boot to boot.
+sub one_boot_words {
+    my ($report) = @_;
+    my @columns = grep { $_->{measured} } uniq $report->{base}, @{ $report->{shown} };
+    my @once = grep { $_->{measured} == 1 } @columns;
+    return () unless @once;
+    my $whose = @once < @columns ? 'The spread of ' . listed(map { "`$_->{name}`" } @once) : 'The spread';
+    return ("$whose is that of one boot's repetitions; two boots of the same configuration can differ by more:",
+        '`REPEAT=` runs several.', '');
 }
 
 sub ratio_part {
@@ -166,10 +177,16 @@ sub ratio_part {
             ratios($report, $report->{exit_cost}), picture($report, 'ratio-exit-cost', 'Ratio with the cost of exits')) : ());
 }
 
+sub timer_words {
+    my ($report) = @_;
+    return () unless grep { $_->{timer} } map { values %{ $_->{of} } } @{ $report->{shown} };
+    return ('Exits of the timer that `limit=` sets are left out: they come once a second, whatever the workload.', '');
+}
+
 sub counted_parts {
     my ($report) = @_;
     return (
-        '## Exits for one iteration', '', counts($report, $report->{shown}, sub { $_[0]{all_exits} }),
+        '## Exits for one iteration', '', counts($report, $report->{shown}, sub { $_[0]{all_exits} }), timer_words($report),
         picture($report, 'exits', 'Exits for one iteration, by reason'), (map { reasons($report, $_) } @{ $report->{shown} }),
         '## Page faults for one iteration', '', fault_tables($report), picture($report, 'faults', 'Hidden and true faults'),
         '## Page walks for one iteration', '', walk_tables($report),

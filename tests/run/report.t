@@ -10,7 +10,7 @@ use JSON::PP 'decode_json';
 use Machine;
 use Report::Log 'log_read';
 use Report::Results 'report_make';
-use Report::Statistics qw(median half_range differs best_of ratio_text count_text spread_text);
+use Report::Statistics qw(median half_range differs best_of ratio_text count_text spread_text listed);
 use Report::Table 'report_text';
 use Test::More;
 
@@ -58,6 +58,7 @@ subtest 'numbers' => sub {
     is(join(' ', map { count_text($_) } 0, 0.001, 0.25, 1, 37, 12.34, 1052.4, -2000),
         '0 <0.01 0.25 1 37 12.3 1,052 -2,000', 'counts');
     is(join(' ', map { spread_text($_) } 0, 0.01, 0.44, 3, 12.3), '0% <0.1% 0.4% 3% 12%', 'spreads');
+    is(join('; ', listed(1), listed(1, 2), listed(1 .. 4)), '1; 1 and 2; 1, 2, 3 and 4', 'lists');
     my ($near, $far) = map { { median => $_, half_range => 5 } } 104.9, 105;
     my $base = { median => 100, half_range => 1 };
     ok(!differs($near, $base) && !differs($base, $near), 'a difference below the larger half range is none');
@@ -80,8 +81,8 @@ subtest 'the whole report' => sub {
     is_deeply(\@states, ['native complete', 'ept complete', 'ept,p2m.max=1g refused',
         'shadow complete', 'shadow,shadow=lazy complete'], 'configurations');
     my ($fork) = grep { join(' ', map { $_ // '' } @$_{qw(report configuration workload)}) eq 'result shadow fork' } @lines;
-    is_deeply([@$fork{qw(iterations repetitions median ratio within_spread)}, $fork->{gauges}{tables_peak}],
-        [30, 5, 133033.33, 1.3998597, JSON::PP::false, 310], 'a result');
+    is_deeply([@$fork{qw(rounds iterations repetitions median ratio within_spread)}, $fork->{gauges}{tables_peak}],
+        [1, 30, 5, 133033.33, 1.3998597, JSON::PP::false, 310], 'a result');
     is_deeply([@$fork{qw(exits faults)}],
         [{ EXCEPTION_OR_NMI => 36, INVLPG => 1 }, { hidden => 30, true => 6, direct => 54 }], 'its shares');
     cmp_ok(abs $fork->{ratio_with_exit_cost} - (3991000 / 30 + 37 * 1300) / (2851000 / 30), '<', 1e-6, 'with the cost of exits');
@@ -146,6 +147,19 @@ subtest 'the cost of exits' => sub {
     is((program('wrong', $LOG, '--exit-cost', -1))[0], 2, 'a cost below 0 is refused');
 };
 
+subtest 'the timer of limit=' => sub {
+    my $table = table($LOG);
+    unlike($table, qr/timer/i, 'none: not a word');
+    (my $timed = $LOG) =~ s/"exits":5550,/"exits":7050,"exit.PREEMPTION_TIMER":1500,"cycles.PREEMPTION_TIMER":400,/;
+    (my $timer = $timed) =~ s/"exits":7050,//;
+    my $words = qr/^Exits of the timer that `limit=` sets are left out: [^\n]*\n\n/m;
+    for ($timed, $timer) {
+        my $other = table($_);
+        like($other, $words, 'it is said that its exits are left out');
+        is($other =~ s/$words//r, $table, 'and nothing else differs');
+    }
+};
+
 subtest 'without one of both' => sub {
     my $table = table($MONITORED);
     like($table, qr/^\*\*The log has no native run\*\*: ratios are to the first configuration\.$/m, 'it says so');
@@ -195,8 +209,9 @@ subtest 'damage' => sub {
     my $reset = substr($LOG, 0, index($LOG, '"median', index $LOG, '"run":1')) . $LOG;
     $table = table($reset);
     like($table, qr/^\* lines that could not be read and were left out: 1$/m, 'two lines in one: the first is counted');
-    like($table, qr/^\* `ept` was run 2 times: the last complete run is reported$/m, 'the second is read');
+    like($table, qr/^\* `ept`, round 1 of 2: the log has no end of it: .* \(0 workloads\)/m, 'the second is read');
     is(cells($table, 'Ratio to native', 'fork'), $WHOLE, 'what was run again is right');
+    like($table, qr/^\* boots: 1 of each configuration, 2 natively$/m, 'a boot that measured nothing is not counted');
     (my $nameless = $LOG) =~ s/\{"penumbra":"begin","run":3[^\n]*\n//;
     is(cells(table($nameless), 'Ratio to native', 'fork'), $WHOLE, 'the summary names it too');
     (my $joined = $LOG) =~ s/\{"penumbra":"summary","run":3.*?"run":4[^\n]*\n//s;
@@ -210,13 +225,102 @@ subtest 'damage' => sub {
         'results without a beginning');
 };
 
-subtest 'repeats' => sub {
-    (my $again = $MONITORED) =~ s/\[2880000,2882000,2881000,2879000,/[5760000,5764000,5760000,5760000,5760000,/;
-    $again =~ s/,2890000\]/]/;
-    is(cells(table([$LOG, $again]), 'Ratio to native', 'fork'),
-        '95,033 (0.1%)|2.02 (<0.1%)|**1.40** (0.1%)|2.45 (<0.1%)', 'the last one counts');
-    my $half = substr $again, 0, index $again, '{"bench":"script"';
-    is(cells(table([$LOG, $half]), 'Ratio to native', 'fork'), $WHOLE, 'unless it is not complete');
+# The log with a second round of all configurations behind the first, in which these texts stand for those.
+my ($ROUND) = $MONITORED =~ /^(\{"penumbra":"begin".*?)(?=\{"penumbra":"result")/ms;
+
+sub second_round {
+    my (%instead) = @_;
+    my $second = $ROUND =~ s/"run":(\d)/'"run":' . ($1 + 4) . ',"round":2'/ger;
+    for my $text (sort keys %instead) { $second =~ s/\Q$text\E/$instead{$text}/ or die "no $text in the log\n" }
+    return $LOG =~ s/(?=\{"penumbra":"result")/$second/r;
+}
+
+# Every repetition of ept's fork is 5 % faster in the second round, so that it has the bare machine's between its own.
+my @FASTER = ('[2880000,2882000,2881000,2879000,2890000]' => '[2736000,2738000,2737000,2735000,2746000]');
+
+subtest 'rounds in one log' => sub {
+    my $log = second_round(@FASTER, '"exits":5550,"hidden_faults":4500' => '"exits":11100,"hidden_faults":1500',
+        '"tables_used":230,"tables_peak":310' => '"tables_used":250,"tables_peak":300');
+    program('rounds', $log);
+    my $table = Machine::file_read("$FOLDER/rounds/table.md");
+    is(cells($table, 'Ratio to native', 'fork'), '95,033 (0.1%)|**0.99** (2.8%) ~|1.40 (0.1%)|2.45 (<0.1%)',
+        'what differs between rounds is in the spread: the difference says nothing');
+    is(cells($table, 'Exits for one iteration', 'fork'), '0.04|55.5|162', 'a mean of the rounds\' exits');
+    is(cells($table, 'Hidden faults: exited, and the guest never heard of them', 'fork'), '0|20|140', 'and faults');
+    is(cells($table, 'Direct faults: the guest handled them without an exit', 'fork'), '60|60|54|40', 'and of the guest\'s');
+    is(cells($table, 'Shadow tables (`tables_used`), KiB, and the most so far', 'fork'), '1,000 / 1,240|440 / 600',
+        'the largest gauge');
+    like($table, qr/^\* boots: 2 of each configuration, 1 natively$/m, 'how many rounds');
+    like($table, qr/^The spread of `native` is that of one boot's repetitions; /m, 'which spread is of one round');
+    my @befell = $table =~ /^(\* `[^`]*`.*: (?:the|workload) .*)$/mg;
+    is_deeply(\@befell, ['* `ept,p2m.max=1g`: the monitor refused it: p2m.max=1g: the processor has no EPT pages of 1G',
+        '* `shadow,shadow=lazy`: workload mmap failed: over its limit of 60 s'], 'what befell all rounds is said once');
+    my @lines = map { decode_json($_) } split /\n/, Machine::file_read("$FOLDER/rounds/results.jsonl");
+    my ($fork) = grep { $_->{report} eq 'result' && "$_->{configuration} $_->{workload}" eq 'ept fork' } @lines;
+    is_deeply([@$fork{qw(rounds repetitions median lowest highest)}], [2, 10, 93750, 91166.667, 96333.333], 'a result');
+    my @rounds = grep { $_->{report} eq 'configuration' && $_->{configuration} eq 'ept' } @lines;
+    is_deeply([map { [@$_{qw(round state)}, $_->{summary}{run}] } @rounds], [[1, 'complete', 1], [2, 'complete', 5]], 'its rounds');
+};
+
+subtest 'rounds in several logs' => sub {
+    my ($slow) = map { s/\[2850000,2853000,2849000,2851000,2855000\]/[2907000,2907000,2907000,2907000,2907000]/r } $NATIVE;
+    my $table = table([$NATIVE, $MONITORED, $slow]);
+    is(cells($table, 'Ratio to native', 'fork'), '96,033 (1%)|**1.00** (0.2%) ~|1.39 (0.1%)|2.43 (<0.1%)', 'natively');
+    like($table, qr/^\* boots: 1 of each configuration, 2 natively$/m, 'how many');
+    like($table, qr/^The spread of `ept`, `shadow` and `shadow,shadow=lazy` is that of one boot's/m, 'and which are not');
+    is(table([$slow, $NATIVE, $MONITORED]), $table, 'the order does not matter');
+    (my $faster = $MONITORED) =~ s/\Q$FASTER[0]\E/$FASTER[1]/;
+    my $one = second_round(@FASTER);
+    is(table([$LOG, $faster]), table($one), 'two boots of the monitor are as good as one');
+    my $all = table([$NATIVE, $one, $MONITORED]);
+    like($all, qr/^\* boots: 3 of each configuration, 2 natively$/m, 'and so are three in two');
+    unlike($all, qr/one boot's repetitions/, 'no spread is of one boot');
+};
+
+subtest 'rounds that do not go well' => sub {
+    my $summary = '"configuration":"shadow,shadow=lazy","mmu":"shadow","vpid":true,"failed":';
+    my $table = table(second_round("${summary}false,\"end\":\"guest powered off" => "${summary}true,\"end\":\"triple fault",
+        '[6990000,6992000,6991000,6989000,6995000]' => '[7190000,7192000,7191000,7189000,7195000]',
+        '{"bench":"mmap","error":' => '{"lost":'));
+    like($table, qr/^\* `shadow,shadow=lazy`, round 2 of 2: its guest died: triple fault; what it finished \(4 workloads\) is/m,
+        'one died');
+    is(cells($table, 'Ratio to native', 'fork'), '95,033 (0.1%)|**1.01** (0.2%)|1.40 (0.1%)|2.49 (1.5%)', 'it is in the sums');
+    like($table, qr/^\* `shadow,shadow=lazy`, round 1 of 2: workload mmap failed: over its limit of 60 s$/m, 'a workload failed');
+    $table = table(second_round('"iterations":2,"cycles":[1801000,' => '"error":"exit status 3","cycles":[1801000,'));
+    is(cells($table, 'Ratio to native', 'mmap'), '900,050 (<0.1%)|**1.00** (<0.1%)|1.03 (<0.1%)|failed', 'in one or in all rounds');
+    like($table, qr/^\* `ept`, round 2 of 2: workload mmap failed: exit status 3$/m, 'which is said');
+    my $cut = second_round(@FASTER);
+    $cut = substr $cut, 0, index $cut, '{"bench":"fork"', index $cut, '"run":7';
+    $table = table($cut);
+    like($table, qr/^\* `shadow`, round 2 of 2: the log has no end of it: .* \(2 workloads\) is reported$/m, 'one is cut off');
+    like($table, qr/^\* `shadow,shadow=lazy`: measured in 1 of the 2 boots that others have$/m, 'one was not begun');
+    like($table, qr/^\* boots: 1 to 2 of each configuration, 1 natively$/m, 'how many there are');
+    is(cells($table, 'Ratio to native', 'fork'), '95,033 (0.1%)|**0.99** (2.8%) ~|1.40 (0.1%)|2.45 (<0.1%)', 'what there is is used');
+    my $mmap = '{"bench":"mmap","iterations":2,"cycles":[3600100],"guest_faults":0,"counters":{},"gauges":{}}';
+    $table = table(second_round('{"bench":"mmap","error":"over its limit of 60 s"}' => $mmap));
+    is(cells($table, 'Ratio to native', 'mmap'), '900,050 (<0.1%)|**1.00** (<0.1%)|1.03 (<0.1%)|2.00 (0%)', 'measured in one');
+    like($table, qr/^\* `shadow,shadow=lazy`, round 1 of 2: workload mmap failed/m, 'and failed in the other');
+};
+
+subtest 'rounds that do not fit together' => sub {
+    my $table = table(second_round('{"bench":"fork","iterations":30,"cycles":[288' => '{"bench":"fork","iterations":60,"cycles":[288'));
+    is(cells($table, 'Ratio to native', 'fork'), '95,033 (0.1%)|**0.51** (0.2%)|1.40 (0.1%)|2.45 (<0.1%)', 'the later iterations');
+    like($table, qr/^\* `ept`, round 2 of 2: workload fork had 60 iterations, and 30 before: what was before is left out$/m, 'said');
+    my $begin = '"configuration":"shadow","parameters":"mmu=shadow vpid=auto';
+    my $words = qr/^\*\*Rounds of `shadow` had different parameters\*\*: `vpid=auto mem=512M` and `vpid=on mem=1G`\.$/m;
+    like(table(second_round("$begin mem=512M" => $begin =~ s/auto/on mem=1G/r)), $words, 'other parameters');
+    unlike(table(second_round($begin => "$begin compare=shadow compare.repeat=2")), qr/had different parameters/,
+        'what else is compared does not matter');
+    (my $isolated = $LOG) =~ s/console=ttyS0 quiet/$& pti=off/g;
+    my @warnings = table([$LOG, $isolated]) =~ /^(\*\*.*)$/mg;
+    is_deeply([grep { /Rounds/ } @warnings], ['**Rounds of `ept`, `shadow`, `shadow,shadow=lazy` and `native` had different command '
+        . 'lines of the guest**: `nothing else` and `pti=off`.'], 'other words for the guest');
+    my ($single) = map { s/^.*?"penumbra":"begin"[^\n]*\n//sr } $ROUND =~ s/\{"penumbra":"refused".*//sr;
+    $single =~ s/"run":1,"configuration":"ept",//;
+    $table = table([$NATIVE, $single, $MONITORED, $single]);
+    is(cells($table, 'Ratio to native', 'script'), '31,010,000 (0.1%)|1.01 (0.1%)|1.01 (0.1%)|1.10 (0.1%)|2.29 (<0.1%)|1.01 (0.1%)',
+        'runs whose parameters are not known are not put together');
+    like($table, qr/\| ept \(2\) \| +ept \| .* \| ept \(3\) \|$/m, 'and have names of their own');
 };
 
 subtest 'nothing to report' => sub {
