@@ -18,9 +18,10 @@ static void machine_json(const struct comparison *c, const struct host *host)
     json_print(m.processor);
     console_print(",\"signature\":\"0x%x\",\"microcode\":\"0x%x\",\"hypervisor\":", m.signature, m.microcode);
     json_print(m.hypervisor);
-    console_print(",\"clock\":\"%s\",\"tsc_khz\":%lu,\"free_mib\":%lu,\"configurations\":%u}\n",
+    console_print(",\"clock\":\"%s\",\"tsc_khz\":%lu,\"memory_mib\":%lu,\"configurations\":%u}\n",
                   m.counts_instructions ? "instructions" : "time", host->rates.tsc_hz / 1000,
-                  host->frames.count[FRAME_FREE] * PAGE_SIZE / MIB, c->configurations.count);
+                  (host->frames.count[FRAME_FREE] + host->frames.count[FRAME_KEPT]) * PAGE_SIZE / MIB,
+                  c->configurations.count);
 }
 
 // One run of one configuration.

@@ -76,6 +76,7 @@ sub summary_take {
 # between are lost, and only a summary can tell which configuration this is.
 sub guest_begin {
     my ($log, $open, $line) = @_;
+    $line->{command_line} =~ s/ *\bpenumbra\.round=\d+// if defined $line->{command_line}; # tells boots apart (compare)
     return section_new($log, configuration => NATIVE, guest => $line) if !length($line->{monitor} // '');
     $open = section_new($log) if !$open || $open->{guest};
     $open->{guest} = $line;
