@@ -145,10 +145,11 @@ static void warn_about_time(void)
                  "tsc=reliable on its command line");
 }
 
+// A comparison's configurations may say of pmu= what they like.
 static void find_counters(void)
 {
     pmu_detect(&host.pmu);
-    log_info("performance counters: %s", host.pmu.says);
+    log_info("performance counters: %s", params.pmu || params.compare ? host.pmu.says : "none: pmu=off");
 }
 
 // Input comes as an NMI where the console's interrupt can be routed so.

@@ -16,7 +16,7 @@
 #define MISC_ENABLE_FAST_STRINGS BIT(0)
 #define XCR0_RESET               1
 
-// vpid=auto: on where the processor has it; what it is said. On or off is what was asked for, or is refused.
+// vpid=auto: on where the processor has it, which is said. On or off is what was asked for, or is refused.
 static const char *choose_vpid(struct params *params, const struct vmx_caps *caps)
 {
     if (params->vpid != VPID_AUTO)

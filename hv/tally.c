@@ -62,8 +62,8 @@ static void hv_counters(const struct vm *vm, u64 values[COUNTERS])
     values[COUNTER_p2m_2m] = vm->p2m.leaves[P2M_LEVEL_2M];
     values[COUNTER_p2m_1g] = vm->p2m.leaves[P2M_LEVEL_1G];
     values[COUNTER_p2m_tables] = vm->p2m.tables;
-    values[COUNTER_monitor_memory] =
-        (vm->frames->count[FRAME_MONITOR] * PAGE_SIZE + memory_kept_bytes()) / KIB;
+    u64 frames = vm->frames->count[FRAME_MONITOR] + vm->frames->count[FRAME_KEPT];
+    values[COUNTER_monitor_memory] = (frames * PAGE_SIZE + memory_kept_bytes()) / KIB;
 }
 
 static void collect(struct vm *vm, u64 values[COUNTERS])
