@@ -194,9 +194,13 @@ static u64 loop_dividing(void)
     return rdtsc() - start;
 }
 
-// Of a real processor a division takes far longer than the three instructions that it comes with.
+static bool is_about(u64 ticks, u64 instructions)
+{
+    return ticks >= instructions && ticks < instructions + instructions / 50;
+}
+
+// No processor takes as long for a division as for a decrement, whatever the rate of its TSC.
 bool timer_counts_instructions(void)
 {
-    u64 more = loop_dividing() - loop_plain();
-    return more > 2 * LOOPS && more < 4 * LOOPS;
+    return is_about(loop_plain(), 2 * LOOPS) && is_about(loop_dividing(), 5 * LOOPS);
 }
