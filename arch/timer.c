@@ -194,13 +194,8 @@ static u64 loop_dividing(void)
     return rdtsc() - start;
 }
 
-static bool is_about(u64 ticks, u64 instructions)
-{
-    return ticks >= instructions && ticks < instructions + instructions / 50;
-}
-
-// No processor takes as long for a division as for a decrement, whatever the rate of its TSC.
 bool timer_counts_instructions(void)
 {
-    return is_about(loop_plain(), 2 * LOOPS) && is_about(loop_dividing(), 5 * LOOPS);
+    u64 plain = loop_plain(), dividing = loop_dividing();
+    return timer_is_instructions(plain, 2 * LOOPS) && timer_is_instructions(dividing, 5 * LOOPS);
 }

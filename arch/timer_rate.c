@@ -36,3 +36,8 @@ u64 timer_believe(u64 samples[TIMER_SAMPLES])
     }
     return agree >= TIMER_AGREEMENT ? median : 0;
 }
+
+bool timer_is_instructions(u64 ticks, u64 instructions)
+{
+    return ticks >= instructions && ticks < instructions + instructions / 50;
+}

@@ -18,3 +18,8 @@ u64 timer_rate(u64 counts, u64 pm_ticks);
 // The median of the samples, if TIMER_AGREEMENT of them, itself included, are within the tolerance of it and
 // it is not 0; else 0. An SMI or a pause of the machine under us spoils single samples. Sorts `samples`.
 u64 timer_believe(u64 samples[TIMER_SAMPLES]);
+
+// Whether a stretch of so many instructions took just as many ticks, but for the two reads around it. Of two
+// stretches of which one divides, this is true of both only where the counter counts instructions, whatever
+// its rate.
+bool timer_is_instructions(u64 ticks, u64 instructions);

@@ -64,11 +64,35 @@ static void disagreement_is_not_believed(void **state)
     assert_int_equal(believe(0, 0, 0, 100000, 100000), 0);
 }
 
+// Loops of 4096 turns, of 2 and of 5 instructions, as timed on processors and in Bochs.
+static void instructions(void **state)
+{
+    (void)state;
+    static const struct {
+        u64 plain, dividing;
+        bool counts;
+    } seen[] = {
+        {8193, 20481, true},   // Bochs
+        {2578, 15288, false},  // a Xeon of 2023, whose divider is fast: 3 instructions more take 3 ticks more
+        {4100, 106500, false}, // a divider that is slow
+        {8192, 49152, false},  // a TSC twice as fast as the core
+        {3413, 20480, false},  {8191, 20480, false}, {8192, 20890, false},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(seen); i++) {
+        bool counts =
+            timer_is_instructions(seen[i].plain, 8192) && timer_is_instructions(seen[i].dividing, 20480);
+        assert_int_equal(counts, seen[i].counts);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(elapsed_wraps_at_its_width),       cmocka_unit_test(rate_is_counts_per_second),
-        cmocka_unit_test(rate_recovers_random_frequencies), cmocka_unit_test(median_is_believed),
+        cmocka_unit_test(instructions),
+        cmocka_unit_test(elapsed_wraps_at_its_width),
+        cmocka_unit_test(rate_is_counts_per_second),
+        cmocka_unit_test(rate_recovers_random_frequencies),
+        cmocka_unit_test(median_is_believed),
         cmocka_unit_test(disagreement_is_not_believed),
     };
     random_start();
