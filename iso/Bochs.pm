@@ -4,6 +4,8 @@
 package Bochs;
 use strict;
 use warnings;
+use Fcntl ':flock';
+use File::Spec;
 use IO::Handle;
 use IPC::Open2;
 use Time::HiRes 'sleep';
@@ -61,8 +63,28 @@ END
     close $rc or die "emulate: $self->{dir}/bochsrc: $!\n";
 }
 
+# Two Bochs that start at the same moment may both bind one port for their display (SO_REUSEADDR), of which only one can
+# listen; the other one then tries the further ports with a socket that is bound already, and gives up. So each start waits
+# until the one before listens.
 sub start {
     my ($self) = @_;
+    open my $lock, '>', File::Spec->tmpdir . '/penumbra-bochs.lock' or die "emulate: lock: $!\n";
+    flock $lock, LOCK_EX;
+    my $pid = $self->launch;
+    my $until = time + 10;
+    sleep 0.02 while !$self->display_ready && time < $until;
+    return $pid;
+}
+
+sub display_ready {
+    my ($self) = @_;
+    open my $log, '<', "$self->{dir}/bochs.log" or return 0;
+    return grep { /RFB.*(?:listening for connections|PANIC)/ } <$log>;
+}
+
+sub launch {
+    my ($self) = @_;
+    unlink "$self->{dir}/bochs.log";
     my @command = ('bochs-bin', '-q', '-f', "$self->{dir}/bochsrc");
     # A group of its own: Ctrl-C typed at the terminal is no business of Bochs.
     $self->{pid} = open2($self->{out}, $self->{in}, 'setsid', 'sh', '-c', 'exec "$@" 2>&1', 'sh', @command);
