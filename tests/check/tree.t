@@ -56,4 +56,5 @@ rule 'no TODO, FIXME or XXX', map {
 
 rule 'each header of the monitor has #pragma once',
     grep { !grep { /^#pragma once$/ } lines_of($_) } sources(qr/\.h$/);
+rule 'each planted fault finds its text', commands 'tests/host/plant --texts';
 done;
