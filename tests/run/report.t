@@ -30,6 +30,13 @@ sub table {
     return $table;
 }
 
+# The table that the program has written is the one in logs/.
+sub golden_is {
+    my ($name) = @_;
+    my ($golden, $table) = ("$FindBin::RealBin/logs/$name.md", "$FOLDER/$name/table.md");
+    ok(Machine::file_read($table) eq Machine::file_read($golden), 'table.md is as expected') or diag(qx(diff $golden $table));
+}
+
 # The program itself: (status, what it said).
 sub program {
     my ($name, $log, @options) = @_;
@@ -48,6 +55,12 @@ sub cells {
 }
 my $WHOLE = '95,033 (0.1%)|**1.01** (0.2%)|1.40 (0.1%)|2.45 (<0.1%)'; # the row of fork in the undamaged log
 my $COST = 'The same with 1,300 cycles added for each exit';
+
+subtest 'a comparison as Bochs left it' => sub {
+    my ($status) = program('bochs', Machine::file_read("$FindBin::RealBin/logs/bochs.log"));
+    is($status, 0, 'it ends well');
+    golden_is('bochs');
+};
 
 subtest 'numbers' => sub {
     is(median(3, 1, 2), 2, 'median of an odd number');
@@ -72,9 +85,7 @@ subtest 'numbers' => sub {
 subtest 'the whole report' => sub {
     my ($status, $said) = program('short', $LOG);
     is("$status $said", '0 ', 'the program says nothing');
-    my $golden = Machine::file_read("$FindBin::RealBin/logs/short.md");
-    my $table = Machine::file_read("$FOLDER/short/table.md");
-    ok($table eq $golden, 'table.md is as expected') or diag(qx(diff $FindBin::RealBin/logs/short.md $FOLDER/short/table.md));
+    golden_is('short');
     my @lines = map { decode_json($_) } split /\n/, Machine::file_read("$FOLDER/short/results.jsonl");
     is($lines[0]{machine}{version}, '66d47b6', 'results.jsonl begins with the machine');
     my @states = map { "$_->{configuration} $_->{state}" } grep { $_->{report} eq 'configuration' } @lines;
