@@ -85,9 +85,15 @@ static enum frame_owner owner_of(const struct frames *f, u64 frame)
     return f->state[frame] & OWNER_MASK;
 }
 
+// Who takes frames, and can give them back.
+static bool is_taker(enum frame_owner owner)
+{
+    return owner == FRAME_MONITOR || owner == FRAME_GUEST;
+}
+
 static bool is_taken(const struct frames *f, u64 frame)
 {
-    return owner_of(f, frame) == FRAME_MONITOR || owner_of(f, frame) == FRAME_GUEST;
+    return is_taker(owner_of(f, frame));
 }
 
 // The order of the free block that `frame`, which is free, belongs to.
@@ -210,7 +216,7 @@ void frames_reserve(struct frames *f, u64 start, u64 end)
 
 int frames_alloc(struct frames *f, unsigned order, enum frame_owner owner, mfn_t *block)
 {
-    assert_that(order < ORDERS && (owner == FRAME_MONITOR || owner == FRAME_GUEST));
+    assert_that(order < ORDERS && is_taker(owner));
     u64 best = 0;
     unsigned from = order;
     for (unsigned o = order; o < ORDERS; o++) {
@@ -229,8 +235,7 @@ int frames_alloc(struct frames *f, unsigned order, enum frame_owner owner, mfn_t
 
 int frames_alloc_at(struct frames *f, mfn_t block, unsigned order, enum frame_owner owner)
 {
-    assert_that(order < ORDERS && (owner == FRAME_MONITOR || owner == FRAME_GUEST) &&
-                !(block.n & (BIT(order) - 1)));
+    assert_that(order < ORDERS && is_taker(owner) && !(block.n & (BIT(order) - 1)));
     if (block.n >= f->limit || owner_of(f, block.n) != FRAME_FREE)
         return ERR_NOMEM;
     // Free neighbours are always merged, so a block that is wholly free lies in a single free block.

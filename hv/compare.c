@@ -32,21 +32,22 @@ struct run {
     unsigned round;      // from 1
 };
 
-static void line_begin(const char *what, const struct run *run)
+// A line about one run, with one text.
+static void line_print(const char *what, const struct run *run, const char *key, const char *text)
 {
     console_print("{\"penumbra\":\"%s\",\"run\":%u,\"round\":%u,\"configuration\":", what, run->number,
                   run->round);
     json_print(run->configuration->name);
+    console_print(",\"%s\":", key);
+    json_print(text);
+    console_print("}\n");
 }
 
 static void begin_json(const struct run *run)
 {
     char text[1024];
     params_text(&run->configuration->params, text, sizeof(text));
-    line_begin("begin", run);
-    console_print(",\"parameters\":");
-    json_print(text);
-    console_print("}\n");
+    line_print("begin", run, "parameters", text);
 }
 
 static void refuse(const struct run *run, const char *why)
@@ -55,10 +56,7 @@ static void refuse(const struct run *run, const char *why)
     o->refused = true;
     fmt(o->why, sizeof(o->why), "%s", why);
     log_error("%s cannot run here: %s", run->configuration->name, why);
-    line_begin("refused", run);
-    console_print(",\"reason\":");
-    json_print(why);
-    console_print("}\n");
+    line_print("refused", run, "reason", why);
 }
 
 static void run_prepared(const struct run *run, struct vm *vm)

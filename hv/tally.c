@@ -54,7 +54,7 @@ static void hv_counters(const struct vm *vm, u64 values[COUNTERS])
     values[COUNTER_exits] = all_exits(v);
     values[COUNTER_guest_cycles] = vcpu_guest_cycles(v);
     values[COUNTER_monitor_cycles] = v->monitor_cycles;
-    values[COUNTER_milliseconds] = (v->last_exit - v->started) / (vm->tsc_hz / 1000);
+    values[COUNTER_milliseconds] = vm_milliseconds(vm);
     values[COUNTER_vmreads] = vmcs_counts.reads;
     values[COUNTER_vmwrites] = vmcs_counts.writes;
     values[COUNTER_cr3_writes] = v->cr3_writes;

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Where an image can run with VT-x, for `run` and `compare`, which source this file: the choice between QEMU with KVM and
-# Bochs, said with its reason. Starts nothing. Takes the
-# settings of the environment that both have, and sets EMU and accel (of QEMU).
+# Bochs, said with its reason. Starts nothing. Takes the settings of the environment that both have, and sets EMU and accel (of
+# QEMU).
 
 me=$(basename "$0")
 say() { echo "$me: $*"; }
