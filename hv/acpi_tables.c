@@ -1,12 +1,12 @@
 // The builder of acpi_tables.h. Field names are those of the ACPI specification 6.3, chapter 5.2.
 // Not here: the DSDT's text (dsdt.asl), and the models behind the ports.
 #include "acpi_tables.h"
+#include "guest_map.h"
 #include "ioapic.h"
 
 #include <arch/lib.h>
 
 #define packed          __attribute__((packed))
-#define LOCAL_APIC_GPA  0xfee00000u
 #define PROCESSOR_UID   0u   // as in dsdt.asl
 #define XAPIC_ID_MAX    254u // a larger ID needs the x2APIC structure (5.2.12.12)
 #define TABLE_ALIGNMENT 16u
@@ -225,14 +225,14 @@ static void madt_write(struct layout *l, u32 apic_id)
 {
     struct acpi_madt *madt = table_start(l, MADT, "APIC", 5);
     u8 *entry = (u8 *)(madt + 1);
-    madt->local_interrupt_controller_address = LOCAL_APIC_GPA;
+    madt->local_interrupt_controller_address = GUEST_LAPIC_GPA;
     processor_write(entry, apic_id);
     entry += processor_bytes(apic_id);
     *(struct acpi_io_apic *)entry = (struct acpi_io_apic){
         .type = MADT_IO_APIC,
         .length = sizeof(struct acpi_io_apic),
         .io_apic_id = IOAPIC_ID,
-        .io_apic_address = IOAPIC_GPA,
+        .io_apic_address = GUEST_IOAPIC_GPA,
         .global_system_interrupt_base = 0,
     };
     entry += sizeof(struct acpi_io_apic);

@@ -8,7 +8,6 @@
 #include "msr.h"
 #include "vm.h"
 
-#define APIC_GPA           GUEST_LAPIC_GPA
 #define APIC_BASE_ADDRESS  0x000ffffffffff000ull
 #define APIC_BASE_MODE     (APIC_BASE_ENABLE | APIC_BASE_X2APIC)
 #define X2APIC_MSR(offset) (IA32_X2APIC_FIRST + ((offset) >> 4))
@@ -39,7 +38,7 @@ enum {
 
 static volatile u32 *page_register(u32 offset)
 {
-    return phys_ptr(APIC_GPA + offset); // the machine's page: apic_init has checked that it is there
+    return phys_ptr(GUEST_LAPIC_GPA + offset); // the machine's page: apic_init has checked that it is there
 }
 
 static u32 register_read(const struct apic *apic, u32 offset)
@@ -122,7 +121,7 @@ const char *apic_missing(void)
     u64 base = rdmsr(IA32_APIC_BASE);
     if (!(base & APIC_BASE_ENABLE))
         return "The processor's local APIC is disabled: enable it in the firmware set-up.";
-    if ((base & APIC_BASE_ADDRESS) != APIC_GPA)
+    if ((base & APIC_BASE_ADDRESS) != GUEST_LAPIC_GPA)
         return "The processor's local APIC is not at 0xfee00000, where the monitor expects it: load the "
                "firmware's defaults.";
     return NULL;
@@ -141,7 +140,7 @@ void apic_init(struct apic *apic)
     apic->hardware_x2apic = base & APIC_BASE_X2APIC;
     if (apic->hardware_x2apic)
         to_xapic(apic, base);
-    apic->base = APIC_GPA | APIC_BASE_BSP | APIC_BASE_ENABLE;
+    apic->base = GUEST_LAPIC_GPA | APIC_BASE_BSP | APIC_BASE_ENABLE;
     apic->id = apic_host_id();
     apic_reset(apic);
     drop_pending(apic);
@@ -152,12 +151,12 @@ int apic_map(struct vcpu *v)
 {
     struct apic *apic = &v->vm->apic;
     struct p2m *p2m = &v->vm->p2m;
-    gfn_t page = gpa_gfn(APIC_GPA);
+    gfn_t page = gpa_gfn(GUEST_LAPIC_GPA);
     if ((apic->base & APIC_BASE_MODE) != APIC_BASE_ENABLE)
         return p2m_clear(p2m, page, 1, P2M_HOLE);
     if (apic->hardware_x2apic)
         return p2m_clear(p2m, page, 1, P2M_DEVICE);
-    return p2m_map(p2m, page, hpa_mfn(APIC_GPA), 1, P2M_DIRECT);
+    return p2m_map(p2m, page, hpa_mfn(GUEST_LAPIC_GPA), 1, P2M_DIRECT);
 }
 
 void apic_raise(struct vcpu *v, u8 vector)
@@ -188,8 +187,8 @@ bool apic_base_write(struct vcpu *v, u64 value)
 {
     struct apic *apic = &v->vm->apic;
     bool x2apic = v->vm->cpuid.has[CPUID_X2APIC];
-    u64 known = APIC_GPA | APIC_BASE_BSP | APIC_BASE_ENABLE | (x2apic ? APIC_BASE_X2APIC : 0);
-    if (value & ~known || (value & APIC_BASE_ADDRESS) != APIC_GPA)
+    u64 known = GUEST_LAPIC_GPA | APIC_BASE_BSP | APIC_BASE_ENABLE | (x2apic ? APIC_BASE_X2APIC : 0);
+    if (value & ~known || (value & APIC_BASE_ADDRESS) != GUEST_LAPIC_GPA)
         return false; // also: the page cannot be moved
     u64 from = apic->base & APIC_BASE_MODE, to = value & APIC_BASE_MODE;
     if (!transition_legal(from, to))

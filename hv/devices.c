@@ -143,19 +143,55 @@ enum verdict devices_port_write(struct vcpu *v, u16 port, unsigned bytes, u32 va
     return VERDICT_SKIP;
 }
 
+// The local APIC's page exits only where the guest's mode is below the hardware's (apic.h).
+static u64 apic_access_read(struct vcpu *v, u32 offset, unsigned bytes)
+{
+    return bytes == 4 && offset % 16 == 0 ? apic_page_read(v, offset) : 0;
+}
+
+static void apic_access_write(struct vcpu *v, u32 offset, unsigned bytes, u64 value)
+{
+    if (bytes == 4 && offset % 16 == 0)
+        apic_page_write(v, offset, (u32)value);
+}
+
+static u64 ioapic_access_read(struct vcpu *v, u32 offset, unsigned bytes)
+{
+    return ioapic_read(&v->vm->ioapic, offset, bytes);
+}
+
+static void ioapic_access_write(struct vcpu *v, u32 offset, unsigned bytes, u64 value)
+{
+    ioapic_write(&v->vm->ioapic, offset, bytes, (u32)value);
+}
+
+static const struct page_row {
+    u64 base, bytes; // of gpa
+    u64 (*read)(struct vcpu *v, u32 offset, unsigned bytes);
+    void (*write)(struct vcpu *v, u32 offset, unsigned bytes, u64 value);
+} pages[] = {
+    {GUEST_IOAPIC_GPA, PAGE_SIZE, ioapic_access_read, ioapic_access_write},
+    {GUEST_LAPIC_GPA, PAGE_SIZE, apic_access_read, apic_access_write},
+};
+
+static const struct page_row *page_find(u64 gpa)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(pages); i++) {
+        if (gpa - pages[i].base < pages[i].bytes)
+            return &pages[i];
+    }
+    return NULL;
+}
+
 u64 devices_page_read(struct vcpu *v, u64 gpa, unsigned bytes)
 {
-    u32 offset = gpa & (PAGE_SIZE - 1);
-    if ((gpa & PAGE_MASK) == IOAPIC_GPA)
-        return ioapic_read(&v->vm->ioapic, offset, bytes);
-    return bytes == 4 && offset % 16 == 0 ? apic_page_read(v, offset) : 0;
+    const struct page_row *row = page_find(gpa);
+    return row ? row->read(v, (u32)(gpa - row->base), bytes) : ~0ull;
 }
 
 void devices_page_write(struct vcpu *v, u64 gpa, unsigned bytes, u64 value)
 {
-    u32 offset = gpa & (PAGE_SIZE - 1);
-    if ((gpa & PAGE_MASK) == IOAPIC_GPA)
-        ioapic_write(&v->vm->ioapic, offset, bytes, (u32)value);
-    else if (bytes == 4 && offset % 16 == 0)
-        apic_page_write(v, offset, (u32)value);
+    const struct page_row *row = page_find(gpa);
+    if (row)
+        row->write(v, (u32)(gpa - row->base), bytes, value);
 }

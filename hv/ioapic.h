@@ -7,10 +7,8 @@
 
 #include <arch/types.h>
 
-#define IOAPIC_GPA   0xfec00000u
-#define IOAPIC_BYTES 4096u // of the guest-physical page at IOAPIC_GPA
-#define IOAPIC_PINS  24u
-#define IOAPIC_ID    0u // at reset, and in the ACPI tables
+#define IOAPIC_PINS 24u
+#define IOAPIC_ID   0u // at reset, and in the ACPI tables
 
 // Delivery modes (82093AA, 3.2.4, bits 10:8) that reach the callback.
 enum ioapic_delivery {

@@ -105,7 +105,7 @@ const char *vm_memory_make(struct vm *vm)
     guest_map_make(&vm->map, vm->params->mem);
     if (vm->params->mem / PAGE_SIZE > vm->frames->count[FRAME_FREE] || ram_make(vm, 0, vm->map.low_end) ||
         ram_make(vm, GUEST_HIGH_RAM, vm->map.high_end) ||
-        p2m_clear(&vm->p2m, gpa_gfn(IOAPIC_GPA), 1, P2M_DEVICE) || apic_map(&vm->vcpu))
+        p2m_clear(&vm->p2m, gpa_gfn(GUEST_IOAPIC_GPA), 1, P2M_DEVICE) || apic_map(&vm->vcpu))
         return no_memory;
     vm->p2m.changing = p2m_changing;
     vm->p2m.context = &vm->vcpu;

@@ -49,10 +49,10 @@ static u32 in(u16 port)
 
 static void route(u64 entry)
 {
-    devices_page_write(v, IOAPIC_GPA, 4, 0x10 + 2 * PIN + 1);
-    devices_page_write(v, IOAPIC_GPA + 0x10, 4, entry >> 32);
-    devices_page_write(v, IOAPIC_GPA, 4, 0x10 + 2 * PIN);
-    devices_page_write(v, IOAPIC_GPA + 0x10, 4, (u32)entry);
+    devices_page_write(v, GUEST_IOAPIC_GPA, 4, 0x10 + 2 * PIN + 1);
+    devices_page_write(v, GUEST_IOAPIC_GPA + 0x10, 4, entry >> 32);
+    devices_page_write(v, GUEST_IOAPIC_GPA, 4, 0x10 + 2 * PIN);
+    devices_page_write(v, GUEST_IOAPIC_GPA + 0x10, 4, (u32)entry);
 }
 
 // The self-IPI since the last call, or 0.
@@ -206,6 +206,21 @@ static void local_apic_page_wants_words(void **state)
     assert_int_equal(fake_msr(0x808), 0x44);
 }
 
+// A third device page is nobody's: it neither shows nor changes the local APIC's registers.
+static void page_without_a_row(void **state)
+{
+    (void)state;
+    static const u64 pages[] = {GUEST_IOAPIC_GPA - PAGE_SIZE, GUEST_IOAPIC_GPA + PAGE_SIZE,
+                                GUEST_LAPIC_GPA - PAGE_SIZE, GUEST_LAPIC_GPA + PAGE_SIZE, 0xfed00000};
+    v->vm->apic.hardware_x2apic = true;
+    fake_msr_set(0x808, 0x33);
+    for (size_t i = 0; i < ARRAY_SIZE(pages); i++) {
+        assert_int_equal(devices_page_read(v, pages[i] + 0x80, 4), ~0ull);
+        devices_page_write(v, pages[i] + 0x80, 4, 0x44);
+    }
+    assert_int_equal(fake_msr(0x808), 0x33);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -220,6 +235,7 @@ int main(void)
         TEST(ends),
         TEST(nobody_reads_as_ones),
         TEST(local_apic_page_wants_words),
+        TEST(page_without_a_row),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -93,7 +93,7 @@ static void test_access_sizes(void **state)
     (void)state;
     struct chip *c = chip_make();
     set(c, REDIRECTION, 0x12345);
-    for (u32 offset = 0; offset < IOAPIC_BYTES; offset++) {
+    for (u32 offset = 0; offset < PAGE_SIZE; offset++) {
         for (unsigned bytes = 1; bytes <= 8; bytes *= 2) {
             bool there = bytes == 4 && (offset == 0 || offset == 0x10);
             if (!there && !(bytes == 4 && offset == 0x40))

@@ -232,10 +232,10 @@ static void test_holes(void **state)
 {
     (void)state;
     assert_true(call(PENUMBRA_COUNTERS, HOLE, ~0ull, 0) > 0);
-    assert_true(call(PENUMBRA_COUNTERS, IOAPIC_GPA, ~0ull, 0) > 0);
+    assert_true(call(PENUMBRA_COUNTERS, GUEST_IOAPIC_GPA, ~0ull, 0) > 0);
     v->vm->compare = true;
     assert_int_equal(call(PENUMBRA_RESULT, HOLE, 0, 0), PENUMBRA_ARGUMENT); // reads as ones
-    assert_int_equal(call(PENUMBRA_RESULT, IOAPIC_GPA, 0, 0), PENUMBRA_ARGUMENT);
+    assert_int_equal(call(PENUMBRA_RESULT, GUEST_IOAPIC_GPA, 0, 0), PENUMBRA_ARGUMENT);
 }
 
 static u64 counter_value(const char *name)
