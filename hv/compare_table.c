@@ -1,12 +1,13 @@
 // The table of a comparison. See compare.h. A row is a workload, a column a configuration; a cell is the
-// median relative to that of the first configuration that has one, with `~' behind it where the two differ by
-// less than they vary themselves.
+// median relative to that of the first configuration that has one, with `~' behind it where the two do not
+// differ, or by less than they vary themselves.
 #include <arch/console.h>
 #include <arch/lib.h>
 
 #include "compare.h"
 
 #define CELL  8
+#define NAME  10
 #define WIDTH 80
 
 static u64 half_range(const struct penumbra_result *r)
@@ -14,10 +15,18 @@ static u64 half_range(const struct penumbra_result *r)
     return (r->highest - r->lowest) / 2;
 }
 
+// Half of the range, rounded up: a whole number is below half of an odd range if it is below that.
+static u64 half_range_up(const struct penumbra_result *r)
+{
+    u64 range = r->highest - r->lowest;
+    return range - range / 2;
+}
+
+// The rule of the report, too (iso/Report/Statistics.pm, `differs'; tests/host/within_spread.def).
 static bool within_spread(const struct penumbra_result *a, const struct penumbra_result *b)
 {
     u64 difference = a->median > b->median ? a->median - b->median : b->median - a->median;
-    return difference < half_range(a) || difference < half_range(b);
+    return !difference || difference < half_range_up(a) || difference < half_range_up(b);
 }
 
 // a / b with as many digits as fit six places: 1.02, 15.5, 156.
@@ -65,6 +74,13 @@ static u64 spread(const struct penumbra_result *r)
     return r->median ? half_range(r) * 1000 / r->median : 0;
 }
 
+// What is too long for its column has a line of its own: no name is cut.
+static void say_name(const char *workload)
+{
+    bool fits = strlen(workload) <= NAME;
+    console_print(fits ? "%-*s" : "%-*s\n%*s", NAME, workload, NAME, "");
+}
+
 static void say_row(struct comparison *c, const char *workload)
 {
     const struct penumbra_result *row[CONFIGURATIONS_MAX], *base = NULL;
@@ -79,7 +95,8 @@ static void say_row(struct comparison *c, const char *workload)
     char cycles[16] = "-";
     if (base)
         format_cycles(cycles, base);
-    console_print("%-10.10s%11s %3lu.%lu", workload, cycles, widest / 10, widest % 10);
+    say_name(workload);
+    console_print("%11s %3lu.%lu", cycles, widest / 10, widest % 10);
     for (unsigned i = 0; i < c->configurations.count; i++)
         say_cell(row[i], base);
     console_print("\n");
@@ -107,7 +124,7 @@ static void say_legend(struct comparison *c)
                       o->refused ? "cannot run here: " : "", o->why);
     }
     console_print(
-        "\n  Relative to the first that has a result; ~ means: they differ by less than they vary.\n"
+        "\n  Relative to the first that has a result; ~ means: no difference, or less than they vary.\n"
         "  cycles: of one iteration, its median; +-%%: half of the range, the widest of the row.\n\n"
         "workload       cycles  +-%%");
     for (unsigned i = 0; i < c->configurations.count; i++)

@@ -1,19 +1,33 @@
 // See results.h.
 #include <arch/lib.h>
+#include <hv/log.h>
 
 #include "results.h"
 #include "vm.h"
 
-// Printable ASCII that ends in a NUL, at least one character, none that JSON must escape.
+// What can stand in any table, in JSON and Markdown, and is no line of the monitor's: letters, digits and a
+// few others.
+static bool is_name_character(char c)
+{
+    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || (c && strchr("_-.+", c));
+}
+
+// At least one character, and a NUL behind them.
 static bool name_is_good(const char *name, size_t size)
 {
     size_t length = 0;
-    for (; length < size && name[length]; length++) {
-        char c = name[length];
-        if (c < ' ' || c > '~' || c == '"' || c == '\\')
-            return false;
-    }
-    return length > 0 && length < size;
+    while (length < size && is_name_character(name[length]))
+        length++;
+    return length > 0 && length < size && !name[length];
+}
+
+// Said once: a guest may report for ever.
+static s64 refuse(struct results *r, const char *why)
+{
+    if (!r->refused)
+        log_warn("a result of the guest is not in the table at the end: %s", why);
+    r->refused = true;
+    return PENUMBRA_ARGUMENT;
 }
 
 s64 results_add(struct vm *vm, const struct penumbra_result *result)
@@ -21,8 +35,11 @@ s64 results_add(struct vm *vm, const struct penumbra_result *result)
     struct results *r = &vm->results;
     if (!vm->compare)
         return PENUMBRA_OFF;
-    if (r->count == RESULTS || !name_is_good(result->workload, sizeof(result->workload)))
-        return PENUMBRA_ARGUMENT;
+    if (r->count == RESULTS)
+        return refuse(r, "there is no room for more");
+    if (!name_is_good(result->workload, sizeof(result->workload)))
+        return refuse(r, "the name of its workload is empty, too long, or has other characters than letters, "
+                         "digits and _-.+");
     r->rows[r->count++] = *result;
     return 0;
 }

@@ -4,18 +4,19 @@
 #include <arch/types.h>
 #include <hv/vmcall.h>
 
-#define RESULTS 64 // workloads of one run
+#define RESULTS 128 // workloads of one run: more than bench has, with a folder full of programs
 
 struct vm;
 
 struct results {
     struct penumbra_result rows[RESULTS];
     unsigned count;
+    bool refused; // one was, which has been said
 };
 
 // Keeps a result, as the guest gave it. 0; PENUMBRA_OFF: this run is no part of a comparison;
-// PENUMBRA_ARGUMENT: its workload's name is not text that can stand in a table and in JSON, or there is no
-// room for more.
+// PENUMBRA_ARGUMENT: its workload's name is none that vmcall.h allows, or there is no room for more; the
+// first time in a run that is said.
 s64 results_add(struct vm *vm, const struct penumbra_result *result);
 
 // The row of a workload, or NULL.

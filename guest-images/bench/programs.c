@@ -1,6 +1,8 @@
 // See programs.h. One iteration is one run in the program's folder, without input; its output goes to a file,
 // of which the last line is shown when it fails.
 #include "programs.h"
+#include "../penumbra/monitor.h"
+#include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { NAME_BYTES = 23, PATH_BYTES = 512 };
+enum { NAME_BYTES = sizeof(((struct penumbra_result *)0)->workload) - 1, PATH_BYTES = 512 };
 
 static const char OUTPUT[] = "/tmp/bench.output";
 static const char *program_folder;
@@ -93,20 +95,22 @@ static bool name_taken(const char *name, const struct workload *table, size_t co
     return false;
 }
 
-// Names stand in JSON, on the kernel's command line between commas, and in the monitor's table; no two are
-// the same.
+// Names stand in JSON, on the kernel's command line between commas, and in tables; no two are the same, and
+// none is cut.
 static const char *name_make(const char *file, const struct workload *table, size_t count)
 {
-    char *clean = strndup(file, NAME_BYTES);
+    char *clean = strdup(file);
     for (char *c = clean; c && *c; c++)
-        if (*c <= ' ' || *c > '~' || strchr(",\"\\", *c))
+        if (!isalnum((unsigned char)*c) && !strchr("_-.+", *c))
             *c = '_';
     char *name = clean;
     for (unsigned i = 2; name && name_taken(name, table, count); i++)
-        if (asprintf(&name, "%.*s_%u", NAME_BYTES - 3, clean, i) < 0)
+        if (asprintf(&name, "%s_%u", clean, i) < 0)
             name = NULL;
     if (!name)
         die(file);
+    if (strlen(name) > NAME_BYTES)
+        fail("a program's name has at most %d characters: %s", (int)NAME_BYTES, file);
     return name;
 }
 

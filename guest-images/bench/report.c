@@ -111,8 +111,8 @@ static void result_report(const struct measurement *m, struct penumbra_result *t
 
 void report_workload(const struct workload *w, const struct measurement *m)
 {
-    struct penumbra_result told = {0}; // no repetitions: failed
-    strncpy(told.workload, w->name, sizeof told.workload - 1);
+    struct penumbra_result told = {0};                            // no repetitions: failed
+    snprintf(told.workload, sizeof told.workload, "%s", w->name); // it fits: programs.c
     printf("{\"bench\":\"%s\"", w->name);
     if (*m->failure)
         text_print("error", m->failure);

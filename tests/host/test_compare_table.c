@@ -147,18 +147,57 @@ static void lies(void **state)
     add(0, "none", 0, 0, 0);
     add(1, "none", 5, 5, 5);
     c.outcomes[0].results.rows[0].iterations = 0;
-    assert_string_equal(line_of("twice"), "twice             0.0   0.0  1.00   1.00 ");
+    assert_string_equal(line_of("twice"), "twice             0.0   0.0  1.00   1.00~");
     const char *row = strstr(machine_console, "twice");
     assert_null(strstr(row + 1, "twice"));
     line_of("huge");
     assert_string_equal(line_of("none"), "none              0.0   0.0  fail   fail ");
 }
 
+// The cases of the report, too.
+static void within_spread(void **state)
+{
+    (void)state;
+    static const struct {
+        u64 low, median, high, other_low, other_median, other_high;
+        bool none;
+    } cases[] = {
+#define SPREAD(...) {__VA_ARGS__},
+#include "within_spread.def"
+#undef SPREAD
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        make(2);
+        add(0, "row", cases[i].low, cases[i].median, cases[i].high);
+        add(1, "row", cases[i].other_low, cases[i].other_median, cases[i].other_high);
+        const char *row = line_of("row");
+        if (cases[i].median) // else there is no ratio, and no cell to mark
+            assert_int_equal(row[strlen(row) - 1] == '~', cases[i].none);
+    }
+}
+
+// Names are never cut: a long one has a line of its own, in the length that the interface has room for.
+static void long_names(void **state)
+{
+    (void)state;
+    static const char longest[] = "a_name_as_long_as_the_interface_has_room_for_it_and_no_longer__";
+    _Static_assert(sizeof(longest) == sizeof(((struct penumbra_result *)0)->workload), "as long as can be");
+    make(2);
+    add(0, "ten_digits", 100, 100, 100);
+    add(0, "eleven_more", 100, 100, 100);
+    add(0, longest, 100, 100, 100);
+    assert_string_equal(line_of("ten_digits"), "ten_digits       10.0   0.0  1.00      - ");
+    assert_string_equal(line_of("eleven_more"), "eleven_more");
+    assert_string_equal(line_of(longest), longest);
+    assert_non_null(strstr(machine_console, "__\n                 10.0   0.0  1.00      - \n"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ratios), cmocka_unit_test(gaps), cmocka_unit_test(legend),
-        cmocka_unit_test(rounds), cmocka_unit_test(lies),
+        cmocka_unit_test(within_spread), cmocka_unit_test(long_names), cmocka_unit_test(ratios),
+        cmocka_unit_test(gaps),          cmocka_unit_test(legend),     cmocka_unit_test(rounds),
+        cmocka_unit_test(lies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

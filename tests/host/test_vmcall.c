@@ -326,12 +326,20 @@ static void test_result(void **state)
     assert_int_equal(result_call(&r), 0);
     assert_int_equal(v->vm->results.count, 1);
     assert_memory_equal(&v->vm->results.rows[0], &r, sizeof(r));
-    static const char bad[][24] = {"", "a\"b", "a\\b", "a\nb", "\x7f", "\xe9", "123456789012345678901234"};
+    static const char longest[] = "_-.+567890123456789012345678901234567890123456789012345678901AZ";
+    static const char bad[][sizeof(r.workload)] = {
+        "",     "a\"b", "a\\b", "a\nb",
+        "\x7f", "\xe9", "a b",  "[penumbra]",
+        "a|b",  "`a",   "<a>",  "1234567890123456789012345678901234567890123456789012345678901234"};
     for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
         memcpy(r.workload, bad[i], sizeof(r.workload));
         assert_int_equal(result_call(&r), PENUMBRA_ARGUMENT);
+        if (!i)
+            assert_non_null(strstr(machine_log, "has other characters than letters, digits and _-.+"));
+        machine_log[0] = 0; // it is said once
     }
-    memcpy(r.workload, "12345678901234567890 ~!", 24);
+    assert_string_equal(machine_log, "");
+    memcpy(r.workload, longest, sizeof(longest));
     for (unsigned i = 1; i < RESULTS; i++)
         assert_int_equal(result_call(&r), 0);
     assert_int_equal(result_call(&r), PENUMBRA_ARGUMENT);

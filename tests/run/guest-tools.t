@@ -76,7 +76,7 @@ sub command_line {
 my %PROGRAMS = (
     'good' => "#!/bin/sh\ncat\npwd\n",
     'with space, comma' => "#!/bin/sh\necho well\n",
-    'a-name-longer-than-the-monitor-has-room-for' => "#!/bin/sh\n",
+    'a-name-longer-than-the-monitor-had-room-for' => "#!/bin/sh\n",
     'alu' => "#!/bin/sh\nexit 0\n",
     'failing' => "#!/bin/sh\necho first\necho 'the \"last\" line'\necho\nexit 3\n",
     'silent' => "#!/bin/sh\nexit 1\n",
@@ -91,13 +91,13 @@ sub programs_check {
     mkdir "$folder/prog" or die $!;
     file_write("$folder/prog/$_", $PROGRAMS{$_}) for keys %PROGRAMS;
     file_write("$folder/prog/data", "not a program\n", 0644);
-    my $run = bench("-t 2 -r 2 -p $folder/prog " . join ' ', qw(good with_space__comma a-name-longer-than-the- alu_2
+    my $run = bench("-t 2 -r 2 -p $folder/prog " . join ' ', qw(good with_space__comma a-name-longer-than-the-monitor-had-room-for alu_2
             failing silent killed without-head without-loader sleeping leaving alu));
     my %errors = map { $_ => $run->{results}{$_}{error} } keys %{ $run->{results} };
     is($run->{status}, 1, 'programs: some failed');
     is_deeply($run->{end}, { bench => 'end', workloads => 12, failed => 6 }, 'programs: how many');
     is($errors{$_}, undef, "programs: $_ went well")
-        for qw(good with_space__comma a-name-longer-than-the- alu_2 leaving alu);
+        for qw(good with_space__comma a-name-longer-than-the-monitor-had-room-for alu_2 leaving alu);
     is($run->{results}{good}{iterations}, 1, 'programs: one run is an iteration');
     is($errors{failing}, 'exit status 3; its last line: the "last" line', 'programs: status and last line');
     is($errors{silent}, 'exit status 1; it printed nothing', 'programs: without a line');
@@ -107,6 +107,10 @@ sub programs_check {
     is($errors{sleeping}, 'over its limit of 2 s', 'programs: the limit of time');
     is(join(' ', grep { /^sleep\0004321/ } map { command_line($_) } glob '/proc/[0-9]*'), '', 'programs: what they started has ended');
     unlike((command("$GUEST/bench/bench -l -p $folder/prog"))[0], qr/^data/m, 'programs: data is none');
+    file_write("$folder/prog/" . 'n' x 64, "#!/bin/sh\n");
+    my ($text, $status) = command("$GUEST/bench/bench -l -p $folder/prog");
+    is("$status $text", "1 bench: a program's name has at most 63 characters: " . 'n' x 64 . "\n", 'programs: a name is refused and not cut');
+    unlink "$folder/prog/" . 'n' x 64;
 }
 
 sub penctl_check {
@@ -137,6 +141,9 @@ sub take_prog_check {
     file_write("$folder/mine/one", "#!/bin/sh\n", 0644);
     like((take("$folder/mine/one"))[0], qr/: this file is not executable/, 'take-prog: a file that is not executable');
     is((take(''))[1], 0, 'take-prog: no PROG is well');
+    file_write("$folder/mine/" . 'n' x 61, "#!/bin/sh\n");
+    like((take("$folder/mine"))[0], qr/: a program's name has at most 60 characters: n{61}$/, 'take-prog: a name that is too long');
+    unlink "$folder/mine/" . 'n' x 61;
     chmod 0755, "$folder/mine/one";
     is((take("$folder/mine/one"))[1], 0, 'take-prog: a file');
     ok(-x "$folder/tree/one", 'take-prog: which is there');

@@ -77,6 +77,13 @@ subtest 'numbers' => sub {
     ok(!differs($near, $base) && !differs($base, $near), 'a difference below the larger half range is none');
     ok(differs($far, $base) && differs($base, $far), 'one that is as large is one');
     ok(!differs({ median => 1, half_range => 0 }, { median => 1, half_range => 0 }), 'equal is no difference, even without spread');
+    my $cases = Machine::file_read("$FindBin::RealBin/../host/within_spread.def");
+    for my $case ($cases =~ /^SPREAD\((.*)\)/mg) { # those of the monitor's own table
+        my ($low, $median, $high, $other_low, $other_median, $other_high, $none) = split /, /, $case;
+        my $one = { median => $median, half_range => half_range($low, $median, $high) };
+        my $other = { median => $other_median, half_range => half_range($other_low, $other_median, $other_high) };
+        is(differs($one, $other) ? 'false' : 'true', $none, "no difference: $case");
+    }
     is(best_of($base, $far), $base, 'the best');
     is(best_of($base, $near, $far), undef, 'none is best if another is as near');
     is(best_of($base), undef, 'one alone is not best');

@@ -18,7 +18,7 @@
 #define PENUMBRA_SIGNATURE      "PenumbraVMM" // with its NUL, 12 bytes
 #define PENUMBRA_LEAF_SIGNATURE 0x40000000u
 #define PENUMBRA_LEAF_INTERFACE 0x40000001u
-#define PENUMBRA_INTERFACE      1u
+#define PENUMBRA_INTERFACE      2u
 
 enum penumbra_call {
     // (u64 *values, count): writes the first `count` counters. Returns how many there are, whatever the
@@ -39,8 +39,8 @@ enum penumbra_call {
     // (status): ends the guest with this status (low 32 bits). Does not return.
     PENUMBRA_STOP = 7,
     // (const struct penumbra_result *): a workload's result, for the table at the end of a comparison
-    // (compare=). 0; PENUMBRA_OFF: this is no comparison; PENUMBRA_ARGUMENT: the name is not printable ASCII
-    // that ends in a NUL, or there is no room for more.
+    // (compare=). 0; PENUMBRA_OFF: this is no comparison; PENUMBRA_ARGUMENT: the name is not 1 to 63 letters,
+    // digits and _-.+ that end in a NUL, or there is no room for more: the monitor says so once in a run.
     PENUMBRA_RESULT = 8,
 };
 
@@ -67,7 +67,7 @@ struct penumbra_counter {
 
 // One workload under one configuration. Cycles are those of the TSC, of one repetition.
 struct penumbra_result {
-    char workload[24];
+    char workload[64];
     uint64_t iterations;  // of one repetition
     uint64_t repetitions; // 0: the workload failed, and nothing below is meant
     uint64_t median, lowest, highest;
