@@ -24,6 +24,8 @@
 #define COMMAND_LINE_END 0x30000ull
 #define KERNEL_LOWEST    (1 * MIB)
 
+#define INITRD_ALIGN 4u // of each archive (Linux: driver-api/early-userspace/buffer-format.rst)
+
 _Static_assert(sizeof(struct linux_boot_params) == 4096, "the zero page is a page");
 _Static_assert(offsetof(struct linux_boot_params, header_magic) == 0x202, "boot.rst: 0202/4 header");
 _Static_assert(offsetof(struct linux_boot_params, init_size) == 0x260, "boot.rst: 0260/4 init_size");
@@ -53,15 +55,17 @@ static int read_header(struct linux_plan *plan, const struct linux_source *sourc
     if (p->boot_flag != BOOT_FLAG || p->header_magic != HEADER_MAGIC)
         return refuse(message, size, not_bzimage);
     u64 end = offsetof(struct linux_boot_params, header_magic) + p->header_rest;
-    if (p->version < VERSION_64BIT || !(p->xloadflags & XLF_KERNEL_64) || !(p->loadflags & LOADED_HIGH) ||
-        end < SETUP_HEADER_NEEDED) {
+    if (p->version < VERSION_64BIT || !(p->loadflags & LOADED_HIGH) || end < SETUP_HEADER_NEEDED) {
         fmt(message, size,
-            "The kernel is too old for the 64-bit boot protocol, or not 64-bit (boot protocol %u.%u): give a "
-            "64-bit "
+            "The kernel is too old for the 64-bit boot protocol (its boot protocol is %u.%u): give a 64-bit "
             "kernel with protocol 2.12, which is Linux 3.8 or newer.",
             p->version >> 8, p->version & 0xff);
         return ERR_INVALID;
     }
+    if (!(p->xloadflags & XLF_KERNEL_64))
+        return refuse(message, size,
+                      "The kernel has no 64-bit entry point, as a 32-bit kernel (i386) has none: give one "
+                      "that is built for x86-64.");
     if (end < SETUP_HEADER_LIMIT)
         memset((u8 *)p + end, 0, SETUP_HEADER_LIMIT - end);
     return 0;
@@ -89,12 +93,23 @@ static int place_kernel(struct linux_plan *plan, const struct linux_source *sour
     return 0;
 }
 
+// With what lies between the parts; a part larger than any guest counts as that.
+static u64 initrd_bytes(const struct linux_source *source)
+{
+    u64 bytes = 0;
+    for (unsigned i = 0; i < source->initrd_count; i++) {
+        u64 part = source->initrds[i].bytes;
+        bytes = align_up(bytes, INITRD_ALIGN) + (part < GUEST_MEM_MAX ? part : GUEST_MEM_MAX);
+    }
+    return bytes;
+}
+
 // The initrd goes as high as the kernel allows, so that it is out of the way of whatever grows from below.
 static int place_initrd(struct linux_plan *plan, const struct linux_source *source,
                         const struct guest_map *map, char *message, size_t size)
 {
     struct linux_boot_params *p = &plan->params;
-    u64 bytes = source->initrd_bytes;
+    u64 bytes = initrd_bytes(source);
     u64 lowest = align_up(plan->kernel_gpa + p->init_size, PAGE_SIZE);
     u64 allowed = (u64)p->initrd_addr_max + 1;
     u64 ceiling = align_down(map->low_end < allowed ? map->low_end : allowed, PAGE_SIZE);
@@ -184,13 +199,24 @@ static const u64 gdt[] = {
     [LINUX_DATA_SELECTOR / 8] = 0x00cf93000000ffff, // flat data, accessed
 };
 
+static void write_initrd(const struct linux_plan *plan, const struct linux_source *source,
+                         const struct guest_ram *ram)
+{
+    u64 gpa = plan->initrd_gpa;
+    for (unsigned i = 0; gpa && i < source->initrd_count; i++) {
+        u64 start = align_up(gpa, INITRD_ALIGN);
+        ram->clear(ram->context, gpa, start - gpa);
+        ram->copy(ram->context, start, source->initrds[i].data, source->initrds[i].bytes);
+        gpa = start + source->initrds[i].bytes;
+    }
+}
+
 struct linux_entry linux_write(const struct linux_plan *plan, const struct linux_source *source,
                                const struct guest_ram *ram)
 {
     const u8 *kernel = source->kernel;
     ram->copy(ram->context, plan->kernel_gpa, kernel + plan->kernel_offset, plan->kernel_bytes);
-    if (plan->initrd_gpa)
-        ram->copy(ram->context, plan->initrd_gpa, source->initrd, source->initrd_bytes);
+    write_initrd(plan, source, ram);
     ram->copy(ram->context, COMMAND_LINE_GPA, source->command_line, plan->command_line_bytes);
     ram->copy(ram->context, PARAMS_GPA, &plan->params, sizeof(plan->params));
     ram->copy(ram->context, GDT_GPA, gdt, sizeof(gdt));

@@ -53,12 +53,18 @@ struct linux_boot_params {
     u8 after_e820[0x1000 - 0xcd0];
 } __attribute__((packed));
 
-// What to load. `kernel` and `initrd` are readable for their whole sizes.
+// An initrd: one or more cpio archives, each compressed or not. Readable for its whole size.
+struct linux_initrd {
+    const void *data;
+    u64 bytes;
+};
+
+// What to load. `kernel` is readable for its whole size.
 struct linux_source {
     const void *kernel;
     u64 kernel_bytes;
-    const void *initrd; // not read when initrd_bytes is 0
-    u64 initrd_bytes;
+    const struct linux_initrd *initrds; // joined in this order, each at a multiple of 4 bytes
+    unsigned initrd_count;
     const char *command_line;
     u64 rsdp_gpa; // of the guest's own ACPI tables
 };
@@ -87,8 +93,8 @@ struct linux_plan {
 #define LINUX_DATA_SELECTOR 0x18
 
 // Checks the kernel and finds a place for everything in the guest's RAM. Writes nothing. ERR_INVALID with one
-// sentence in message[size]: not a bzImage, too old for the 64-bit boot protocol, kernel or initrd or command
-// line do not fit.
+// sentence in message[size]: not a bzImage, too old for the 64-bit boot protocol, a 32-bit kernel, kernel or
+// initrd or command line do not fit.
 int linux_plan(struct linux_plan *plan, const struct linux_source *source, const struct guest_map *map,
                char *message, size_t size) must_check;
 

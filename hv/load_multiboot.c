@@ -8,27 +8,63 @@
 #define HEADER_MAGIC       0x1badb002u
 #define FLAGS_REQUIRED     0xffffu    // of these an unknown one must be refused (Multiboot 0.6.96, 3.1.2)
 #define FLAGS_KNOWN        0x7u       // modules page aligned, memory information, video mode
+#define FLAG_ADDRESSES     BIT(16)    // the header says where the file is loaded, whatever format it has
 #define INFO_PREFERRED_GPA 0x10000ull // where GRUB's also lies
 #define MODULES_LOWEST_GPA (1 * MIB)
 
 #define ELF_MAGIC   0x464c457fu
 #define ELFCLASS32  1
+#define ELFCLASS64  2
 #define ELFDATA2LSB 1
 #define ET_EXEC     2
 #define EM_386      3
+#define EM_X86_64   62
 #define PT_LOAD     1
 
-struct elf_header {
+struct elf_ident {
     u32 magic;
     u8 class, data, version, padding[9];
     u16 type, machine;
-    u32 format, entry, phoff, shoff, flags;
+    u32 format;
+};
+struct elf32_header {
+    struct elf_ident ident;
+    u32 entry, phoff, shoff, flags;
     u16 ehsize, phentsize, phnum, shentsize, shnum, shstrndx;
 };
-struct elf_segment {
+struct elf64_header {
+    struct elf_ident ident;
+    u64 entry, phoff, shoff;
+    u32 flags;
+    u16 ehsize, phentsize, phnum, shentsize, shnum, shstrndx;
+};
+struct elf32_segment {
     u32 type, offset, vaddr, paddr, filesz, memsz, flags, align;
 };
-_Static_assert(sizeof(struct elf_header) == 52 && sizeof(struct elf_segment) == 32, "ELF32");
+struct elf64_segment {
+    u32 type, flags;
+    u64 offset, vaddr, paddr, filesz, memsz, align;
+};
+_Static_assert(sizeof(struct elf32_header) == 52 && sizeof(struct elf32_segment) == 32, "ELF32");
+_Static_assert(sizeof(struct elf64_header) == 64 && sizeof(struct elf64_segment) == 56, "ELF64");
+
+// What of both classes is used here.
+struct elf {
+    u8 class;
+    u16 phentsize, phnum;
+    u64 entry, phoff;
+};
+struct segment {
+    u32 type;
+    u64 offset, vaddr, paddr, filesz, memsz;
+};
+
+// Multiboot 0.6.96, 3.1. The addresses are there only with FLAG_ADDRESSES.
+struct header {
+    u32 magic, flags, checksum;
+    u32 header_addr, load_addr, load_end_addr, bss_end_addr, entry_addr;
+};
+#define HEADER_BYTES offsetof(struct header, header_addr)
 
 // Multiboot 0.6.96, 3.3.
 struct info {
@@ -71,16 +107,15 @@ static bool kernel_read(const struct multiboot_source *source, u64 offset, void 
     return true;
 }
 
-static int check_header(const struct multiboot_source *source, char *message, size_t size)
+// `at`: where in the file the header is.
+static int find_header(const struct multiboot_source *source, struct header *header, u64 *at, char *message,
+                       size_t size)
 {
-    struct {
-        u32 magic, flags, checksum;
-    } header;
-    for (u64 at = 0; at + sizeof(header) <= HEADER_SEARCH && kernel_read(source, at, &header, sizeof(header));
-         at += 4) {
-        if (header.magic != HEADER_MAGIC || header.magic + header.flags + header.checksum)
+    for (*at = 0; *at + HEADER_BYTES <= HEADER_SEARCH && kernel_read(source, *at, header, HEADER_BYTES);
+         *at += 4) {
+        if (header->magic != HEADER_MAGIC || header->magic + header->flags + header->checksum)
             continue;
-        u32 unknown = header.flags & FLAGS_REQUIRED & ~FLAGS_KNOWN;
+        u32 unknown = header->flags & FLAGS_REQUIRED & ~FLAGS_KNOWN;
         if (!unknown)
             return 0;
         fmt(message, size,
@@ -94,7 +129,13 @@ static int check_header(const struct multiboot_source *source, char *message, si
         "start a bzImage with `linux'.");
 }
 
-static int add_segment(struct multiboot_plan *plan, const struct elf_segment *s,
+// The guest starts in 32-bit mode, so that a segment above 4G is as unreachable as one outside its RAM.
+static bool is_loadable(const struct guest_map *map, u64 gpa, u64 bytes)
+{
+    return gpa < map->low_end && guest_map_is_ram(map, gpa, bytes);
+}
+
+static int add_segment(struct multiboot_plan *plan, const struct segment *s,
                        const struct multiboot_source *source, const struct guest_map *map, char *message,
                        size_t size)
 {
@@ -104,12 +145,12 @@ static int add_segment(struct multiboot_plan *plan, const struct elf_segment *s,
         s->filesz > source->kernel_bytes - s->offset)
         return refuse(message, size,
                       "A segment of the kernel is not inside its file: copy the kernel again.");
-    if (!guest_map_is_ram(map, s->paddr, s->memsz)) {
+    if (!is_loadable(map, s->paddr, s->memsz)) {
+        u64 end = s->memsz < ~s->paddr ? s->paddr + s->memsz : ~0ull;
         fmt(message, size,
-            "The kernel is linked to 0x%x to 0x%llx, where the guest has no RAM: link it between 1M and "
-            "%lluM, or "
-            "raise mem=.",
-            s->paddr, (unsigned long long)s->paddr + s->memsz, (unsigned long long)(map->low_end / MIB));
+            "The kernel is linked to 0x%llx to 0x%llx, where the guest has no RAM: link it between 1M and "
+            "%lluM, or raise mem=.",
+            (unsigned long long)s->paddr, (unsigned long long)end, (unsigned long long)(map->low_end / MIB));
         return ERR_INVALID;
     }
     plan->segments[plan->segment_count++] = (struct multiboot_segment){
@@ -117,30 +158,77 @@ static int add_segment(struct multiboot_plan *plan, const struct elf_segment *s,
     return 0;
 }
 
-static int check_elf(const struct multiboot_source *source, struct elf_header *elf, char *message,
-                     size_t size)
+static bool read_elf32(const struct multiboot_source *source, struct elf *elf)
 {
-    if (!kernel_read(source, 0, elf, sizeof(*elf)) || elf->magic != ELF_MAGIC || elf->class != ELFCLASS32 ||
-        elf->data != ELFDATA2LSB || elf->type != ET_EXEC || elf->machine != EM_386)
-        return refuse(
-            message, size,
-            "The Multiboot kernel is not a 32-bit ELF executable for i386: link it with `ld -m elf_i386'.");
-    if (elf->phentsize < sizeof(struct elf_segment))
+    struct elf32_header h;
+    if (!kernel_read(source, 0, &h, sizeof(h)) || h.ident.machine != EM_386)
+        return false;
+    *elf = (struct elf){ELFCLASS32, h.phentsize, h.phnum, h.entry, h.phoff};
+    return true;
+}
+
+static bool read_elf64(const struct multiboot_source *source, struct elf *elf)
+{
+    struct elf64_header h;
+    if (!kernel_read(source, 0, &h, sizeof(h)) || h.ident.machine != EM_X86_64)
+        return false;
+    *elf = (struct elf){ELFCLASS64, h.phentsize, h.phnum, h.entry, h.phoff};
+    return true;
+}
+
+static bool read_elf_header(const struct multiboot_source *source, struct elf *elf)
+{
+    struct elf_ident ident;
+    if (!kernel_read(source, 0, &ident, sizeof(ident)) || ident.magic != ELF_MAGIC ||
+        ident.data != ELFDATA2LSB || ident.type != ET_EXEC)
+        return false;
+    return ident.class == ELFCLASS32   ? read_elf32(source, elf)
+           : ident.class == ELFCLASS64 ? read_elf64(source, elf)
+                                       : false;
+}
+
+static int check_elf(const struct multiboot_source *source, struct elf *elf, char *message, size_t size)
+{
+    if (!read_elf_header(source, elf))
+        return refuse(message, size,
+                      "The Multiboot kernel is no ELF executable for i386 or x86-64, and its header does not "
+                      "say where it is to be loaded (flag bit 16): link it as one.");
+    u64 least = elf->class == ELFCLASS32 ? sizeof(struct elf32_segment) : sizeof(struct elf64_segment);
+    if (elf->phentsize < least)
         return refuse(message, size, "The Multiboot kernel's ELF header is damaged: copy the kernel again.");
     return 0;
+}
+
+// The program header number `i`. False: it is not inside the file.
+static bool read_segment(const struct multiboot_source *source, const struct elf *elf, u64 i,
+                         struct segment *s)
+{
+    struct elf32_segment p32;
+    struct elf64_segment p64;
+    u64 at = elf->phoff + i * elf->phentsize;
+    if (elf->class == ELFCLASS64) {
+        if (!kernel_read(source, at, &p64, sizeof(p64)))
+            return false;
+        *s = (struct segment){p64.type, p64.offset, p64.vaddr, p64.paddr, p64.filesz, p64.memsz};
+        return true;
+    }
+    if (!kernel_read(source, at, &p32, sizeof(p32)))
+        return false;
+    *s = (struct segment){p32.type, p32.offset, p32.vaddr, p32.paddr, p32.filesz, p32.memsz};
+    return true;
 }
 
 // The entry point is a virtual address: like GRUB, this takes it through the segment that it lies in.
 static int read_elf(struct multiboot_plan *plan, const struct multiboot_source *source,
                     const struct guest_map *map, char *message, size_t size)
 {
-    struct elf_header elf;
-    struct elf_segment s;
+    struct elf elf;
+    struct segment s;
     bool entry_found = false;
     if (check_elf(source, &elf, message, size))
         return ERR_INVALID;
     for (u64 i = 0; i < elf.phnum; i++) {
-        if (!kernel_read(source, elf.phoff + i * elf.phentsize, &s, sizeof(s)))
+        if (!read_segment(source, &elf, i, &s))
             return refuse(message, size,
                           "The kernel's program headers are not inside its file: copy it again.");
         if (s.type != PT_LOAD || !s.memsz)
@@ -148,13 +236,50 @@ static int read_elf(struct multiboot_plan *plan, const struct multiboot_source *
         if (add_segment(plan, &s, source, map, message, size))
             return ERR_INVALID;
         if (!entry_found && elf.entry >= s.vaddr && elf.entry - s.vaddr < s.memsz) {
-            plan->eip = s.paddr + (elf.entry - s.vaddr);
+            plan->eip = (u32)(s.paddr + (elf.entry - s.vaddr));
             entry_found = true;
         }
     }
     if (!entry_found)
         return refuse(message, size, "The kernel's entry point is in none of its segments: link it again.");
     return 0;
+}
+
+// Multiboot 0.6.96, 3.1.3: the file from where load_addr lies in it, up to load_end_addr (0: its end), then
+// zeros up to bss_end_addr (0: none). The header, at `at` in the file, is what ties addresses to the file.
+// All are physical.
+static int read_addresses(struct multiboot_plan *plan, const struct multiboot_source *source,
+                          const struct header *h, u64 at, const struct guest_map *map, char *message,
+                          size_t size)
+{
+    static const char damaged[] =
+        "The load addresses in the kernel's Multiboot header do not fit together or into "
+        "its file: link it again.";
+    if (h->load_addr > h->header_addr || h->header_addr - h->load_addr > at)
+        return refuse(message, size, damaged);
+    u64 offset = at - (h->header_addr - h->load_addr);
+    u64 end = h->load_end_addr ? h->load_end_addr : h->load_addr + (source->kernel_bytes - offset);
+    u64 bss_end = h->bss_end_addr ? h->bss_end_addr : end;
+    if (end <= h->load_addr || bss_end < end || h->entry_addr < h->load_addr || h->entry_addr >= bss_end)
+        return refuse(message, size, damaged);
+    struct segment s = {
+        PT_LOAD, offset, h->load_addr, h->load_addr, end - h->load_addr, bss_end - h->load_addr};
+    plan->eip = h->entry_addr;
+    return add_segment(plan, &s, source, map, message, size);
+}
+
+static int read_kernel(struct multiboot_plan *plan, const struct multiboot_source *source,
+                       const struct guest_map *map, char *message, size_t size)
+{
+    struct header header;
+    u64 at;
+    if (find_header(source, &header, &at, message, size))
+        return ERR_INVALID;
+    if (!(header.flags & FLAG_ADDRESSES))
+        return read_elf(plan, source, map, message, size);
+    if (!kernel_read(source, at, &header, sizeof(header)))
+        return refuse(message, size, "The kernel's Multiboot header is cut short: copy the kernel again.");
+    return read_addresses(plan, source, &header, at, map, message, size);
 }
 
 static int place_modules(struct multiboot_plan *plan, const struct multiboot_source *source,
@@ -282,8 +407,7 @@ int multiboot_plan(struct multiboot_plan *plan, const struct multiboot_source *s
                    const struct guest_map *map, char *message, size_t size)
 {
     memset(plan, 0, sizeof(*plan));
-    if (check_header(source, message, size) || read_elf(plan, source, map, message, size) ||
-        place_modules(plan, source, map, message, size))
+    if (read_kernel(plan, source, map, message, size) || place_modules(plan, source, map, message, size))
         return ERR_INVALID;
     return place_info(plan, source, map, message, size);
 }

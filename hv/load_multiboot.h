@@ -1,7 +1,7 @@
-// The loader of Multiboot 1 kernels, meant for small test kernels: ELF32, loaded by its program headers, with
-// the information structure that GRUB's `multiboot` command would give. The Multiboot header's own load
-// addresses and its request for a video mode are ignored. Neighbours: guest_map.h (the memory), load_linux.h
-// (the other guest).
+// The loader of Multiboot 1 kernels: ELF32 and ELF64 by their program headers, any file by the load addresses
+// in its Multiboot header (flag bit 16), with the information structure that GRUB's `multiboot` command would
+// give. Also a 64-bit kernel starts in 32-bit protected mode, as the specification has no other. The request
+// for a video mode is ignored. Neighbours: guest_map.h (the memory), load_linux.h (the other guest).
 #pragma once
 
 #include "guest_map.h"

@@ -1,5 +1,4 @@
-// See loader.h. A module's string begins with a word that says what it is: `linux <command line>`, `initrd`,
-// or `multiboot <command line>`, whose following modules go to the guest.
+// See loader.h. What the modules are is guest_modules.h's to say.
 #include <arch/cpu.h>
 #include <arch/lib.h>
 #include <arch/phys.h>
@@ -8,6 +7,7 @@
 
 #include "acpi_tables.h"
 #include "dsdt.h"
+#include "guest_modules.h"
 #include "load_linux.h"
 #include "load_multiboot.h"
 #include "loader.h"
@@ -15,29 +15,6 @@
 #define INTEL_EBX 0x756e6547 // CPUID.0: "Genu"
 
 static char problem[256];
-
-// The rest of `text` after the word and spaces; NULL if it does not begin with the word.
-static const char *after_word(const char *text, const char *word)
-{
-    size_t length = strlen(word);
-    if (strncmp(text, word, length) || (text[length] && text[length] != ' '))
-        return NULL;
-    text += length;
-    while (*text == ' ')
-        text++;
-    return text;
-}
-
-static const struct boot_module *find_module(const struct boot_info *boot, const char *word,
-                                             const char **rest)
-{
-    for (unsigned i = 0; i < boot->module_count; i++) {
-        *rest = after_word(boot->modules[i].string, word);
-        if (*rest)
-            return &boot->modules[i];
-    }
-    return NULL;
-}
 
 static u64 module_bytes(const struct boot_module *m)
 {
@@ -80,20 +57,22 @@ static const char *clock_missing(struct vm *vm, const char *command_line)
     return problem;
 }
 
-static const char *load_linux(struct vm *vm, const struct boot_info *boot, const struct boot_module *kernel,
-                              const char *command_line, struct guest_start *start)
+static const char *load_linux(struct vm *vm, const struct guest_modules *modules, struct guest_start *start)
 {
     static struct linux_plan plan;
-    const char *unused, *why = clock_missing(vm, command_line);
+    struct linux_initrd initrds[BOOT_MODULES];
+    const char *why = clock_missing(vm, modules->command_line);
     if (why)
         return why;
-    const struct boot_module *initrd = find_module(boot, "initrd", &unused);
+    for (unsigned i = 0; i < modules->other_count; i++)
+        initrds[i] =
+            (struct linux_initrd){phys_ptr(modules->others[i]->start), module_bytes(modules->others[i])};
     struct linux_source source = {
-        .kernel = phys_ptr(kernel->start),
-        .kernel_bytes = module_bytes(kernel),
-        .initrd = initrd ? phys_ptr(initrd->start) : NULL,
-        .initrd_bytes = initrd ? module_bytes(initrd) : 0,
-        .command_line = command_line,
+        .kernel = phys_ptr(modules->kernel->start),
+        .kernel_bytes = module_bytes(modules->kernel),
+        .initrds = initrds,
+        .initrd_count = modules->other_count,
+        .command_line = modules->command_line,
         .rsdp_gpa = GUEST_ACPI_GPA,
     };
     if (linux_plan(&plan, &source, &vm->map, problem, sizeof(problem)))
@@ -112,17 +91,16 @@ static const char *load_linux(struct vm *vm, const struct boot_info *boot, const
     return acpi_write(vm);
 }
 
-static const char *load_multiboot(struct vm *vm, const struct boot_info *boot,
-                                  const struct boot_module *kernel, const char *command_line,
-                                  struct guest_start *start)
+static const char *load_multiboot(struct vm *vm, const struct guest_modules *guest, struct guest_start *start)
 {
     static struct multiboot_plan plan;
     struct multiboot_module modules[MULTIBOOT_MODULES];
-    struct multiboot_source source = {phys_ptr(kernel->start), module_bytes(kernel), command_line, 0,
-                                      modules};
-    for (const struct boot_module *m = kernel + 1; m < boot->modules + boot->module_count; m++)
-        modules[source.module_count++] =
-            (struct multiboot_module){phys_ptr(m->start), module_bytes(m), m->string};
+    struct multiboot_source source = {phys_ptr(guest->kernel->start), module_bytes(guest->kernel),
+                                      guest->command_line, guest->other_count, modules};
+    for (unsigned i = 0; i < guest->other_count; i++) {
+        const struct boot_module *m = guest->others[i];
+        modules[i] = (struct multiboot_module){phys_ptr(m->start), module_bytes(m), m->string};
+    }
     if (multiboot_plan(&plan, &source, &vm->map, problem, sizeof(problem)))
         return problem;
     struct guest_ram ram = vm_loader_ram(vm);
@@ -140,14 +118,9 @@ static const char *load_multiboot(struct vm *vm, const struct boot_info *boot,
 
 const char *loader_load(struct vm *vm, const struct boot_info *boot, struct guest_start *start)
 {
-    const char *command_line;
-    const struct boot_module *kernel = find_module(boot, "linux", &command_line);
-    if (kernel)
-        return load_linux(vm, boot, kernel, command_line, start);
-    kernel = find_module(boot, "multiboot", &command_line);
-    if (kernel)
-        return load_multiboot(vm, boot, kernel, command_line, start);
-    return "There is no guest kernel: give one to GRUB as `module2 FILE linux COMMAND-LINE` or `module2 FILE "
-           "multiboot "
-           "COMMAND-LINE`.";
+    struct guest_modules modules;
+    if (guest_modules_sort(&modules, boot, problem, sizeof(problem)))
+        return problem;
+    return modules.kind == GUEST_LINUX ? load_linux(vm, &modules, start)
+                                       : load_multiboot(vm, &modules, start);
 }

@@ -6,12 +6,14 @@ USER_ALIAS_FIRST equ 3 * 512          ; index of the 2M page at 0xC0000000 in th
 USER_ALIAS_PAGES equ 128
 STACK_SIZE       equ 16384
 
-extern guest_main
+extern guest_main, image_start, image_load_end, image_end
 global boot_entry, gdt, gdt_register, boot_pml4, boot_pd, boot_stack_top, boot_cr4
 
 section .multiboot
 align 4
+multiboot_header:
     dd 0x1BADB002, 3, -(0x1BADB002 + 3)
+    dd multiboot_header, image_start, image_load_end, image_end, boot_entry ; valid where tests/run/multiboot.t sets flag 16
 
 section .text
 bits 32

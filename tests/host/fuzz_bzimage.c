@@ -11,13 +11,15 @@ static void load(const uint8_t *image, size_t size, u64 mem, u64 initrd_bytes)
 {
     static struct linux_plan plan;
     static u8 initrd[3 * PAGE_SIZE];
+    const struct linux_initrd parts[] = {{initrd, initrd_bytes / 2},
+                                         {initrd, initrd_bytes - initrd_bytes / 2}};
     char message[256] = "";
     struct guest_map map;
     struct linux_source source = {
         .kernel = image,
         .kernel_bytes = size,
-        .initrd = initrd,
-        .initrd_bytes = initrd_bytes,
+        .initrds = parts,
+        .initrd_count = ARRAY_SIZE(parts),
         .command_line = "console=ttyS0",
         .rsdp_gpa = GUEST_ACPI_GPA,
     };

@@ -15,6 +15,7 @@
 
 static u8 image[SETUP_BYTES + KERNEL_BYTES];
 static u8 initrd[3 * MIB];
+static struct linux_initrd parts[3];
 static struct linux_plan plan;
 static char message[300];
 
@@ -45,11 +46,12 @@ static struct linux_source make_image(void)
         image[SETUP_BYTES + i] = (u8)(i * 7 + i / 256);
     for (u32 i = 0; i < sizeof(initrd); i++)
         initrd[i] = (u8)(i * 3 + i / 4096);
+    parts[0] = (struct linux_initrd){initrd, sizeof(initrd) - 1234};
     return (struct linux_source){
         .kernel = image,
         .kernel_bytes = sizeof(image),
-        .initrd = initrd,
-        .initrd_bytes = sizeof(initrd) - 1234,
+        .initrds = parts,
+        .initrd_count = 1,
         .command_line = "console=ttyS0 quiet",
         .rsdp_gpa = 0xe0000,
     };
@@ -119,9 +121,9 @@ static void kernel_and_initrd(void **state)
     assert_int_equal(g.bytes[PREFERRED - 1], GUEST_UNTOUCHED);
     assert_int_equal(g.bytes[PREFERRED + KERNEL_BYTES], GUEST_UNTOUCHED);
     u64 at = read_at(&g, entry.rsi + 0x218, 4);
-    assert_int_equal(read_at(&g, entry.rsi + 0x21c, 4), source.initrd_bytes);
+    assert_int_equal(read_at(&g, entry.rsi + 0x21c, 4), parts[0].bytes);
     assert_int_equal(at, 61 * MIB);
-    assert_memory_equal(g.bytes + at, initrd, source.initrd_bytes);
+    assert_memory_equal(g.bytes + at, initrd, parts[0].bytes);
     loaded_guest_gone(&g);
 }
 
@@ -221,13 +223,38 @@ static void low_memory_is_apart(void **state)
     loaded_guest_gone(&g);
 }
 
+// Each begins at a multiple of 4, with zeros before it, as the kernel and GRUB have it; the size is that of
+// all.
+static void several_initrds(void **state)
+{
+    (void)state;
+    static const u32 starts[] = {0, 1004, 1008}, sizes[] = {1001, 3, 4096};
+    struct loaded_guest g;
+    struct linux_source source = make_image();
+    source.initrd_count = 3;
+    for (u32 i = 0; i < 3; i++)
+        parts[i] = (struct linux_initrd){initrd + i * 5000, sizes[i]};
+    struct linux_entry entry = load(&g, &source, 64 * MIB);
+    u64 at = read_at(&g, entry.rsi + 0x218, 4);
+    assert_int_equal(read_at(&g, entry.rsi + 0x21c, 4), 1008 + 4096);
+    for (u32 i = 0; i < 3; i++)
+        assert_memory_equal(g.bytes + at + starts[i], parts[i].data, sizes[i]);
+    assert_memory_equal(g.bytes + at + 1001, "\0\0\0", 3);
+    assert_int_equal(g.bytes[at + 1007], 0);
+    assert_int_equal(g.bytes[at + 1008 + 4096], GUEST_UNTOUCHED);
+    loaded_guest_gone(&g);
+    parts[1].bytes = UINT64_MAX - 1000; // the sum would be small
+    refused_with(&source, 64 * MIB,
+                 "The initrd of 1048577M does not fit into the 28M of guest memory above the kernel: raise "
+                 "mem= or make it smaller.");
+}
+
 static void without_initrd(void **state)
 {
     (void)state;
     struct loaded_guest g;
     struct linux_source source = make_image();
-    source.initrd = NULL;
-    source.initrd_bytes = 0;
+    source.initrd_count = 0;
     struct linux_entry entry = load(&g, &source, 64 * MIB);
     assert_int_equal(read_at(&g, entry.rsi + 0x218, 8), 0);
     loaded_guest_gone(&g);
@@ -239,24 +266,24 @@ static void tight_fits(void **state)
     (void)state;
     struct guest_map map;
     struct linux_source source = make_image();
-    source.initrd_bytes = 2 * MIB;
+    parts[0].bytes = 2 * MIB;
     guest_map_make(&map, 38 * MIB);
     assert_int_equal(linux_plan(&plan, &source, &map, message, sizeof(message)), 0);
     assert_int_equal(plan.initrd_gpa, 36 * MIB);
-    source.initrd_bytes++;
+    parts[0].bytes++;
     refused_with(
         &source, 38 * MIB,
         "The initrd of 3M does not fit into the 2M of guest memory above the kernel: raise mem= or make it "
         "smaller.");
-    source.initrd_bytes = 3 * MIB;
+    parts[0].bytes = 3 * MIB;
     set(0x22c, 38 * MIB - 1, 4);
     refused_with(
         &source, 64 * MIB,
         "The initrd of 3M does not fit into the 2M of guest memory above the kernel: make it smaller.");
     set(0x22c, 0xffffffff, 4);
-    source.initrd_bytes = UINT64_MAX;
+    parts[0].bytes = UINT64_MAX;
     assert_int_equal(linux_plan(&plan, &source, &map, message, sizeof(message)), ERR_INVALID);
-    source.initrd_bytes = 0;
+    parts[0].bytes = 0;
     guest_map_make(&map, 36 * MIB);
     assert_int_equal(linux_plan(&plan, &source, &map, message, sizeof(message)), 0);
     refused_with(&source, 36 * MIB - 4096,
@@ -305,20 +332,33 @@ static void too_old(void **state)
         u64 value;
         const char *version;
     } rows[] = {
-        {0x206, 2, 0x020b, "2.11"}, {0x206, 2, 0x0200, "2.0"}, {0x236, 2, 0x7e, "2.15"},
-        {0x211, 1, 0x00, "2.15"},   {0x201, 1, 0x61, "2.15"},
+        {0x206, 2, 0x020b, "2.11"},
+        {0x206, 2, 0x0200, "2.0"},
+        {0x211, 1, 0x00, "2.15"},
+        {0x201, 1, 0x61, "2.15"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         char sentence[300];
         struct linux_source source = make_image();
         set(rows[i].offset, rows[i].value, rows[i].bytes);
         snprintf(sentence, sizeof(sentence),
-                 "The kernel is too old for the 64-bit boot protocol, or not 64-bit (boot protocol %s): give "
+                 "The kernel is too old for the 64-bit boot protocol (its boot protocol is %s): give "
                  "a 64-bit "
                  "kernel with protocol 2.12, which is Linux 3.8 or newer.",
                  rows[i].version);
         refused_with(&source, 64 * MIB, sentence);
     }
+}
+
+// What an i386 kernel's header says: as new as any, without the 64-bit entry.
+static void thirty_two_bit(void **state)
+{
+    (void)state;
+    struct linux_source source = make_image();
+    set(0x236, 0x7e, 2);
+    refused_with(&source, 64 * MIB,
+                 "The kernel has no 64-bit entry point, as a 32-bit kernel (i386) has none: give one that is "
+                 "built for x86-64.");
 }
 
 static void damaged(void **state)
@@ -385,7 +425,8 @@ int main(void)
         cmocka_unit_test(memory_maps),       cmocka_unit_test(kernel_and_initrd),
         cmocka_unit_test(boot_params),       cmocka_unit_test(e820),
         cmocka_unit_test(entry_state),       cmocka_unit_test(low_memory_is_apart),
-        cmocka_unit_test(without_initrd),    cmocka_unit_test(tight_fits),
+        cmocka_unit_test(without_initrd),    cmocka_unit_test(several_initrds),
+        cmocka_unit_test(thirty_two_bit),    cmocka_unit_test(tight_fits),
         cmocka_unit_test(other_setup_sizes), cmocka_unit_test(not_a_bzimage),
         cmocka_unit_test(too_old),           cmocka_unit_test(damaged),
         cmocka_unit_test(long_command_line), cmocka_unit_test(stock_kernel),

@@ -34,6 +34,11 @@ static void set_segments(const struct segment *segments, u16 count)
     memcpy(image + 0x100, segments, count * sizeof(*segments));
 }
 
+static void set64(u32 offset, u64 value)
+{
+    memcpy(image + offset, &value, 8);
+}
+
 // A kernel like the micro-guests: code with the header at 1M, data with BSS behind it.
 static struct multiboot_source make_image(void)
 {
@@ -52,6 +57,42 @@ static struct multiboot_source make_image(void)
     set_header(0x1000, 0x3);
     return (struct multiboot_source){
         .kernel = image, .kernel_bytes = sizeof(image), .command_line = "test=all verbose"};
+}
+
+struct segment64 {
+    u32 type, flags;
+    u64 offset, vaddr, paddr, filesz, memsz, align;
+};
+
+// The same kernel as ELF64, linked to the upper end of the address space.
+static struct multiboot_source make_image64(void)
+{
+    static const struct segment64 segments[] = {
+        {1, 5, 0x1000, 0xffffffff80100000, 0x100000, 0x2345, 0x2345, 0x1000},
+        {4, 4, 0x9000, 0, 0, 0x100, 0x100, 4},
+        {1, 6, 0x4000, 0xffffffff80103000, 0x103000, 0x800, 0x6000, 0x1000},
+    };
+    struct multiboot_source source = make_image();
+    image[4] = 2;                  // ELFCLASS64
+    set(18, 62, 2);                // EM_X86_64
+    set64(24, 0xffffffff80100010); // entry
+    set64(32, 0x100);              // phoff
+    set(54, 56, 2);                // phentsize
+    set(56, 3, 2);                 // phnum
+    memcpy(image + 0x100, segments, sizeof(segments));
+    return source;
+}
+
+// The same as a file of no format, whose header says where it goes: code and data from 1M, then BSS.
+static struct multiboot_source make_flat(void)
+{
+    static const u32 addresses[] = {0x100400, 0x100000, 0x105000, 0x106000, 0x100010};
+    struct multiboot_source source = make_image();
+    memset(image, 0x5a, 0x1000);
+    set(0x1000, 0, 4);
+    set_header(0x1400, 0x10003);
+    memcpy(image + 0x140c, addresses, sizeof(addresses));
+    return source;
 }
 
 static u32 read_at(const struct loaded_guest *g, u64 gpa)
@@ -93,6 +134,137 @@ static void segments_and_bss(void **state)
     assert_int_equal(g.bytes[0x109000], GUEST_UNTOUCHED);
     assert_int_equal(g.bytes[0], GUEST_UNTOUCHED);
     loaded_guest_gone(&g);
+}
+
+static void elf64(void **state)
+{
+    (void)state;
+    struct loaded_guest g;
+    struct multiboot_source source = make_image64();
+    struct multiboot_entry entry = load(&g, &source, 4 * GIB);
+    assert_int_equal(entry.eip, 0x100010);
+    assert_int_equal(entry.eax, 0x2badb002);
+    assert_memory_equal(g.bytes + 0x100000, image + 0x1000, 0x2345);
+    assert_memory_equal(g.bytes + 0x103000, image + 0x4000, 0x800);
+    for (u32 i = 0x103800; i < 0x109000; i++)
+        assert_int_equal(g.bytes[i], 0);
+    assert_int_equal(g.bytes[0x109000], GUEST_UNTOUCHED);
+    loaded_guest_gone(&g);
+}
+
+// Fields that wrap around in 64 bits, or lead to where a 32-bit guest does not come.
+static void hostile_elf64(void **state)
+{
+    (void)state;
+    static const char outside[] = "A segment of the kernel is not inside its file: copy the kernel again.";
+    static const char headers[] = "The kernel's program headers are not inside its file: copy it again.";
+    static const struct {
+        u32 offset;
+        u64 value;
+        const char *sentence;
+    } rows[] = {
+        {32, -0x100ull, headers}, // further program headers would be inside again
+        {32, sizeof(image) - 3 * 56 + 1, headers},
+        {0x100 + 8, -0x1000ull, outside},
+        {0x100 + 32, -1ull, outside},
+        {0x100 + 24, 4 * GIB,
+         "The kernel is linked to 0x100000000 to 0x100002345, where the guest has no RAM: link it between 1M "
+         "and "
+         "3072M, or raise mem=."},
+        {0x100 + 24, -0x1000ull,
+         "The kernel is linked to 0xfffffffffffff000 to 0xffffffffffffffff, where the guest has no RAM: link "
+         "it "
+         "between 1M and 3072M, or raise mem=."},
+        {0x100 + 40, -1ull,
+         "The kernel is linked to 0x100000 to 0xffffffffffffffff, where the guest has no RAM: link it "
+         "between 1M "
+         "and 3072M, or raise mem=."},
+        {24, 0x100010, "The kernel's entry point is in none of its segments: link it again."},
+        {24, 0xffffffff80102345, "The kernel's entry point is in none of its segments: link it again."},
+        {54, 55 | 3 << 16, "The Multiboot kernel's ELF header is damaged: copy the kernel again."},
+    };
+    struct guest_map map;
+    guest_map_make(&map, 8 * GIB);
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct multiboot_source source = make_image64();
+        set64(rows[i].offset, rows[i].value);
+        assert_int_equal(multiboot_plan(&plan, &source, &map, message, sizeof(message)), ERR_INVALID);
+        assert_string_equal(message, rows[i].sentence);
+    }
+    struct multiboot_source source = make_image64();
+    source.kernel_bytes = 60; // the header is cut
+    set_header(12, 3);
+    assert_int_equal(multiboot_plan(&plan, &source, &map, message, sizeof(message)), ERR_INVALID);
+}
+
+static void load_addresses(void **state)
+{
+    (void)state;
+    struct loaded_guest g;
+    struct multiboot_source source = make_flat();
+    assert_int_equal(load(&g, &source, 32 * MIB).eip, 0x100010);
+    assert_int_equal(g.bytes[0xfffff], GUEST_UNTOUCHED);
+    assert_memory_equal(g.bytes + 0x100000, image + 0x1000, 0x5000);
+    for (u32 i = 0x105000; i < 0x106000; i++)
+        assert_int_equal(g.bytes[i], 0);
+    assert_int_equal(g.bytes[0x106000], GUEST_UNTOUCHED);
+    loaded_guest_gone(&g);
+}
+
+// 0 for an end: to the end of the file, and no BSS. They go before an ELF header.
+static void load_addresses_to_the_end(void **state)
+{
+    (void)state;
+    struct loaded_guest g;
+    struct multiboot_source source = make_image();
+    static const u32 addresses[] = {0x201000, 0x200000, 0, 0, 0x200fff};
+    set_header(0x1000, 0x10003);
+    memcpy(image + 0x100c, addresses, sizeof(addresses));
+    assert_int_equal(load(&g, &source, 32 * MIB).eip, 0x200fff);
+    assert_memory_equal(g.bytes + 0x200000, image, sizeof(image));
+    assert_int_equal(g.bytes[0x200000 + sizeof(image)], GUEST_UNTOUCHED);
+    assert_int_equal(g.bytes[0x100000], GUEST_UNTOUCHED);
+    loaded_guest_gone(&g);
+}
+
+static void hostile_addresses(void **state)
+{
+    (void)state;
+    static const char damaged[] =
+        "The load addresses in the kernel's Multiboot header do not fit together or into "
+        "its file: link it again.";
+    static const struct {
+        u32 field, value;
+        const char *sentence;
+    } rows[] = {
+        {0, 0x100000 - 1, damaged}, // the header before what is loaded
+        {0, 0x101401, damaged},     // it would begin before the file
+        {0, 0xffffffff, damaged},
+        {1, 0x100401, damaged},
+        {2, 0x100000, damaged}, // nothing
+        {2, 0x106001, damaged}, // more than with BSS
+        {3, 0x104fff, damaged},
+        {4, 0xfffff, damaged},
+        {4, 0x106000, damaged},
+        {3, 0xffffffff,
+         "The kernel is linked to 0x100000 to 0xffffffff, where the guest has no RAM: link it between 1M and "
+         "32M, "
+         "or raise mem=."},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct multiboot_source source = make_flat();
+        set(0x140c + 4 * rows[i].field, rows[i].value, 4);
+        refused_with(&source, rows[i].sentence);
+    }
+    struct multiboot_source source = make_flat();
+    source.kernel_bytes = 0x5fff;
+    refused_with(&source, "A segment of the kernel is not inside its file: copy the kernel again.");
+    source.kernel_bytes = 0x1400 + 31;
+    refused_with(&source, "The kernel's Multiboot header is cut short: copy the kernel again.");
+    source.kernel_bytes = 0x1400 + 11;
+    refused_with(&source,
+                 "The kernel module has no Multiboot header in its first 8192 bytes: give a Multiboot 1 "
+                 "kernel, or start a bzImage with `linux'.");
 }
 
 static void information(void **state)
@@ -261,12 +433,14 @@ static void header_flags(void **state)
     guest_map_make(&map, 32 * MIB);
     for (int bit = 0; bit < 32; bit++) {
         struct multiboot_source source = make_image();
+        if (bit == 16)
+            continue; // the load addresses
         set_header(0x1000, 1u << bit);
         int result = multiboot_plan(&plan, &source, &map, message, sizeof(message));
         assert_int_equal(result, bit >= 3 && bit < 16 ? ERR_INVALID : 0);
     }
     struct multiboot_source source = make_image();
-    set_header(0x1000, 0x10007);
+    set_header(0x1000, 0xfffe0007);
     assert_int_equal(multiboot_plan(&plan, &source, &map, message, sizeof(message)), 0);
     set_header(0x1000, 0x8017);
     refused_with(
@@ -274,16 +448,16 @@ static void header_flags(void **state)
         "The kernel's Multiboot header requires flags 0x8010 that this loader does not know: clear them.");
 }
 
-static void not_elf32(void **state)
+static void no_elf(void **state)
 {
     (void)state;
     static const u8 offsets[] = {0, 3, 4, 5, 16, 17, 18, 19};
     for (size_t i = 0; i < ARRAY_SIZE(offsets); i++) {
         struct multiboot_source source = make_image();
         image[offsets[i]] ^= 3;
-        refused_with(&source,
-                     "The Multiboot kernel is not a 32-bit ELF executable for i386: link it with `ld -m "
-                     "elf_i386'.");
+        refused_with(&source, "The Multiboot kernel is no ELF executable for i386 or x86-64, and its header "
+                              "does not say where it is to "
+                              "be loaded (flag bit 16): link it as one.");
     }
 }
 
@@ -323,11 +497,21 @@ static void damaged_elf(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(segments_and_bss), cmocka_unit_test(information),
-        cmocka_unit_test(modules),          cmocka_unit_test(information_avoids_segments),
-        cmocka_unit_test(last_byte),        cmocka_unit_test(outside_ram),
-        cmocka_unit_test(header_search),    cmocka_unit_test(header_flags),
-        cmocka_unit_test(not_elf32),        cmocka_unit_test(damaged_elf),
+        cmocka_unit_test(segments_and_bss),
+        cmocka_unit_test(elf64),
+        cmocka_unit_test(hostile_elf64),
+        cmocka_unit_test(load_addresses),
+        cmocka_unit_test(load_addresses_to_the_end),
+        cmocka_unit_test(hostile_addresses),
+        cmocka_unit_test(information),
+        cmocka_unit_test(modules),
+        cmocka_unit_test(information_avoids_segments),
+        cmocka_unit_test(last_byte),
+        cmocka_unit_test(outside_ram),
+        cmocka_unit_test(header_search),
+        cmocka_unit_test(header_flags),
+        cmocka_unit_test(no_elf),
+        cmocka_unit_test(damaged_elf),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

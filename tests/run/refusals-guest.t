@@ -26,15 +26,19 @@ my $right = bzimage_write("$folder/right");
 refused('too little memory for mem=', 'The machine has too little memory for mem=: give the guest less, or the machine more.',
     grub => 'multiboot2 /penumbra.elf mem=128M');
 refused('no kernel', 'There is no guest kernel: give one to GRUB as `module2 FILE linux COMMAND-LINE` or `module2 FILE '
-    . 'multiboot COMMAND-LINE`.', files => { kernel => $right },
-    grub => "multiboot2 /penumbra.elf mem=16M\nmodule2 /kernel kernel");
+    . 'multiboot COMMAND-LINE`.', grub => 'multiboot2 /penumbra.elf mem=16M');
+refused('a module of an unknown kind', "It is not known what module 2 is for, its words are `initramfs': they are `linux "
+    . "COMMAND-LINE', `multiboot COMMAND-LINE', or `initrd' alone.", files => { kernel => $right },
+    grub => "multiboot2 /penumbra.elf mem=32M\nmodule2 /kernel linux\nmodule2 /kernel initramfs");
 refused('17 modules', 'The boot loader gives more than 16 modules: use fewer module2 lines.', files => { kernel => $right },
     grub => join "\n", 'multiboot2 /penumbra.elf mem=16M', ('module2 /kernel linux') x 17);
 refused_guest('no bzImage', $BZIMAGE, bzimage_write("$folder/magic", magic => 'none'), $linux, '32M');
 refused_guest('a text file', $BZIMAGE, "$Machine::TOP/Makefile", $linux, '32M');
-refused_guest('an old kernel', 'The kernel is too old for the 64-bit boot protocol, or not 64-bit (boot protocol 2.11): '
+refused_guest('an old kernel', 'The kernel is too old for the 64-bit boot protocol (its boot protocol is 2.11): '
     . 'give a 64-bit kernel with protocol 2.12, which is Linux 3.8 or newer.',
     bzimage_write("$folder/old", version => 0x20b), $linux, '32M');
+refused_guest('an i386 kernel', 'The kernel has no 64-bit entry point, as a 32-bit kernel (i386) has none: give one that is '
+    . 'built for x86-64.', bzimage_write("$folder/i386", xloadflags => 0), $linux, '32M');
 refused_guest('a kernel cut short', 'The kernel module is cut short: copy the bzImage again.',
     bzimage_write("$folder/short", lost => 100), $linux, '32M');
 refused_guest('a damaged kernel', 'The kernel\'s setup header is damaged: copy the bzImage again.',
@@ -55,8 +59,8 @@ my @MULTIBOOT = (
         . "or start a bzImage with `linux'.", header => 0],
     ['Multiboot flags', 'The kernel\'s Multiboot header requires flags 0x40 that this loader does not know: clear them.',
         flags => 0x43],
-    ['a 64-bit ELF', 'The Multiboot kernel is not a 32-bit ELF executable for i386: link it with `ld -m elf_i386\'.',
-        elf => "\x7fELF\2\1\1"],
+    ['an ELF of another processor', 'The Multiboot kernel is no ELF executable for i386 or x86-64, and its header does not say '
+        . 'where it is to be loaded (flag bit 16): link it as one.', elf => "\x7fELF\2\1\1"],
     ['a damaged ELF header', 'The Multiboot kernel\'s ELF header is damaged: copy the kernel again.', phentsize => 16],
     ['program headers outside', 'The kernel\'s program headers are not inside its file: copy it again.', phoff => 1 << 20],
     ['33 segments', 'The kernel has more than 32 loadable segments: link it with fewer.',

@@ -18,7 +18,7 @@ sub write_file {
 sub bzimage_write {
     my ($name, %changed) = @_;
     my %f = (magic => 'HdrS', version => 0x20f, init_size => 4 << 20, initrd_addr_max => 0x7fffffff,
-        cmdline_size => 2047, pref_address => 16 << 20, payload => 8192, lost => 0, %changed);
+        cmdline_size => 2047, xloadflags => 1, pref_address => 16 << 20, payload => 8192, lost => 0, %changed);
     my $image = "\0" x 1024;
     my $put = sub { substr $image, $_[0], length $_[1], $_[1] };
     $put->(0x1f1, pack 'C', 1);
@@ -29,7 +29,7 @@ sub bzimage_write {
     $put->(0x206, pack 'v', $f{version});
     $put->(0x211, pack 'C', 1);
     $put->(0x22c, pack 'V', $f{initrd_addr_max});
-    $put->(0x236, pack 'v', 1);
+    $put->(0x236, pack 'v', $f{xloadflags});
     $put->(0x238, pack 'V', $f{cmdline_size});
     $put->(0x258, pack 'Q<', $f{pref_address});
     $put->(0x260, pack 'V', $f{init_size});

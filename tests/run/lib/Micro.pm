@@ -6,12 +6,15 @@ use warnings;
 use Exporter 'import';
 use Machine;
 use Test::More;
-our @EXPORT = qw(micro_bare micro_monitored micro_compare micro_mmu transcript);
+our @EXPORT = qw(micro_bare micro_monitored micro_compare micro_mmu micro_files transcript);
 
 my %FILES = (
     'micro.elf' => "$Machine::BUILD/tests/guest/micro.elf",
     'sequence.txt' => "$Machine::BUILD/tests/guest/sequence.txt",
 );
+
+# With another file as the kernel.
+sub micro_files { return { %FILES, 'micro.elf' => $_[0] } }
 
 # Unknown MSRs fault like on a real processor, for which Bochs must be asked.
 my @LINES = ('cpu: ignore_bad_msrs=0');
@@ -27,14 +30,14 @@ sub transcript {
 }
 
 sub micro_bare {
-    my ($cpu, $words) = @_;
-    return boot(name => 'bare', cpu => $cpu, mem => 128, files => \%FILES, lines => \@LINES,
+    my ($cpu, $words, %more) = @_;
+    return boot(name => 'bare', cpu => $cpu, mem => 128, files => \%FILES, lines => \@LINES, %more,
         grub => "multiboot /micro.elf $words end\nmodule /sequence.txt sequence");
 }
 
 sub micro_monitored {
-    my ($name, $cpu, $parameters, $words) = @_;
-    return boot(name => $name, cpu => $cpu, mem => 128, timeout => 600, files => \%FILES, lines => \@LINES, grub => <<"END");
+    my ($name, $cpu, $parameters, $words, %more) = @_;
+    return boot(name => $name, cpu => $cpu, mem => 128, timeout => 600, files => \%FILES, lines => \@LINES, %more, grub => <<"END");
 multiboot2 /penumbra.elf mem=48M $parameters
 module2 /micro.elf multiboot $words end
 module2 /sequence.txt sequence

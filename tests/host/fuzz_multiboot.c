@@ -38,17 +38,24 @@ static void load(const uint8_t *image, size_t size)
     multiboot_write(&plan, &source, &map, &ram);
 }
 
-// Puts the magic numbers in, and the program headers where the file is; the rest stays the fuzzer's.
-static void make_plausible(uint8_t *image)
+// Puts the magic numbers in, and the program headers where the file is; the rest stays the fuzzer's. The
+// Multiboot header lies behind the ELF header, where there is room before the program headers.
+static void put_header(uint8_t *image, u32 flags)
+{
+    const u32 header[3] = {0x1badb002, flags, -(0x1badb002u + flags)};
+    memcpy(image + 64, header, sizeof(header));
+}
+
+static void make_elf32(uint8_t *image)
 {
     static const u8 ident[7] = {0x7f, 'E', 'L', 'F', 1, 1, 1};
     static const u16 type_machine[2] = {2, 3}, sizes[3] = {52, 32, 3};
-    static const u32 header[3] = {0x1badb002, 3, -(0x1badb002u + 3)}, phoff = 64, load_type = 1;
+    static const u32 phoff = 80, load_type = 1;
     memcpy(image, ident, sizeof(ident));
     memcpy(image + 16, type_machine, sizeof(type_machine));
     memcpy(image + 28, &phoff, 4);
     memcpy(image + 40, sizes, sizeof(sizes));
-    memcpy(image + 52, header, sizeof(header));
+    put_header(image, 3);
     for (size_t at = phoff; at < phoff + 3 * 32; at += 32) {
         memcpy(image + at, &load_type, 4);
         image[at + 7] = image[at + 19] = image[at + 23] = 0; // offset, filesz, memsz below 16M
@@ -57,13 +64,48 @@ static void make_plausible(uint8_t *image)
     }
 }
 
+// Of the 64-bit fields the upper halves stay the fuzzer's in one input of four.
+static void make_elf64(uint8_t *image)
+{
+    static const u8 ident[7] = {0x7f, 'E', 'L', 'F', 2, 1, 1};
+    static const u16 type_machine[2] = {2, 62}, sizes[3] = {64, 56, 2};
+    static const u64 phoff = 80;
+    static const u32 load_type = 1;
+    bool low = image[7] & 3;
+    memcpy(image, ident, sizeof(ident));
+    memcpy(image + 16, type_machine, sizeof(type_machine));
+    memcpy(image + 32, &phoff, 8);
+    memcpy(image + 52, sizes, sizeof(sizes));
+    put_header(image, 3);
+    for (size_t at = phoff; at < phoff + 2 * 56; at += 56) {
+        memcpy(image + at, &load_type, 4);
+        for (size_t field = at + 8; low && field < at + 56; field += 8)
+            memset(image + field + 3, 0, 5);
+    }
+}
+
+// A header with load addresses, which lie near each other.
+static void make_addresses(uint8_t *image)
+{
+    u32 base = 0x100000u + image[0] * 4096u;
+    put_header(image, 0x10003);
+    for (size_t at = 76; at < 96; at += 4) {
+        u16 offset;
+        memcpy(&offset, image + at, sizeof(offset));
+        u32 address = base + offset % 1024;
+        memcpy(image + at, &address, sizeof(address));
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static void (*const makers[])(uint8_t *) = {make_elf32, make_elf64, make_addresses};
     uint8_t *copy = malloc(size ? size : 1);
     memcpy(copy, data, size);
     load(copy, size);
-    if (size >= 160) {
-        make_plausible(copy);
+    for (size_t i = 0; size >= 192 && i < ARRAY_SIZE(makers); i++) {
+        memcpy(copy, data, size);
+        makers[i](copy);
         load(copy, size);
     }
     free(copy);
