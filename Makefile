@@ -6,6 +6,8 @@ MONITOR := $(BUILD)/penumbra.elf
 .DEFAULT_GOAL := iso
 .DELETE_ON_ERROR:
 
+include iso/setup.mk
+
 # Each folder is compiled with only the headers that it may use, so that a forbidden include does not build.
 INCLUDES_arch   := -Iarch/include
 INCLUDES_hv     := -Iarch/include -Ihv/include -I$(BUILD)/hv

@@ -7,8 +7,8 @@ GUEST_KERNEL ?= $(GUEST_BUILD)/vmlinuz
 GUEST_INITRD ?= $(GUEST_BUILD)/initrd.gz
 GUEST_COMPARE ?= $(GUEST_BUILD)/compare.lz4
 GUEST_PROG ?= $(GUEST_BUILD)/prog-tree
-# A trailing * asks for the versioned package that the metapackage depends on.
-GUEST_KERNEL_PACKAGE ?= linux-image-cloud-amd64*
+# A metapackage: the kernel itself is in one of those that it needs, linux-image-* or, since 7.x, linux-binary-*.
+GUEST_KERNEL_PACKAGE ?= linux-image-cloud-amd64
 GUEST_BUSYBOX_PACKAGE ?= busybox-static
 GUEST_TREE := $(shell find guest-images/rootfs guest-images/scripts -type f)
 GUEST_TREES := --tree guest-images/rootfs= --tree guest-images/scripts=scripts --tree $(GUEST_BUILD)/bench=bin \
@@ -26,12 +26,15 @@ guest-refetch:
 	$(MAKE) guest-images
 
 $(GUEST_BUILD)/kernel/version: guest-images/fetch-deb
-	guest-images/fetch-deb '$(GUEST_KERNEL_PACKAGE)' $(@D)
+	guest-images/fetch-deb '$(GUEST_KERNEL_PACKAGE)' $(@D) 'linux-@(image|binary)-*'
 
 $(GUEST_BUILD)/busybox/version: guest-images/fetch-deb
 	guest-images/fetch-deb '$(GUEST_BUSYBOX_PACKAGE)' $(@D)
 
-$(GUEST_BUILD)/vmlinuz: $(GUEST_BUILD)/kernel/version guest-images/take-kernel
+$(GUEST_BUILD)/busybox/busybox: $(GUEST_BUILD)/busybox/version guest-images/take-file
+	guest-images/take-file $(GUEST_BUILD)/busybox/root bin/busybox $@
+
+$(GUEST_BUILD)/vmlinuz: $(GUEST_BUILD)/kernel/version guest-images/take-kernel guest-images/take-file
 	guest-images/take-kernel $(GUEST_BUILD)/kernel/root $@
 
 # bench and what it runs, for the guest's /bin: static, with Debian's libc; bench_child has no libc at all. What asks the
@@ -65,20 +68,19 @@ $(GUEST_BUILD)/penctl/penctl: $(PENCTL_C) guest-images/penumbra/monitor.h hv/inc
 	@mkdir -p $(@D)
 	musl-gcc -std=c11 -O2 $(TOOL_WARNINGS) -static -s -Ihv/include -o $@ $(PENCTL_C)
 
-$(GUEST_BUILD)/initrd.gz: $(GUEST_BUILD)/busybox/version guest-images/make-initrd $(GUEST_TREE) \
+$(GUEST_BUILD)/initrd.gz: $(GUEST_BUILD)/busybox/busybox guest-images/make-initrd $(GUEST_TREE) \
     $(BENCH_FILES) $(GUEST_BUILD)/penctl/penctl
-	guest-images/make-initrd --busybox $(GUEST_BUILD)/busybox/root/bin/busybox --output $@ $(GUEST_TREES)
+	guest-images/make-initrd --busybox $(GUEST_BUILD)/busybox/busybox --output $@ $(GUEST_TREES)
 
-# For take-program: the packages that it copies a program and its libraries from.
+# For take-program: a program's package with all that it needs, as apt resolves it.
 $(GUEST_BUILD)/packages/%/version: guest-images/fetch-deb
-	guest-images/fetch-deb $* $(@D)
+	guest-images/fetch-deb $* $(@D) '*'
 
 # The initramfs of comparisons: also a compiler, and PROG. By lz4, since it is unpacked once for each configuration.
-GUEST_TCC_FOLDERS := $(addprefix $(GUEST_BUILD)/packages/,tcc libc6)
 guest-compare: $(GUEST_COMPARE)
 
-$(GUEST_BUILD)/tcc-tree: $(GUEST_TCC_FOLDERS:=/version) guest-images/take-program
-	guest-images/take-program --output $@ usr/bin/tcc $(GUEST_TCC_FOLDERS:=/root)
+$(GUEST_BUILD)/tcc-tree: $(GUEST_BUILD)/packages/tcc/version guest-images/take-program
+	guest-images/take-program --output $@ tcc $(GUEST_BUILD)/packages/tcc/root
 
 # Looked at each time; what it leaves changes only when PROG does.
 .PHONY: guest-prog
@@ -87,18 +89,14 @@ guest-prog:
 $(GUEST_PROG): guest-prog
 
 $(GUEST_COMPARE): $(GUEST_BUILD)/initrd.gz $(GUEST_BUILD)/tcc-tree $(GUEST_PROG)
-	guest-images/make-initrd --busybox $(GUEST_BUILD)/busybox/root/bin/busybox --output $@ \
+	guest-images/make-initrd --busybox $(GUEST_BUILD)/busybox/busybox --output $@ \
 	    $(GUEST_TREES) --tree $(GUEST_BUILD)/tcc-tree= --tree $(GUEST_PROG)=prog
 
 # The same initramfs with Debian's stress-ng, which is dynamic, and the libraries that it needs: 10 times larger and
-# slower to boot, so it is not the default. The packages are those whose libraries take-program asks for.
-GUEST_STRESS_PACKAGES := stress-ng libapparmor1 libbsd0 libc6 libcrypt1 libdrm2 libegl1 libexpat1 libffi8 libgbm1 libgles2 \
-    libglvnd0 libipsec-mb1 libjpeg62-turbo libjudydebian1 libkmod2 liblzma5 libmd0 libsctp1 libssl3 libwayland-server0 \
-    libxxhash0 libzstd1 zlib1g
-GUEST_STRESS_FOLDERS := $(addprefix $(GUEST_BUILD)/packages/,$(GUEST_STRESS_PACKAGES))
+# slower to boot, so it is not the default.
 guest-stress: $(GUEST_BUILD)/initrd-stress.lz4
 
-$(GUEST_BUILD)/initrd-stress.lz4: $(GUEST_STRESS_FOLDERS:=/version) guest-images/take-program $(GUEST_BUILD)/initrd.gz
-	guest-images/take-program --output $(GUEST_BUILD)/stress-tree usr/bin/stress-ng $(GUEST_STRESS_FOLDERS:=/root)
-	guest-images/make-initrd --busybox $(GUEST_BUILD)/busybox/root/bin/busybox --output $@ \
+$(GUEST_BUILD)/initrd-stress.lz4: $(GUEST_BUILD)/packages/stress-ng/version guest-images/take-program $(GUEST_BUILD)/initrd.gz
+	guest-images/take-program --output $(GUEST_BUILD)/stress-tree stress-ng $(GUEST_BUILD)/packages/stress-ng/root
+	guest-images/make-initrd --busybox $(GUEST_BUILD)/busybox/busybox --output $@ \
 	    $(GUEST_TREES) --tree $(GUEST_BUILD)/stress-tree=

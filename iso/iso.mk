@@ -10,7 +10,7 @@ GUEST_ARGS ?= console=ttyS0 reboot=acpi
 NATIVE_ARGS ?= i8042.noaux
 ISO_PARTS := iso/make-image iso/grub.cfg.in iso/entries.in
 
-.PHONY: iso run compare setup-build setup-run setup-compare setup-test
+.PHONY: iso run compare
 iso: $(ISO)
 
 $(ISO): $(MONITOR) $(GUEST_KERNEL) $(GUEST_INITRD) $(GUEST_COMPARE) $(ISO_PARTS)
@@ -18,22 +18,19 @@ $(ISO): $(MONITOR) $(GUEST_KERNEL) $(GUEST_INITRD) $(GUEST_COMPARE) $(ISO_PARTS)
 	    --file compare.lz4=$(GUEST_COMPARE) --mem '$(MEM)' \
 	    --monitor-args '$(MONITOR_ARGS)' --guest-args '$(GUEST_ARGS)' --native-args '$(NATIVE_ARGS)'
 
-setup-build setup-run setup-compare setup-test: setup-%:
-	@iso/setup $*
-
 # The settings go through the environment, since APPEND may hold any character.
 export MMU VPID MEM EMU CPU FIRMWARE APPEND ARGS NATIVE MONITOR GUEST_KERNEL GUEST_INITRD GUEST_COMPARE BUILD
-run: setup-run
+run:
 	@$(MAKE) --no-print-directory $(ISO)
 	@iso/run
 
 # The report of logs that were captured elsewhere needs nothing built.
 export COMPARE BENCH EXIT_COST SERIAL TITLE OUT TIMEOUT LIMIT IPS REPEAT
 ifdef SERIAL
-compare: setup-compare
+compare:
 	@iso/compare
 else
-compare: setup-compare
+compare:
 	@$(MAKE) --no-print-directory $(MONITOR) $(GUEST_KERNEL) $(GUEST_COMPARE)
 	@iso/compare
 endif

@@ -18,7 +18,7 @@ stress: test-parts
 	prove --timer -v tests/run/long/micro-mmu.t tests/run/long/stress.t
 
 # Each step says what it is and, at its end, how long all took so far.
-test: setup-test
+test:
 	@began=$$(date +%s); \
 	for step in test-parts host-tests fuzz-short check run-tests; do \
 	    echo "test: $$step"; \

@@ -10,4 +10,4 @@ check: export CHECK_INCLUDES_ept := $(INCLUDES_ept)
 check: export CHECK_INCLUDES_shadow := $(INCLUDES_shadow)
 check: export CHECK_INCLUDES_main := $(INCLUDES_main)
 check: $(BUILD)/hv/dsdt.h
-	prove --jobs 2 --comments --failures --exec '' $(CHECKS)
+	prove --jobs 2 --comments --failures --directives --exec '' $(CHECKS)

@@ -31,8 +31,8 @@ for my $name (qw(gcc clang)) {
     rule "$name: each header compiles alone",
         commands map { alone($_) . "$cc -I. " . includes($_) . ' -fsyntax-only -x c -' } @headers;
 }
-rule 'clang-tidy: nothing found (clang-tidy.yaml)', commands map {
-    "clang-tidy --quiet --config-file=tests/check/clang-tidy.yaml --warnings-as-errors='*' $_ -- -std=gnu11 -ffreestanding "
+rule_by 'clang-tidy-14', 'clang-tidy: nothing found (clang-tidy.yaml)', map {
+    "clang-tidy-14 --quiet --config-file=tests/check/clang-tidy.yaml --warnings-as-errors='*' $_ -- -std=gnu11 -ffreestanding "
         . includes($_) . ' 2>/dev/null'
 } grep { $_ ne 'arch/asm_offsets.c' } @files;
 done;

@@ -6,8 +6,8 @@ use FindBin;
 use lib $FindBin::Bin;
 use Check;
 
-rule 'clang-format has nothing to change',
-    commands map { "clang-format --dry-run -Werror $_" } sources(qr/\.[ch]$/);
+rule_by 'clang-format-14', 'clang-format has nothing to change',
+    map { "clang-format-14 --dry-run -Werror $_" } sources(qr/\.[ch]$/);
 
 my @scripts = grep { first_line($_) =~ /^#!/ } sources('.');
 rule 'shellcheck finds nothing', commands map { "shellcheck -x $_" } grep { first_line($_) =~ /sh$/ } @scripts;
