@@ -49,6 +49,12 @@ enum insn_form {
 // Segments in the order of their encoding.
 enum insn_segment { INSN_ES, INSN_CS, INSN_SS, INSN_DS, INSN_FS, INSN_GS };
 
+// Where an operand is: an offset as wide as the instruction's addresses, in a segment. Nothing is checked.
+struct insn_address {
+    u64 offset;
+    u8 segment; // enum insn_segment
+};
+
 #define INSN_NO_REG 0xff // no base, no index
 #define INSN_RIP    16   // as base: relative to the next instruction
 

@@ -298,14 +298,6 @@ bool insn_write_value(const struct insn *insn, struct gprs *gprs, u64 *rflags, u
     return true;
 }
 
-static u64 linear(const struct insn *insn, const struct emulation *e, enum insn_segment segment, u64 offset)
-{
-    offset &= size_mask(insn->address_size);
-    if (insn->bits == 64)
-        return segment < INSN_FS ? offset : offset + e->ops->segment_base(e->context, segment);
-    return (offset + e->ops->segment_base(e->context, segment)) & size_mask(4);
-}
-
 // BT and its kin with a register: the signed number selects a bit of memory as of an array of operands.
 static u64 bit_displacement(const struct insn *insn, const struct emulation *e)
 {
@@ -316,7 +308,7 @@ static u64 bit_displacement(const struct insn *insn, const struct emulation *e)
     return (u64)(bit >> 3) & ~(u64)(insn->size - 1);
 }
 
-u64 emulate_gva(const struct insn *insn, const struct emulation *e)
+struct insn_address emulate_address(const struct insn *insn, const struct emulation *e)
 {
     const struct insn_memory *m = &insn->memory;
     u64 offset = (u64)insn->displacement + bit_displacement(insn, e);
@@ -326,7 +318,7 @@ u64 emulate_gva(const struct insn *insn, const struct emulation *e)
         offset += e->gprs->r[m->base];
     if (m->index != INSN_NO_REG)
         offset += e->gprs->r[m->index] << m->scale;
-    return linear(insn, e, m->segment, offset);
+    return (struct insn_address){offset & size_mask(insn->address_size), m->segment};
 }
 
 // RIP after the instruction, as wide as the code segment: EIP in 32-bit code, IP in 16-bit code.
@@ -335,25 +327,15 @@ static void rip_advance(const struct insn *insn, struct emulation *e)
     e->rip = (e->rip + insn->length) & size_mask(insn->bits / 8);
 }
 
-// XCHG is locked without the prefix, too.
-static int memory_update(const struct insn *insn, struct emulation *e, u64 gva, const void *old,
-                         const void *new)
-{
-    if (insn->prefixes & INSN_LOCK || insn->op == INSN_XCHG)
-        return e->ops->exchange(e->context, gva, old, new, insn->size);
-    return e->ops->write(e->context, gva, new, insn->size);
-}
-
 static int emulate_cmpxchg16b(const struct insn *insn, struct emulation *e)
 {
-    u64 *r = e->gprs->r, old[2], new[2] = {r[GPR_RBX], r[GPR_RCX]}, gva = emulate_gva(insn, e);
-    if (gva % sizeof(old))
-        return EMULATE_GP;
-    int result = e->ops->read(e->context, gva, old, sizeof(old));
+    u64 *r = e->gprs->r, old[2], new[2] = {r[GPR_RBX], r[GPR_RCX]};
+    struct insn_address at = emulate_address(insn, e);
+    int result = e->ops->read(e->context, at, old, sizeof(old), true);
     if (result)
         return result;
     bool same = old[0] == r[GPR_RAX] && old[1] == r[GPR_RDX];
-    result = memory_update(insn, e, gva, old, same ? new : old);
+    result = e->ops->write(e->context, at, same ? new : old, sizeof(old));
     if (result)
         return result;
     e->rflags = (e->rflags & ~RFLAGS_ZF) | flag_if(same, RFLAGS_ZF);
@@ -368,17 +350,18 @@ static int emulate_cmpxchg16b(const struct insn *insn, struct emulation *e)
 // All but the string instructions and 16 bytes. A MOV to memory does not read it.
 static int emulate_operation(const struct insn *insn, struct emulation *e)
 {
-    u64 memory = 0, gva = emulate_gva(insn, e);
+    u64 memory = 0;
+    struct insn_address at = emulate_address(insn, e);
     bool writes = insn_writes_memory(insn);
     int result = 0;
     if (insn->op != INSN_MOV || !writes)
-        result = e->ops->read(e->context, gva, &memory, insn->size);
+        result = e->ops->read(e->context, at, &memory, insn->size, writes);
     if (result)
         return result;
     struct operation o = operation_prepare(insn, e->gprs, e->rflags, memory);
     u64 value = semantics[insn->op].result(&o);
     if (writes)
-        result = memory_update(insn, e, gva, &memory, &value);
+        result = e->ops->write(e->context, at, &value, insn->size);
     if (result)
         return result;
     operation_commit(insn, e->gprs, &o, value);
@@ -399,10 +382,10 @@ static int string_step(const struct insn *insn, struct emulation *e)
     u64 value = e->gprs->r[GPR_RAX];
     int result = 0;
     if (insn->op != INSN_STOS)
-        result = e->ops->read(e->context, emulate_gva(insn, e), &value, insn->size);
+        result = e->ops->read(e->context, emulate_address(insn, e), &value, insn->size, false);
     if (result == 0 && insn->op != INSN_LODS) {
-        u64 gva = linear(insn, e, INSN_ES, e->gprs->r[GPR_RDI]);
-        result = e->ops->write(e->context, gva, &value, insn->size);
+        struct insn_address to = {e->gprs->r[GPR_RDI] & size_mask(insn->address_size), INSN_ES};
+        result = e->ops->write(e->context, to, &value, insn->size);
     }
     if (result)
         return result;

@@ -1,7 +1,10 @@
 // What the instructions of decode.h do: to registers, flags, and to memory, which it reaches only through
 // callbacks, so that a device model or the guest's memory answers. Pure: knows no vcpu and injects nothing.
-// Segment limits and access rights are not looked at: the processor did so before it exited. The caller moves
-// RIP into the VMCS, clears interruptibility and serves RFLAGS.TF.
+// It computes offsets into segments and checks none: bases, limits, types, canonical addresses, RFLAGS.AC and
+// paging are the callbacks' (guest_access.h), for each access. The processor has checked no more than the one
+// access that exited: not what MOVS writes after it has read a device, not the later turns of a REP, and of
+// INS and OUTS nothing (SDM vol. 3, 26.1.1). The caller moves RIP into the VMCS, clears interruptibility and
+// serves RFLAGS.TF.
 #pragma once
 
 #include <arch/cpu.h>
@@ -19,23 +22,15 @@
 #define RFLAGS_OF     BIT(11)
 #define RFLAGS_STATUS (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)
 
-// Results of insn_emulate beside 0 (done) and whatever a callback returned.
-enum emulate_result {
-    EMULATE_RETRY = -32, // memory changed in the meantime: run the instruction again
-    EMULATE_GP = -33,    // CMPXCHG16B on an address that is not a multiple of 16: #GP(0)
-};
-
 // Each callback returns 0, or what insn_emulate shall return: positive for a guest fault that the caller
 // remembers in its context and injects, negative for anything else. One that does not return 0 has changed
-// nothing. Sizes are 1, 2, 4, 8 or 16 bytes; an access may cross a page. Where insn_writes_memory, a read's
-// fault is that of a write.
+// nothing. Sizes are 1, 2, 4, 8 or 16 bytes; an access may cross a page. `update`: the same bytes are written
+// next, so the read's fault is that of a write. A locked instruction is a read and a write like any other:
+// there is one processor, and it is in the monitor. It never compares twice, so a device whose registers
+// change by themselves, or by being read, cannot make it try for ever.
 struct emulate_ops {
-    int (*read)(void *context, u64 gva, void *data, unsigned size);
-    int (*write)(void *context, u64 gva, const void *data, unsigned size);
-    // Atomically: where memory equals `old` it becomes `new`; otherwise EMULATE_RETRY.
-    int (*exchange)(void *context, u64 gva, const void *old, const void *new, unsigned size);
-    // Never asked for CS, DS, ES and SS in 64-bit mode, where they are 0.
-    u64 (*segment_base)(void *context, enum insn_segment segment);
+    int (*read)(void *context, struct insn_address at, void *data, unsigned size, bool update);
+    int (*write)(void *context, struct insn_address at, const void *data, unsigned size);
 };
 
 struct emulation {
@@ -54,9 +49,9 @@ struct emulation {
 // changed but, for a string instruction, what the iterations before the failing one did, just as on hardware.
 int insn_emulate(const struct insn *insn, struct emulation *e) must_check;
 
-// The linear address of the memory operand, the bit offset of BT, BTS, BTR and BTC with a register included;
-// of MOVS the source. In bits 16 and 32 truncated to 32 bits.
-u64 emulate_gva(const struct insn *insn, const struct emulation *e);
+// Where the memory operand is, the bit offset of BT, BTS, BTR and BTC with a register included; of MOVS the
+// source.
+struct insn_address emulate_address(const struct insn *insn, const struct emulation *e);
 
 // The way for one write to memory that the caller reads and writes itself: `old` is what the operand's `size`
 // bytes hold, `*new` what they shall hold then. Registers and *rflags become those after the instruction, so

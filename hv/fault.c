@@ -24,24 +24,17 @@ static const struct insn *instruction_at(struct vcpu *v, u64 rip)
     u8 copy[INSN_CACHE_BYTES] = {0};
     struct guest_access a;
     guest_access_init(&a, v);
-    unsigned count = guest_fetch(&a, rip, copy, INSN_MAX_LENGTH);
+    unsigned count = guest_fetch(&a, copy, INSN_MAX_LENGTH);
     const struct insn *insn = insn_cache_decode(&v->vm->insn_cache, rip, copy);
     return insn && insn->length <= count ? insn : NULL;
-}
-
-static u64 segment_base(void *context, enum insn_segment segment)
-{
-    (void)context;
-    return vmcs_read(GUEST_ES_BASE + 2 * (enum vmcs_field)segment);
 }
 
 // Whether the operand begins where the fault is: one that begins on the page before faults here with its
 // second half.
 static bool begins_at(struct vcpu *v, const struct insn *insn, u64 rip, u64 gva)
 {
-    static const struct emulate_ops ops = {.segment_base = segment_base};
-    struct emulation e = {.gprs = &v->world.regs, .rip = rip, .ops = &ops};
-    return emulate_gva(insn, &e) == gva;
+    struct emulation e = {.gprs = &v->world.regs, .rip = rip};
+    return guest_linear(v, emulate_address(insn, &e)) == gva;
 }
 
 static bool uses_stack_pointer(const struct insn *insn)
@@ -169,7 +162,7 @@ enum verdict exit_page_fault(struct vcpu *v)
         if (v->delivering || f.error_code & PFEC_I)
             return vm_stop_unsupported(
                 v, "the guest executes at, or its events go to, gva 0x%lx, which is not RAM", f.gva);
-        return mmio_emulate(v);
+        return mmio_emulate(v, "gva", f.gva);
     }
 }
 

@@ -33,7 +33,7 @@ static enum verdict io_plain(struct vcpu *v, u64 qualification)
 
 struct io_string {
     struct guest_access access;
-    u64 base;         // of the segment
+    u8 segment;
     u64 address_mask; // of RSI, RDI and RCX
     unsigned index;   // GPR_RSI or GPR_RDI
     u64 step;
@@ -51,18 +51,17 @@ static void register_add(struct vcpu *v, unsigned gpr, u64 mask, u64 amount)
 
 static int io_string_one(struct vcpu *v, struct io_string *s, enum verdict *verdict)
 {
-    u64 gva = s->base + (*vcpu_reg(v, s->index) & s->address_mask);
+    struct insn_address at = {*vcpu_reg(v, s->index) & s->address_mask, s->segment};
     u32 value = 0;
     int error;
     if (s->in) {
-        error = guest_read(&s->access, gva, &value, s->bytes,
-                           true); // may it be written? before the device is asked
+        error = guest_may_write(&s->access, at, s->bytes); // before the device is asked
         if (error)
             return error;
         value = devices_port_read(v, s->port, s->bytes);
-        error = guest_write(&s->access, gva, &value, s->bytes);
+        error = guest_write(&s->access, at, &value, s->bytes);
     } else {
-        error = guest_read(&s->access, gva, &value, s->bytes, false);
+        error = guest_read(&s->access, at, &value, s->bytes, false);
         if (!error)
             *verdict = devices_port_write(v, s->port, s->bytes, value);
     }
@@ -75,13 +74,11 @@ static void io_string_init(struct vcpu *v, u64 qualification, struct io_string *
 {
     u64 info = vmcs_read(EXIT_INSTRUCTION_INFO);
     guest_access_init(&s->access, v);
-    bool long_code = vcpu_code_bits(v) == 64;
     s->bytes = IO_BYTES(qualification);
     s->port = IO_PORT(qualification);
     s->in = qualification & IO_IN;
     s->index = s->in ? GPR_RDI : GPR_RSI;
-    unsigned segment = s->in ? 0 : INFO_SEGMENT(info);
-    s->base = long_code && segment < 4 ? 0 : vmcs_read(GUEST_ES_BASE + 2 * (enum vmcs_field)segment);
+    s->segment = s->in ? INSN_ES : INFO_SEGMENT(info);
     unsigned address_bits = 16u << INFO_ADDRESS_SIZE(info);
     s->address_mask = address_bits == 64 ? ~0ull : BIT(address_bits) - 1;
     s->step = s->access.walk.rflags & RFLAGS_DF ? -(u64)s->bytes : s->bytes;

@@ -1,6 +1,7 @@
 // EPT violations, and the instructions that touch what is not RAM: device models, holes, writes to read-only
 // memory.
 #include <arch/cpu.h>
+#include <arch/lib.h>
 #include <hv/log.h>
 
 #include "emulate.h"
@@ -17,81 +18,62 @@
 #define VIOLATION_GVA_VALID BIT(7)
 #define VIOLATION_NOT_WALK  BIT(8)
 
-static int emulate_read(void *context, u64 gva, void *data, unsigned size)
+static int emulate_read(void *context, struct insn_address at, void *data, unsigned size, bool update)
 {
-    return guest_read(context, gva, data, size, false);
+    return guest_read(context, at, data, size, update);
 }
 
-static int emulate_write(void *context, u64 gva, const void *data, unsigned size)
+static int emulate_write(void *context, struct insn_address at, const void *data, unsigned size)
 {
-    return guest_write(context, gva, data, size);
+    return guest_write(context, at, data, size);
 }
 
-static int emulate_exchange(void *context, u64 gva, const void *old, const void *new, unsigned size)
-{
-    int result = guest_exchange(context, gva, old, new, size);
-    return result == ERR_INVALID ? EMULATE_RETRY : result;
-}
+static const struct emulate_ops emulate_ops = {emulate_read, emulate_write};
 
-static u64 segment_base(void *context, enum insn_segment segment)
+// The bytes at RIP are no instruction that insn_emulate knows. Where they end too early the guest's tables
+// have none any more: the processor had them in its TLB, as it need not.
+static enum verdict not_decoded(struct vcpu *v, struct guest_access *a, int decoded, const char *where)
 {
-    (void)context;
-    return vmcs_read(GUEST_ES_BASE + 2 * (enum vmcs_field)segment);
-}
-
-static const struct emulate_ops emulate_ops = {emulate_read, emulate_write, emulate_exchange, segment_base};
-
-static int decode_at_rip(struct guest_access *a, u64 rip, struct insn *insn)
-{
-    u8 bytes[INSN_MAX_LENGTH];
-    unsigned bits = vcpu_code_bits(a->v);
-    u64 gva = bits == 64 ? rip : (u32)(vmcs_read(GUEST_CS_BASE) + rip);
-    unsigned count = guest_fetch(a, gva, bytes, sizeof(bytes));
-    return insn_decode(insn, bytes, count, bits);
-}
-
-static enum verdict emulate_outcome(struct vcpu *v, struct guest_access *a, int result)
-{
-    switch (result) {
-    case 0:
-    case EMULATE_RETRY:
-        return VERDICT_RESUME;
-    case GUEST_FAULT:
+    if (decoded == DECODE_TRUNCATED && a->fault_vector)
         return guest_fault(a);
-    case EMULATE_GP:
-        return event_gp(v);
-    default:
-        return vm_stop_unsupported(v, "the emulation of an instruction failed (%d)", result);
-    }
-}
-
-// Completes the instruction at RIP in software. RIP moves here and not in the dispatcher because a repeated
-// string instruction may stay where it is, with part of its work done.
-enum verdict mmio_emulate(struct vcpu *v)
-{
-    struct guest_access a;
-    struct insn insn;
-    guest_access_init(&a, v);
-    struct emulation e = {&v->world.regs, vmcs_read(GUEST_RIP), a.walk.rflags, &emulate_ops, &a};
-    u64 rip = e.rip;
-    int decoded = decode_at_rip(&a, rip, &insn);
     if (decoded == DECODE_UD)
         return event_ud(v);
-    if (decoded != DECODE_OK)
-        return vm_stop_unsupported(
-            v,
-            "the guest touches gpa 0x%lx with an instruction that the monitor does not "
-            "emulate",
-            vmcs_read(GUEST_PHYSICAL_ADDRESS));
+    if (decoded == DECODE_GP)
+        return event_gp(v);
+    return vm_stop_unsupported(
+        v, "the guest touches %s with an instruction that the monitor does not emulate", where);
+}
+
+// RIP moves here and not in the dispatcher because a repeated string instruction may stay where it is, with
+// part of its work done.
+static enum verdict emulate(struct vcpu *v, struct guest_access *a, const struct insn *insn)
+{
+    struct emulation e = {&v->world.regs, vmcs_read(GUEST_RIP), a->walk.rflags, &emulate_ops, a};
+    u64 rip = e.rip;
     *vcpu_reg(v, GPR_RSP) = vmcs_read(GUEST_RSP);
-    int result = insn_emulate(&insn, &e);
+    int result = insn_emulate(insn, &e);
     vmcs_write(GUEST_RIP, e.rip);
     vmcs_write(GUEST_RFLAGS, e.rflags);
     if (*vcpu_reg(v, GPR_RSP) != vmcs_read(GUEST_RSP))
         vmcs_write(GUEST_RSP, *vcpu_reg(v, GPR_RSP));
     if (e.rip != rip)
-        event_instruction_done(v, a.walk.rflags);
-    return emulate_outcome(v, &a, result);
+        event_instruction_done(v, a->walk.rflags);
+    return result ? guest_fault(a) : VERDICT_RESUME;
+}
+
+enum verdict mmio_emulate(struct vcpu *v, const char *space, u64 address)
+{
+    char where[32];
+    u8 bytes[INSN_MAX_LENGTH];
+    struct guest_access a;
+    struct insn insn;
+    guest_access_init(&a, v);
+    unsigned count = guest_fetch(&a, bytes, sizeof(bytes));
+    int decoded = insn_decode(&insn, bytes, count, vcpu_code_bits(v));
+    if (decoded == DECODE_OK)
+        return emulate(v, &a, &insn);
+    fmt(where, sizeof(where), "%s 0x%lx", space, address);
+    return not_decoded(v, &a, decoded, where);
 }
 
 enum verdict exit_ept_violation(struct vcpu *v)
@@ -117,5 +99,5 @@ enum verdict exit_ept_violation(struct vcpu *v)
                                    fault.gpa);
     if (fault.fetch)
         return vm_stop_unsupported(v, "the guest executes at gpa 0x%lx, where there is no memory", fault.gpa);
-    return mmio_emulate(v);
+    return mmio_emulate(v, "gpa", fault.gpa);
 }

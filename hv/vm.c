@@ -22,17 +22,15 @@ enum verdict vm_stop(struct vcpu *v, const char *format, ...)
     return VERDICT_STOP;
 }
 
+// The guest has ended: nothing changes any more.
 static void log_instruction(struct vcpu *v)
 {
     u8 bytes[15];
     char text[64] = "?";
-    struct guest_access a;
-    guest_access_init(&a, v);
-    u64 rip = vmcs_read(GUEST_RIP);
-    unsigned count = guest_fetch(&a, rip, bytes, sizeof(bytes));
+    unsigned count = guest_last_bytes(v, bytes, sizeof(bytes));
     for (unsigned i = 0; i < count; i++)
         fmt(text + 3 * i, sizeof(text) - 3 * i, "%02x ", bytes[i]);
-    log_error("at RIP 0x%lx: %s", rip, text);
+    log_error("at RIP 0x%lx: %s", vmcs_read(GUEST_RIP), text);
 }
 
 enum verdict vm_stop_unsupported(struct vcpu *v, const char *format, ...)

@@ -17,19 +17,14 @@ struct call {
     bool ends;        // the guest ends
 };
 
-// Whether [gva, last] can be memory: canonical, and no address space ends in it.
-static bool address_is_good(u64 gva, u64 last)
-{
-    return last >= gva && (u64)((s64)(gva << 16) >> 16) == gva && (u64)((s64)(last << 16) >> 16) == last;
-}
-
 static s64 piece_copy(struct call *c, u64 address, void *data, unsigned bytes, bool to_guest)
 {
     u64 gva = address & c->address_mask, last = (gva + bytes - 1) & c->address_mask;
-    if (!address_is_good(gva, last))
+    if (last < gva) // the address space ends in it
         return PENUMBRA_FAULT;
-    int error = to_guest ? guest_write(&c->memory, gva, data, bytes)
-                         : guest_read(&c->memory, gva, data, bytes, false);
+    struct insn_address at = {gva, GUEST_FLAT};
+    int error =
+        to_guest ? guest_write(&c->memory, at, data, bytes) : guest_read(&c->memory, at, data, bytes, false);
     return error ? PENUMBRA_FAULT : 0;
 }
 

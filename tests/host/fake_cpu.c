@@ -27,6 +27,12 @@ u64 vmcs_read(enum vmcs_field field)
     return vmcs[field];
 }
 
+bool vmcs_try_read(enum vmcs_field field, u64 *value)
+{
+    *value = vmcs_read(field);
+    return true;
+}
+
 void vmcs_write(enum vmcs_field field, u64 value)
 {
     if ((field >> 10 & 3) == 1)

@@ -173,7 +173,11 @@ void machine_gone(void)
 static void start(struct vcpu *v, const struct paging_regs *regs, u64 code_rights)
 {
     vmcs_write(GUEST_CS_ACCESS_RIGHTS, code_rights);
-    vmcs_write(GUEST_SS_ACCESS_RIGHTS, RIGHTS_STACK);
+    for (unsigned segment = INSN_ES; segment <= INSN_GS; segment++) {
+        vmcs_write(GUEST_ES_LIMIT + 2 * segment, 0xffffffff);
+        if (segment != INSN_CS)
+            vmcs_write(GUEST_ES_ACCESS_RIGHTS + 2 * segment, RIGHTS_DATA);
+    }
     vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED);
     paging_start(v, regs);
     mmu_load(v);

@@ -23,34 +23,23 @@ struct memory {
     unsigned fail_at;
 };
 
-static int memory_read(void *context, u64 gva, void *data, unsigned size)
+static int memory_read(void *context, struct insn_address at, void *data, unsigned size, bool update)
 {
+    (void)update;
     struct memory *m = context;
     for (unsigned i = 0; i < size; i++)
-        ((u8 *)data)[i] = m->bytes[(gva + i) % sizeof(m->bytes)];
+        ((u8 *)data)[i] = m->bytes[(at.offset + at.segment + i) % sizeof(m->bytes)];
     return ++m->calls == m->fail_at;
 }
 
-static int memory_write(void *context, u64 gva, const void *data, unsigned size)
+static int memory_write(void *context, struct insn_address at, const void *data, unsigned size)
 {
     struct memory *m = context;
     if (++m->calls == m->fail_at)
         return 1;
     for (unsigned i = 0; i < size; i++)
-        m->bytes[(gva + i) % sizeof(m->bytes)] = ((const u8 *)data)[i];
+        m->bytes[(at.offset + at.segment + i) % sizeof(m->bytes)] = ((const u8 *)data)[i];
     return 0;
-}
-
-static int memory_exchange(void *context, u64 gva, const void *old, const void *new, unsigned size)
-{
-    (void)old;
-    return memory_write(context, gva, new, size);
-}
-
-static u64 segment_base(void *context, enum insn_segment segment)
-{
-    (void)context;
-    return 0x1000ull * segment;
 }
 
 static void check_fields(const struct insn *insn, size_t count)
@@ -65,7 +54,7 @@ static void check_fields(const struct insn *insn, size_t count)
 // Registers and memory are made of the bytes, too.
 static void emulate(const struct insn *insn, const u8 *data, size_t size)
 {
-    static const struct emulate_ops ops = {memory_read, memory_write, memory_exchange, segment_base};
+    static const struct emulate_ops ops = {memory_read, memory_write};
     struct gprs gprs;
     struct memory memory = {.fail_at = data[size - 1] % 8};
     for (unsigned i = 0; i < sizeof(gprs); i++)

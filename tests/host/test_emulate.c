@@ -23,7 +23,8 @@ struct machine {
     ZydisDecoder zydis;
     u64 bases[6]; // by enum insn_segment
     u8 memory[DATA_BYTES];
-    int fail_at; // the callback that fails, counted down; 0: none
+    int fail_at;      // the callback that fails, counted down; 0: none
+    unsigned updates; // reads that a write follows
 };
 
 // One instruction with all that it starts from.
@@ -47,35 +48,32 @@ static u8 *memory_at(struct machine *m, u64 gva, unsigned size)
     return m->memory + (gva - DATA);
 }
 
-static int memory_read(void *context, u64 gva, void *data, unsigned size)
+static u64 linear(const struct machine *m, struct insn_address at)
 {
-    memcpy(data, memory_at(context, gva, size), size);
-    return fails(context) ? FAILURE : 0;
+    if (m->bits == 64 && at.segment < INSN_FS)
+        return at.offset;
+    u64 gva = m->bases[at.segment] + at.offset;
+    return m->bits == 64 ? gva : (u32)gva;
 }
 
-static int memory_write(void *context, u64 gva, const void *data, unsigned size)
+static int memory_read(void *context, struct insn_address at, void *data, unsigned size, bool update)
 {
-    if (fails(context))
+    struct machine *m = context;
+    m->updates += update;
+    memcpy(data, memory_at(m, linear(m, at), size), size);
+    return fails(m) ? FAILURE : 0;
+}
+
+static int memory_write(void *context, struct insn_address at, const void *data, unsigned size)
+{
+    struct machine *m = context;
+    if (fails(m))
         return FAILURE;
-    memcpy(memory_at(context, gva, size), data, size);
+    memcpy(memory_at(m, linear(m, at), size), data, size);
     return 0;
 }
 
-static int memory_exchange(void *context, u64 gva, const void *old, const void *new, unsigned size)
-{
-    if (memcmp(memory_at(context, gva, size), old, size) != 0)
-        return EMULATE_RETRY;
-    return memory_write(context, gva, new, size);
-}
-
-static u64 segment_base(void *context, enum insn_segment segment)
-{
-    struct machine *m = context;
-    assert_false(m->bits == 64 && segment < INSN_FS);
-    return m->bases[segment];
-}
-
-static const struct emulate_ops ops = {memory_read, memory_write, memory_exchange, segment_base};
+static const struct emulate_ops ops = {memory_read, memory_write};
 
 static struct emulation emulation_of(struct machine *m, struct subject *s)
 {
@@ -123,6 +121,13 @@ static void uc_gpr(struct machine *m, unsigned i, u64 *value, bool write)
 {
     int reg = m->bits == 64 ? uc_gprs[i] : uc_gprs32[i];
     uc_must(write ? uc_reg_write(m->uc, reg, value) : uc_reg_read(m->uc, reg, value));
+}
+
+// The linear address of the memory operand.
+static u64 operand_gva(struct machine *m, struct subject *s)
+{
+    struct emulation e = emulation_of(m, s);
+    return linear(m, emulate_address(&s->insn, &e));
 }
 
 static void complain(const struct machine *m, const struct subject *s, const char *what, u64 ours, u64 theirs)
@@ -241,13 +246,12 @@ static bool unicorn_lacks(const struct machine *m, const struct subject *s)
 // Makes the memory operand lie in the middle of the data. False: it would not.
 static bool aim(struct machine *m, struct subject *s)
 {
-    struct emulation e = emulation_of(m, s);
     u64 target = DATA + DATA_BYTES / 2 + random_below(300);
     if (s->insn.form == INSN_STRING)
         aim_string(m, s);
     if (s->insn.size == 16)
         target &= ~15ull;
-    u64 by = target - emulate_gva(&s->insn, &e);
+    u64 by = target - operand_gva(m, s);
     u8 base = s->insn.memory.base;
     if (s->insn.form == INSN_STRING && s->insn.op == INSN_STOS)
         by = 0;
@@ -257,7 +261,7 @@ static bool aim(struct machine *m, struct subject *s)
         aim_displacement(m, s, by);
     if (insn_decode(&s->insn, s->bytes, sizeof(s->bytes), m->bits) != DECODE_OK)
         return false;
-    return by == 0 || emulate_gva(&s->insn, &e) == target;
+    return by == 0 || operand_gva(m, s) == target;
 }
 
 static void pick(struct machine *m, struct subject *s)
@@ -311,13 +315,12 @@ static unsigned seen[INSN_OPS];
 // Random memory hardly ever holds what CMPXCHG compares with: put it there half of the time.
 static void make_equal(struct machine *m, struct subject *s)
 {
-    struct emulation e = emulation_of(m, s);
     u64 *r = s->gprs.r, pair[2] = {r[GPR_RAX], r[GPR_RDX]};
     if ((s->insn.op != INSN_CMPXCHG && s->insn.op != INSN_CMPXCHG8B) || random_below(2))
         return;
     if (s->insn.op == INSN_CMPXCHG8B && s->insn.size == 8)
         pair[0] = (u32)r[GPR_RAX] | r[GPR_RDX] << 32;
-    memcpy(memory_at(m, emulate_gva(&s->insn, &e), s->insn.size), pair, s->insn.size);
+    memcpy(memory_at(m, operand_gva(m, s), s->insn.size), pair, s->insn.size);
 }
 
 static void check_random(struct machine *m)
@@ -332,7 +335,7 @@ static void check_random(struct machine *m)
     uc_run(m, &s, &theirs, &rflags, &rip);
     after = s.gprs;
     struct emulation e = {&after, CODE, s.rflags, &ops, m};
-    u64 gva = emulate_gva(&s.insn, &e);
+    u64 gva = operand_gva(m, &s);
     memcpy(&old, memory_at(m, gva, 8), 8);
     emulate_all(&s.insn, &e);
 
@@ -424,68 +427,85 @@ static void repetition(void **state)
     assert_memory_equal(m->memory, m->memory + DATA_BYTES / 2, 8 * (2 * EMULATE_RUN + 3));
 }
 
-static int exchange_lost(void *context, u64 gva, const void *old, const void *new, unsigned size)
+// A register that is another at each read, as a timer's count is.
+static int timer_read(void *context, struct insn_address at, void *data, unsigned size, bool update)
 {
-    (void)context, (void)gva, (void)old, (void)new, (void)size;
-    return EMULATE_RETRY;
+    struct machine *m = context;
+    m->memory[linear(m, at) - DATA]++;
+    return memory_read(context, at, data, size, update);
 }
 
-// A locked instruction whose memory changes in between is to be run again; one without LOCK does not
-// exchange.
-static void retry(void **state)
+// A locked instruction reads once, then writes once, whatever the register does meanwhile.
+static void locked_once(void **state)
 {
     (void)state;
     struct machine *m = &machines[2];
-    const struct emulate_ops lost = {memory_read, memory_write, exchange_lost, segment_base};
+    const struct emulate_ops timer = {timer_read, memory_write};
     static const char *const locked[] = {"\xf0\x48\x01\x07", "\x48\x87\x07", "\xf0\x48\x0f\xb1\x0f",
                                          "\xf0\x48\x0f\xc7\x0f"};
     for (unsigned i = 0; i < ARRAY_SIZE(locked); i++) {
         struct subject s = subject_of(m, locked[i]);
         s.gprs.r[GPR_RDI] = DATA;
-        struct gprs before = s.gprs;
-        struct emulation e = {&s.gprs, CODE, s.rflags, &lost, m};
-        assert_int_equal(insn_emulate(&s.insn, &e), EMULATE_RETRY);
-        assert_int_equal(e.rip, CODE);
-        assert_memory_equal(&before, &s.gprs, sizeof(before));
+        m->updates = m->memory[0] = 0;
+        struct emulation e = {&s.gprs, CODE, s.rflags, &timer, m};
+        assert_int_equal(insn_emulate(&s.insn, &e), 0);
+        assert_int_equal(e.rip, CODE + s.insn.length);
+        assert_int_equal(m->updates, 1);
+        m->fail_at = 2; // the write is the second and last
+        s.gprs.r[GPR_RDI] = DATA;
+        e.rip = CODE;
+        assert_int_equal(insn_emulate(&s.insn, &e), FAILURE);
+        assert_int_equal(m->fail_at, 0);
     }
-    struct subject plain = subject_of(m, "\x48\x01\x07");
-    plain.gprs.r[GPR_RDI] = DATA;
-    struct emulation e = {&plain.gprs, CODE, plain.rflags, &lost, m};
-    assert_int_equal(insn_emulate(&plain.insn, &e), 0);
 }
 
-static void misaligned_16(void **state)
+// What only reads, or reads elsewhere than it writes, does not ask for the rights of a write.
+static void updates(void **state)
 {
     (void)state;
-    struct subject s = subject_of(&machines[2], "\xf0\x48\x0f\xc7\x0f");
-    s.gprs.r[GPR_RDI] = DATA + 8;
-    struct emulation e = emulation_of(&machines[2], &s);
-    assert_int_equal(insn_emulate(&s.insn, &e), EMULATE_GP);
-    assert_int_equal(e.rip, CODE);
+    struct machine *m = &machines[2];
+    static const struct {
+        const char *code;
+        unsigned updates;
+    } samples[] = {{"\x48\x8b\x07", 0}, {"\x48\x39\x07", 0}, {"\x48\x89\x07", 0},
+                   {"\x48\xa5", 0},     {"\x48\x01\x07", 1}, {"\x48\x0f\xc7\x0f", 1}};
+    for (unsigned i = 0; i < ARRAY_SIZE(samples); i++) {
+        struct subject s = subject_of(m, samples[i].code);
+        s.gprs.r[GPR_RDI] = s.gprs.r[GPR_RSI] = DATA;
+        struct emulation e = emulation_of(m, &s);
+        m->updates = 0;
+        assert_int_equal(insn_emulate(&s.insn, &e), 0);
+        assert_int_equal(m->updates, samples[i].updates);
+    }
 }
 
-// 32-bit linear addresses wrap, also past a segment base; 64-bit ones only by the address size.
+// Offsets are as wide as addresses; the rest of segmentation is not done here.
 static void addresses(void **state)
 {
     (void)state;
-    struct machine *m = &machines[1], *m64 = &machines[2];
-    struct subject s = subject_of(m, "\x64\x89\x07");
-    struct emulation e = emulation_of(m, &s);
-    m->bases[INSN_FS] = 0xfffff000;
-    s.gprs.r[GPR_RDI] = 0x5000;
-    assert_int_equal(emulate_gva(&s.insn, &e), 0x4000);
-    m->bases[INSN_FS] = 0;
+    struct machine *m16 = &machines[0], *m64 = &machines[2];
+    struct subject s = subject_of(m16, "\x36\x89\x40\x7f"); // mov %ax,%ss:0x7f(%bx,%si)
+    struct emulation e = emulation_of(m16, &s);
+    s.gprs.r[GPR_RBX] = 0xff90;
+    s.gprs.r[GPR_RSI] = 1;
+    assert_int_equal(emulate_address(&s.insn, &e).offset, 0x10);
+    assert_int_equal(emulate_address(&s.insn, &e).segment, INSN_SS);
     struct subject t = subject_of(m64, "\x67\x89\x44\x3f\x10"); // mov %eax,0x10(%edi,%edi)
     e = emulation_of(m64, &t);
     t.gprs.r[GPR_RDI] = 0xffffffff80000008;
-    assert_int_equal(emulate_gva(&t.insn, &e), 0x20);
+    assert_int_equal(emulate_address(&t.insn, &e).offset, 0x20);
+    struct subject u = subject_of(m64, "\x67\xa4"); // movsb: both by 32 bits
+    e = emulation_of(m64, &u);
+    u.gprs.r[GPR_RSI] = DATA | ~0ull << 32;
+    u.gprs.r[GPR_RDI] = (DATA + 1) | ~0ull << 32;
+    assert_int_equal(insn_emulate(&u.insn, &e), 0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(against_unicorn), cmocka_unit_test(failing_callbacks), cmocka_unit_test(repetition),
-        cmocka_unit_test(retry),           cmocka_unit_test(misaligned_16),     cmocka_unit_test(addresses),
+        cmocka_unit_test(locked_once),     cmocka_unit_test(updates),           cmocka_unit_test(addresses),
     };
     random_start();
     for (unsigned i = 0; i < ARRAY_SIZE(machines); i++)

@@ -233,6 +233,21 @@ static void during_delivery(void **state)
     assert_int_equal(vmcs_read(GUEST_RIP), CODE);
 }
 
+// A #PF exit says no gpa. The sentence that ends the guest has the address that the processor gave.
+static void unknown_on_a_device(void **state)
+{
+    (void)state;
+    outcome = MMU_HOLE;
+    fake_vmcs_set(GUEST_PHYSICAL_ADDRESS, 0xdeadbeef000); // of some exit before
+    poke(CODE, CODE_OF("\x0f\x11\x07"));                  // movups [rdi], xmm0
+    vmcs_write(GUEST_RIP, CODE);
+    fake_vmcs_set(EXIT_QUALIFICATION, 0xffff8880fec00010);
+    fake_vmcs_set(EXIT_INTERRUPTION_ERROR_CODE, PFEC_P | PFEC_W);
+    assert_int_equal(exit_page_fault(v), VERDICT_STOP);
+    assert_string_equal(v->vm->end, "the guest touches gva 0xffff8880fec00010 with an instruction that the "
+                                    "monitor does not emulate");
+}
+
 static void true_faults(void **state)
 {
     (void)state;
@@ -288,6 +303,7 @@ int main(void)
         TEST(what_is_not_carried_out),
         TEST(fetched_by_the_guests_tables),
         TEST(during_delivery),
+        TEST(unknown_on_a_device),
         TEST(true_faults),
         TEST(blocking_and_single_step),
         TEST(fresh_cache),

@@ -253,10 +253,90 @@ static void element_over_two_pages(void **state)
 static void user_faults_say_user(void **state)
 {
     (void)state;
-    vmcs_write(GUEST_SS_ACCESS_RIGHTS, RIGHTS_STACK | 3 << 5);
+    vmcs_write(GUEST_SS_ACCESS_RIGHTS, RIGHTS_DATA | 3 << 5);
     *vcpu_reg(v, GPR_RSI) = ABSENT_GVA;
     assert_int_equal(io(Q_STRING | Q_PORT(TRANSMIT), ADDRESS(2) | SEGMENT(DS)), VERDICT_FAULT);
     check_page_fault(ABSENT_GVA, 4);
+}
+
+static void check_fault(unsigned vector)
+{
+    assert_int_equal(vmcs_read(ENTRY_INTERRUPTION_INFO), BIT(31) | BIT(11) | 3 << 8 | vector);
+    assert_int_equal(vmcs_read(ENTRY_EXCEPTION_ERROR_CODE), 0);
+}
+
+// INS and OUTS exit before any of it is checked (SDM vol. 3, 26.1.1).
+static void not_canonical(void **state)
+{
+    (void)state;
+    static const u64 addresses[] = {1ull << 48 | BUFFER, 0x7fffffffffff, 0x8000000000000000};
+    for (unsigned i = 0; i < ARRAY_SIZE(addresses); i++) {
+        *vcpu_reg(v, GPR_RSI) = *vcpu_reg(v, GPR_RDI) = addresses[i];
+        assert_int_equal(io(1 | Q_STRING | Q_PORT(TRANSMIT), ADDRESS(2) | SEGMENT(DS)), VERDICT_FAULT);
+        check_fault(VECTOR_GP);
+        assert_int_equal(io(1 | Q_STRING | Q_PORT(TRANSMIT), ADDRESS(2) | SEGMENT(SS)), VERDICT_FAULT);
+        check_fault(VECTOR_SS);
+        assert_int_equal(io(1 | Q_IN | Q_STRING | Q_PORT(TRANSMIT), ADDRESS(2)), VERDICT_FAULT);
+        check_fault(VECTOR_GP);
+        assert_int_equal(*vcpu_reg(v, GPR_RSI), addresses[i]);
+    }
+    assert_int_equal(machine_uart_count, 0);
+    vmcs_write(GUEST_FS_BASE, 0x7ffffffff000);
+    *vcpu_reg(v, GPR_RSI) = PAGE_SIZE - 1;
+    assert_int_equal(io(1 | Q_STRING | Q_PORT(TRANSMIT), ADDRESS(1) | SEGMENT(FS)), VERDICT_FAULT);
+    check_fault(VECTOR_GP);
+}
+
+// REP OUTS to the end of its segment: what is below it has gone out.
+static void limit_between_iterations(void **state)
+{
+    (void)state;
+    machine_start_32(v);
+    vmcs_write(GUEST_SS_BASE, BUFFER);
+    vmcs_write(GUEST_SS_LIMIT, 0xfff);
+    ram_set(BUFFER + 0xffd, "abcdef", 6);
+    *vcpu_reg(v, GPR_RSI) = 0xffd;
+    *vcpu_reg(v, GPR_RCX) = 6;
+    assert_int_equal(io(Q_STRING | Q_REP | Q_PORT(TRANSMIT), ADDRESS(1) | SEGMENT(SS)), VERDICT_FAULT);
+    check_fault(VECTOR_SS);
+    assert_int_equal(machine_uart_count, 3);
+    assert_int_equal(*vcpu_reg(v, GPR_RSI), 0x1000);
+    assert_int_equal(*vcpu_reg(v, GPR_RCX), 3);
+}
+
+// A null ES, one that is read-only, and code that cannot be read.
+static void types(void **state)
+{
+    (void)state;
+    static const u64 not_writable[] = {RIGHTS_DATA | BIT(16), 0xc091, RIGHTS_CODE_32};
+    machine_start_32(v);
+    *vcpu_reg(v, GPR_RDI) = *vcpu_reg(v, GPR_RSI) = BUFFER;
+    unsigned received = v->vm->uart.fifo_count + 1;
+    uart_receive(&v->vm->uart, 'r');
+    for (unsigned i = 0; i < ARRAY_SIZE(not_writable); i++) {
+        vmcs_write(GUEST_ES_ACCESS_RIGHTS, not_writable[i]);
+        assert_int_equal(io(Q_IN | Q_STRING | Q_PORT(TRANSMIT), ADDRESS(1)), VERDICT_FAULT);
+        check_fault(VECTOR_GP);
+        assert_int_equal(v->vm->uart.fifo_count, received); // the device was not asked
+    }
+    vmcs_write(GUEST_CS_ACCESS_RIGHTS, 0xc099);
+    assert_int_equal(io(Q_STRING | Q_PORT(TRANSMIT), ADDRESS(1) | SEGMENT(CS)), VERDICT_FAULT);
+    check_fault(VECTOR_GP);
+    vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_CODE_32);
+    assert_int_equal(io(Q_STRING | Q_PORT(TRANSMIT), ADDRESS(1) | SEGMENT(CS)), VERDICT_SKIP);
+}
+
+static void alignment_check(void **state)
+{
+    (void)state;
+    vmcs_write(GUEST_SS_ACCESS_RIGHTS, RIGHTS_DATA | 3 << 5);
+    vmcs_write(GUEST_CR0, vmcs_read(GUEST_CR0) | CR0_AM);
+    vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_AC);
+    *vcpu_reg(v, GPR_RSI) = BUFFER + 1;
+    assert_int_equal(io(Q_STRING | Q_PORT(TRANSMIT), ADDRESS(2) | SEGMENT(DS)), VERDICT_SKIP);
+    assert_int_equal(*vcpu_reg(v, GPR_RSI), BUFFER + 2);
+    assert_int_equal(io(3 | Q_STRING | Q_PORT(NOBODY), ADDRESS(2) | SEGMENT(DS)), VERDICT_FAULT);
+    check_fault(VECTOR_AC);
 }
 
 // A long repetition stops now and then, for interrupts, and loses nothing.
@@ -297,6 +377,10 @@ int main(void)
         TEST(faults_between_iterations),
         TEST(element_over_two_pages),
         TEST(user_faults_say_user),
+        TEST(not_canonical),
+        TEST(limit_between_iterations),
+        TEST(types),
+        TEST(alignment_check),
         TEST(long_repetition),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -47,6 +47,7 @@
 #define RFLAGS_FIXED BIT(1)
 #define RFLAGS_TF    BIT(8)
 #define RFLAGS_IF    BIT(9)
+#define RFLAGS_VM    BIT(17)
 #define RFLAGS_AC    BIT(18)
 
 #define PFEC_P    BIT(0)
@@ -64,6 +65,7 @@ enum vector {
     VECTOR_SS = 12,
     VECTOR_GP = 13,
     VECTOR_PF = 14,
+    VECTOR_AC = 17,
     VECTOR_MC = 18,
 };
 
