@@ -9,6 +9,7 @@
 #include <arch/park.h>
 #include <arch/phys.h>
 #include <arch/power.h>
+#include <arch/smm.h>
 #include <arch/symbols.h>
 #include <arch/timer.h>
 #include <arch/traps.h>
@@ -25,6 +26,7 @@
 #define LEAF_POWER        0x80000007u
 #define INVARIANT_TSC     BIT(8)
 #define INFO_LIMIT        (1 * MIB) // more boot information than any boot loader has
+#define FIRMWARE_END      (1 * MIB) // RAM below may be read by firmware, after boot too: no guest gets it
 
 const struct mmu_ops *mmu;
 const struct mmu_ops *const mmu_modes[] = {[MMU_EPT] = &ept_ops, [MMU_SHADOW] = &shadow_ops};
@@ -122,10 +124,28 @@ static void measure_timers(void)
              host.rates.apic_hz / 1000);
 }
 
+// The guest has the local APIC, and with it the power to send an SMI to any processor.
+static void guard_smm(void)
+{
+    switch (smm_guard(&host.frames, &host.boot)) {
+    case SMM_GUARDED:
+        break;
+    case SMM_FIRMWARE:
+        log_warn("machine address 0x38000 is the firmware's: an SMI that a guest sends to a processor whose "
+                 "SMBASE is that of reset runs what the firmware has there");
+        break;
+    case SMM_IN_USE:
+        refuse(
+            "The boot loader has put something at machine address 0x38000 or 0x3f000, where processors run "
+            "in system-management mode whose SMBASE no firmware has moved: use another version of GRUB.");
+    }
+}
+
 // The guest has the local APIC, and with it the power to start processors that are not in VMX operation.
 static void park_processors(void)
 {
     char message[256];
+    guard_smm();
     int parked =
         park_others(&host.acpi, &host.caps, &host.frames, host.rates.tsc_hz, message, sizeof(message));
     if (parked < 0)
@@ -134,6 +154,7 @@ static void park_processors(void)
         log_warn("the firmware lists no processors: if there are others than this one, the guest could start "
                  "them");
     log_info("%d other processors parked", parked);
+    frames_reserve(&host.frames, 0, FIRMWARE_END);
 }
 
 // The guest has no other clock to check the TSC against than its own ticks, which come late when it is slow.
