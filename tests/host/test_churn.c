@@ -52,9 +52,9 @@ static void access_once(struct vcpu *v, u64 word)
     bool write = random_below(2);
     if (write) {
         model[word] = random_u64();
-        assert_int_equal(guest_write(&a, gva, &model[word], sizeof(u64)), 0);
+        assert_int_equal(guest_write(&a, (struct insn_address){gva, INSN_DS}, &model[word], sizeof(u64)), 0);
     }
-    assert_int_equal(guest_read(&a, gva, &value, sizeof(value), false), 0);
+    assert_int_equal(guest_read(&a, (struct insn_address){gva, INSN_DS}, &value, sizeof(value), false), 0);
     assert_int_equal(value, model[word]);
     marks_check(v, &a, gva, write);
 }
