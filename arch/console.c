@@ -7,6 +7,7 @@
 #include <arch/phys.h>
 
 #include "framebuffer.h"
+#include "guest_stream.h"
 #include "serial.h"
 #include "vga.h"
 
@@ -16,6 +17,8 @@ static struct {
     bool screen;
     struct framebuffer framebuffer;
     struct terminal terminal;
+    struct guest_stream guest;
+    char word[CONSOLE_WORD_BYTES];
 } console;
 
 extern const u8 font_psf[], font_psf_end[];
@@ -55,9 +58,28 @@ static void write_raw(const char *bytes, size_t size)
         terminal_write(&console.terminal, bytes, size);
 }
 
+// The monitor's text begins a line of its own, whatever the guest has left, and is marked on the screen.
+static void begin_own(void)
+{
+    const char *end = guest_stream_end(&console.guest);
+    write_raw(end, strlen(end));
+    terminal_set_owner(&console.terminal, TERMINAL_MONITOR);
+}
+
+void console_set_word(u64 random)
+{
+    fmt(console.word, sizeof(console.word), "%012lx", random >> 16);
+}
+
+const char *console_word(void)
+{
+    return console.word;
+}
+
 void console_write(const char *text, size_t size)
 {
     size_t start = 0;
+    begin_own();
     for (size_t i = 0; i < size; i++) {
         if (text[i] != '\n')
             continue;
@@ -75,11 +97,14 @@ void console_print(const char *format, ...)
     va_start(args, format);
     int length = fmtv(line, sizeof(line), format, args);
     va_end(args);
+    fmt_mark_cut(line, sizeof(line), length);
     console_write(line, length < (int)sizeof(line) ? (size_t)length : sizeof(line) - 1);
 }
 
 void console_guest_write(u8 byte)
 {
+    guest_stream_take(&console.guest, byte);
+    terminal_set_owner(&console.terminal, TERMINAL_GUEST);
     write_raw((const char *)&byte, 1);
 }
 

@@ -181,6 +181,13 @@ int fmt(char *buffer, size_t size, const char *format, ...)
     return length;
 }
 
+void fmt_mark_cut(char *buffer, size_t size, int length)
+{
+    static const char mark[] = "...";
+    if ((size_t)length >= size && size >= sizeof(mark))
+        memcpy(buffer + size - sizeof(mark), mark, sizeof(mark));
+}
+
 static int digit_of(char c)
 {
     if (c >= '0' && c <= '9')

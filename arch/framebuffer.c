@@ -4,6 +4,7 @@
 
 #define BACKGROUND 0
 #define GREY       0xaa // of 255, like VGA's attribute 7
+#define CYAN_RED   0x55 // the monitor's text, like VGA's attribute 11: with all of green and blue
 
 static void put_pixel(volatile u8 *at, u32 pixel_bytes, u32 value)
 {
@@ -24,13 +25,14 @@ static void put_pixel(volatile u8 *at, u32 pixel_bytes, u32 value)
 static void framebuffer_draw(void *screen, unsigned row, unsigned column, u8 character)
 {
     const struct framebuffer *f = screen;
-    const u8 *glyph = font_glyph(&f->font, character);
+    const u8 *glyph = font_glyph(&f->font, character & (u8)~TERMINAL_MARK);
+    u32 lit = character & TERMINAL_MARK ? f->own : f->foreground;
     volatile u8 *line =
         f->pixels + (size_t)row * f->font.height * f->pitch + (size_t)column * f->font.width * f->pixel_bytes;
     for (u32 y = 0; y < f->font.height; y++) {
         for (u32 x = 0; x < f->font.width; x++) {
-            bool lit = glyph[x / 8] >> (7 - x % 8) & 1;
-            put_pixel(line + x * f->pixel_bytes, f->pixel_bytes, lit ? f->foreground : BACKGROUND);
+            bool set = glyph[x / 8] >> (7 - x % 8) & 1;
+            put_pixel(line + x * f->pixel_bytes, f->pixel_bytes, set ? lit : BACKGROUND);
         }
         glyph += f->font.row_bytes;
         line += f->pitch;
@@ -78,6 +80,8 @@ int framebuffer_init(struct framebuffer *f, struct terminal *t, const struct boo
         return ERR_INVALID;
     made.foreground =
         colour_value(&info->red, GREY) | colour_value(&info->green, GREY) | colour_value(&info->blue, GREY);
+    made.own =
+        colour_value(&info->red, CYAN_RED) | colour_value(&info->green, 255) | colour_value(&info->blue, 255);
     *f = made;
     blank(f, info->width, info->height);
     terminal_init(t, info->height / f->font.height, info->width / f->font.width, framebuffer_draw, f);

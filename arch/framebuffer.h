@@ -11,6 +11,7 @@ struct framebuffer {
     u32 pitch; // bytes from one line of pixels to the next
     u32 pixel_bytes;
     u32 foreground; // a pixel value; the background is 0
+    u32 own;        // of the monitor's text
     struct font font;
 };
 

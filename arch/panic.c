@@ -37,6 +37,11 @@ static void backtrace(u64 rip, u64 rbp)
     }
 }
 
+static const char *word_space(void)
+{
+    return *console_word() ? " " : "";
+}
+
 // A fault while dumping must not dump for ever.
 static void once(void)
 {
@@ -61,8 +66,8 @@ static void say_registers(const struct trap_frame *t)
 void dump_trap(const struct trap_frame *frame)
 {
     once();
-    console_print("\nPenumbra: fault in the monitor: vector %lu, error code 0x%lx\n", frame->vector,
-                  frame->error_code);
+    console_print("\nPenumbra%s%s: fault in the monitor: vector %lu, error code 0x%lx\n", word_space(),
+                  console_word(), frame->vector, frame->error_code);
     say_registers(frame);
     backtrace(frame->rip, frame->regs.r[GPR_RBP]);
     machine_halt();
@@ -76,7 +81,7 @@ void panic(const char *format, ...)
     fmtv(text, sizeof(text), format, args);
     va_end(args);
     once();
-    console_print("\nPenumbra: internal error: %s\n", text);
+    console_print("\nPenumbra%s%s: internal error: %s\n", word_space(), console_word(), text);
     backtrace((u64)__builtin_return_address(0), *(u64 *)__builtin_frame_address(0));
     machine_halt();
 }

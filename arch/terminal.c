@@ -30,8 +30,24 @@ static void mark_clean(struct terminal *t)
     t->dirty_bottom = t->dirty_right = 0;
 }
 
+// What the guest has had a hand in is not the monitor's any more: it could have taken a "not" out of a
+// sentence.
+static void own_row(struct terminal *t, unsigned row)
+{
+    if (t->mark || !t->own[row])
+        return;
+    t->own[row] = false;
+    for (unsigned column = 0; column < t->columns; column++) {
+        if (!(t->cells[row][column] & TERMINAL_MARK))
+            continue;
+        t->cells[row][column] &= (u8)~TERMINAL_MARK;
+        mark_dirty(t, row, row + 1, column, column + 1);
+    }
+}
+
 static void erase(struct terminal *t, unsigned row, unsigned from, unsigned to)
 {
+    own_row(t, row);
     memset(t->cells[row] + from, ' ', to - from);
     mark_dirty(t, row, row + 1, from, to);
 }
@@ -43,6 +59,7 @@ static void line_feed(struct terminal *t)
         return;
     }
     memmove(t->cells[0], t->cells[1], (t->rows - 1) * sizeof(t->cells[0]));
+    memmove(t->own, t->own + 1, (t->rows - 1) * sizeof(t->own[0]));
     mark_dirty(t, 0, t->rows, 0, t->columns);
     erase(t, t->rows - 1, 0, t->columns);
 }
@@ -53,7 +70,9 @@ static void put_character(struct terminal *t, u8 character)
         t->column = 0;
         line_feed(t);
     }
-    t->cells[t->row][t->column] = character;
+    own_row(t, t->row);
+    t->own[t->row] |= t->mark != 0;
+    t->cells[t->row][t->column] = character | t->mark;
     mark_dirty(t, t->row, t->row + 1, t->column, t->column + 1);
     t->column++;
 }
@@ -241,6 +260,11 @@ void terminal_init(struct terminal *t, unsigned rows, unsigned columns, terminal
     t->draw = draw;
     t->screen = screen;
     mark_clean(t);
+}
+
+void terminal_set_owner(struct terminal *t, enum terminal_owner owner)
+{
+    t->mark = owner == TERMINAL_MONITOR ? TERMINAL_MARK : 0;
 }
 
 void terminal_write(struct terminal *t, const char *bytes, size_t count)

@@ -3,11 +3,13 @@
 #include "vga.h"
 
 #define ATTRIBUTE 0x0700 // grey on black
+#define OWN       0x0b00 // the monitor's text: light cyan on black
 
 static void vga_draw(void *screen, unsigned row, unsigned column, u8 character)
 {
     volatile u16 *cells = screen;
-    cells[row * VGA_COLUMNS + column] = ATTRIBUTE | character;
+    bool own = character & TERMINAL_MARK;
+    cells[row * VGA_COLUMNS + column] = (own ? OWN : ATTRIBUTE) | (character & (u8)~TERMINAL_MARK);
 }
 
 void vga_init(struct terminal *t, volatile u16 *cells)

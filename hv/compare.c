@@ -8,20 +8,34 @@
 #include "machine.h"
 #include "summary.h"
 
-static void machine_json(const struct comparison *c, const struct host *host)
+// What the report is to expect: else one that the log has nothing of would not be missed.
+static void list_json(const struct configurations *all, unsigned rounds)
+{
+    const char *separator = "";
+    console_print(",\"rounds\":%u,\"configurations\":[", rounds);
+    for (unsigned i = 0; i < all->count; i++) {
+        console_print("%s", separator);
+        json_print(all->list[i].name);
+        separator = ",";
+    }
+    console_print("]}\n");
+}
+
+static void machine_json(const struct comparison *c, unsigned rounds, const struct host *host)
 {
     struct machine m;
     machine_read(&m);
-    console_print("{\"penumbra\":\"machine\",\"version\":");
+    json_line("machine");
+    console_print(",\"version\":");
     json_print(machine_monitor_version);
     console_print(",\"processor\":");
     json_print(m.processor);
     console_print(",\"signature\":\"0x%x\",\"microcode\":\"0x%x\",\"hypervisor\":", m.signature, m.microcode);
     json_print(m.hypervisor);
-    console_print(",\"clock\":\"%s\",\"tsc_khz\":%lu,\"memory_mib\":%lu,\"configurations\":%u}\n",
+    console_print(",\"clock\":\"%s\",\"tsc_khz\":%lu,\"memory_mib\":%lu",
                   m.counts_instructions ? "instructions" : "time", host->rates.tsc_hz / 1000,
-                  (host->frames.count[FRAME_FREE] + host->frames.count[FRAME_KEPT]) * PAGE_SIZE / MIB,
-                  c->configurations.count);
+                  (host->frames.count[FRAME_FREE] + host->frames.count[FRAME_KEPT]) * PAGE_SIZE / MIB);
+    list_json(&c->configurations, rounds);
 }
 
 // One run of one configuration.
@@ -35,8 +49,8 @@ struct run {
 // A line about one run, with one text.
 static void line_print(const char *what, const struct run *run, const char *key, const char *text)
 {
-    console_print("{\"penumbra\":\"%s\",\"run\":%u,\"round\":%u,\"configuration\":", what, run->number,
-                  run->round);
+    json_line(what);
+    console_print(",\"run\":%u,\"round\":%u,\"configuration\":", run->number, run->round);
     json_print(run->configuration->name);
     console_print(",\"%s\":", key);
     json_print(text);
@@ -45,7 +59,7 @@ static void line_print(const char *what, const struct run *run, const char *key,
 
 static void begin_json(const struct run *run)
 {
-    char text[1024];
+    char text[PARAMS_TEXT];
     params_text(&run->configuration->params, text, sizeof(text));
     line_print("begin", run, "parameters", text);
 }
@@ -54,7 +68,7 @@ static void refuse(const struct run *run, const char *why)
 {
     struct outcome *o = run->outcome;
     o->refused = true;
-    fmt(o->why, sizeof(o->why), "%s", why);
+    fmt_mark_cut(o->why, sizeof(o->why), fmt(o->why, sizeof(o->why), "%s", why));
     log_error("%s cannot run here: %s", run->configuration->name, why);
     line_print("refused", run, "reason", why);
 }
@@ -102,7 +116,8 @@ static void results_json(const struct comparison *c)
         const struct results *results = &c->outcomes[i].results;
         for (unsigned j = 0; j < results->count; j++) {
             const struct penumbra_result *r = &results->rows[j];
-            console_print("{\"penumbra\":\"result\",\"configuration\":");
+            json_line("result");
+            console_print(",\"configuration\":");
             json_print(c->configurations.list[i].name);
             console_print(",\"workload\":\"%s\",\"iterations\":%lu,\"repetitions\":%lu,\"median\":%lu,"
                           "\"lowest\":%lu,\"highest\":%lu,\"exits\":%lu}\n",
@@ -119,14 +134,15 @@ static void end_json(const struct comparison *c)
         refused += c->outcomes[i].refused;
         failed += c->outcomes[i].failed;
     }
-    console_print("{\"penumbra\":\"end\",\"configurations\":%u,\"refused\":%u,\"failed\":%u}\n",
-                  c->configurations.count, refused, failed);
+    json_line("end");
+    console_print(",\"configurations\":%u,\"refused\":%u,\"failed\":%u}\n", c->configurations.count, refused,
+                  failed);
 }
 
 void compare_run(struct comparison *c, unsigned rounds, struct vm *vm, struct host *host)
 {
     unsigned count = c->configurations.count;
-    machine_json(c, host);
+    machine_json(c, rounds, host);
     for (unsigned i = 0; i < rounds * count; i++) {
         const struct run run = {
             .configuration = &c->configurations.list[i % count],
@@ -139,5 +155,7 @@ void compare_run(struct comparison *c, unsigned rounds, struct vm *vm, struct ho
     }
     results_json(c);
     end_json(c);
+    log_notice("comparison: all have run; its table:");
     compare_table(c);
+    log_notice("comparison: end of the table");
 }

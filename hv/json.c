@@ -4,6 +4,11 @@
 
 #include "json.h"
 
+void json_line(const char *what)
+{
+    console_print("{\"penumbra\":\"%s\",\"word\":\"%s\"", what, console_word());
+}
+
 void json_print(const char *text)
 {
     console_print("\"");

@@ -1,5 +1,9 @@
-// Text in JSON.
+// Lines of JSON: their beginning, and text in them.
 #pragma once
+
+// Begins one of the monitor's lines: an object with its name and the word by which it is known from a
+// guest's.
+void json_line(const char *what);
 
 // Prints `text` as a JSON string, with its quotes. It may hold whatever a guest or a firmware has made of it:
 // bytes that are no printable ASCII are escaped.

@@ -3,6 +3,8 @@
 #include <arch/lib.h>
 #include <hv/log.h>
 
+#define LOG_LINE 2304 // all parameters with the longest list for compare= are one line
+
 static enum log_level shown = LOG_INFO;
 
 void log_set_level(enum log_level level)
@@ -15,12 +17,15 @@ void log_message(enum log_level level, const char *format, ...)
     static const char *const marks[] = {"", "error: ", "warning: ", "", "debug: "};
     if (level > shown)
         return;
-    char line[512];
-    size_t length = (size_t)fmt(line, sizeof(line), "[penumbra] %s", marks[level - LOG_NOTICE]);
+    const char *word = console_word();
+    char line[LOG_LINE];
+    size_t length = (size_t)fmt(line, sizeof(line), "[penumbra%s%s] %s", *word ? " " : "", word,
+                                marks[level - LOG_NOTICE]);
     va_list args;
     va_start(args, format);
     length += (size_t)fmtv(line + length, sizeof(line) - length, format, args);
     va_end(args);
+    fmt_mark_cut(line, sizeof(line) - 1, (int)length); // and the newline
     if (length > sizeof(line) - 2)
         length = sizeof(line) - 2;
     line[length++] = '\n';

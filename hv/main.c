@@ -9,6 +9,7 @@
 #include <arch/park.h>
 #include <arch/phys.h>
 #include <arch/power.h>
+#include <arch/random.h>
 #include <arch/smm.h>
 #include <arch/symbols.h>
 #include <arch/timer.h>
@@ -76,7 +77,7 @@ static void read_parameters(void)
     if (error)
         refuse(message);
     log_info("Penumbra, a monitor for comparing memory virtualisation on Intel VT-x");
-    char line[1024];
+    char line[PARAMS_TEXT];
     params_text(&params, line, sizeof(line));
     log_info("parameters: %s", line);
     if (params.compare && configurations_read(&comparison.configurations, &params, message, sizeof(message)))
@@ -185,11 +186,19 @@ static void start_input(void)
     log_info("Ctrl-A h on the console shows the monitor's keys");
 }
 
+// Until now all that is on the consoles is the monitor's own.
+static void draw_word(void)
+{
+    console_set_word(random_draw(params.seed));
+    log_notice("a line with this word is the monitor's, one without it a guest's");
+}
+
 static void run_alone(void)
 {
     const char *why = run_prepare(&vm, &host, &params);
     if (why)
         refuse(why);
+    draw_word();
     run_guest(&vm);
     enum log_level level = vm.failed ? LOG_ERROR : LOG_NOTICE;
     log_message(level, "%s", vm.end);
@@ -224,9 +233,11 @@ _Noreturn void monitor_main(u64 info_hpa, u64 image_hpa)
     msr_keep();
     frames_keep(&host.frames);
     start_input();
-    if (params.compare)
+    if (params.compare) {
+        draw_word();
         compare_run(&comparison, (unsigned)params.repeat, &vm, &host);
-    else
+    } else {
         run_alone();
+    }
     finish();
 }

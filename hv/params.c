@@ -7,7 +7,7 @@
 #include "params.h"
 
 enum param_kind { PARAM_WORDS, PARAM_SIZE, PARAM_NUMBER, PARAM_PORT, PARAM_LIST };
-enum param_scope { ONCE, EACH };
+enum param_scope { ONCE, EACH, SECRET };
 
 struct param {
     const char *name;
@@ -197,7 +197,7 @@ int params_change(struct params *params, const char *word, char *message, size_t
     unsigned index;
     if (set_word(&changed, word, word, &index, &text))
         return ERR_INVALID;
-    if (table[index].scope == ONCE) {
+    if (table[index].scope != EACH) {
         put(&text, "%s= cannot differ between configurations: give it as a word of its own.",
             table[index].name);
         return ERR_INVALID;
@@ -249,10 +249,12 @@ int params_parse(struct params *params, const char *command_line, char *message,
 int params_text(const struct params *params, char *buffer, size_t size)
 {
     struct text text = {buffer, size, 0};
-    char one[512];
+    char one[PARAMS_TEXT];
     for (unsigned i = 0; i < PARAMS_COUNT; i++) {
+        if (table[i].scope == SECRET)
+            continue;
         params_format(params, i, one, sizeof(one));
-        put(&text, "%s%s", i ? " " : "", one);
+        put(&text, "%s%s", text.length ? " " : "", one);
     }
     return (int)text.length;
 }

@@ -44,7 +44,10 @@ int params_parse(struct params *params, const char *command_line, char *message,
 // the parameter is one that cannot differ between configurations.
 int params_change(struct params *params, const char *word, char *message, size_t size) must_check;
 
-// All parameters as they are in effect, separated by spaces. Returns the whole text's length, like fmt().
+// All parameters as they are in effect but those that are secret, separated by spaces: a guest may read it,
+// and it fits into PARAMS_TEXT bytes, with the longest list that compare= may be. Returns the whole text's
+// length, like fmt().
+#define PARAMS_TEXT 2048
 int params_text(const struct params *params, char *buffer, size_t size);
 
 // `name=value` of the parameter `index` (0 to PARAMS_COUNT - 1) as it is in effect, such as `mem=512M`.

@@ -1,5 +1,7 @@
 // See summary.h. The counters' own table serves both forms.
 #include <arch/console.h>
+#include <hv/log.h>
+
 #include "json.h"
 #include "summary.h"
 
@@ -37,6 +39,7 @@ void summary_table(struct vm *vm)
 {
     u64 values[COUNTERS];
     tally_read(vm, values);
+    log_notice("statistics:");
     console_print("\n  mmu=%s vpid=%s\n", mmu->name, vm->params->vpid ? "on" : "off");
     for (unsigned i = 0; i < COUNTERS; i++) {
         if (counter_is_shown(vm, i))
@@ -54,6 +57,7 @@ void summary_table(struct vm *vm)
         console_print("\n");
     }
     console_print("\n");
+    log_notice("end of the statistics");
 }
 
 static void print_exits_json(const char *name, const struct exit_account *e)
@@ -73,13 +77,12 @@ void summary_json(struct vm *vm)
 {
     u64 values[COUNTERS];
     tally_read(vm, values);
-    console_print("{\"penumbra\":\"summary\",");
+    json_line("summary");
     if (vm->compare) {
-        console_print("\"run\":%u,\"round\":%u,\"configuration\":", vm->run, vm->round);
+        console_print(",\"run\":%u,\"round\":%u,\"configuration\":", vm->run, vm->round);
         json_print(vm->configuration);
-        console_print(",");
     }
-    console_print("\"mmu\":\"%s\",\"vpid\":%s,\"failed\":%s,\"end\":", mmu->name,
+    console_print(",\"mmu\":\"%s\",\"vpid\":%s,\"failed\":%s,\"end\":", mmu->name,
                   vm->params->vpid ? "true" : "false", vm->failed ? "true" : "false");
     json_print(vm->end);
     if (vm->status_given)

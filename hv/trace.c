@@ -4,6 +4,8 @@
 #include <arch/vmcs.h>
 
 #include <arch/console.h>
+#include <hv/log.h>
+
 #include "trace.h"
 #include "vm.h"
 
@@ -95,6 +97,7 @@ u64 trace_print(const struct trace *t)
     if (!t->records)
         return 0;
     u64 kept = t->count < t->size ? t->count : t->size;
+    log_notice("trace:");
     console_print("\n  trace of the last %lu of %lu exits and marks: TSC, cycles in the monitor, what\n",
                   kept, t->count);
     for (u64 n = t->count - kept; n < t->count; n++) {
@@ -105,5 +108,6 @@ u64 trace_print(const struct trace *t)
             print_exit(t, n);
     }
     console_print("\n");
+    log_notice("end of the trace");
     return kept;
 }

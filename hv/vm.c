@@ -10,7 +10,7 @@
 
 static void say_end(struct vm *vm, const char *format, va_list args)
 {
-    fmtv(vm->end, sizeof(vm->end), format, args);
+    fmt_mark_cut(vm->end, sizeof(vm->end), fmtv(vm->end, sizeof(vm->end), format, args));
 }
 
 enum verdict vm_stop(struct vcpu *v, const char *format, ...)

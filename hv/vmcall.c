@@ -77,7 +77,7 @@ static s64 call_trace(struct call *c)
 
 static s64 call_mode(struct call *c)
 {
-    char text[1024];
+    char text[PARAMS_TEXT];
     u64 length = (u64)params_text(c->v->vm->params, text, sizeof(text)), room = c->argument[1];
     if (!room)
         return (s64)length;

@@ -14,7 +14,11 @@ our @EXPORT_OK = qw(bars panels draw colour);
 my @COLOURS = ('#0072B2', '#56B4E9', '#009E73', '#E69F00', '#D55E00', '#CC79A7', '#F0E442', '#555555');
 sub colour { return $COLOURS[$_[0] % @COLOURS] }
 
-sub quoted { return '"' . ($_[0] =~ s/(["\\])/\\$1/gr) . '"' }
+# In single quotes gnuplot takes all as it is; in double quotes it would run what stands in backquotes as a command.
+sub quoted { return "'" . ($_[0] =~ s/[^\x20-\x7e]/?/gr =~ s/'/''/gr) . "'" }
+
+# In a block of data quotes are double, and its lines are not commands.
+sub quoted_datum { return '"' . ($_[0] =~ s/[^\w.,<>+-]/?/gar) . '"' }
 
 # A block of data that the program holds itself.
 sub block { my ($name, @rows) = @_; return ("\$$name << EOD", (map { join ' ', @$_ } @rows), 'EOD') }
@@ -103,7 +107,7 @@ sub panel_blocks {
     for my $r (0 .. $#{ $picture->{rows} }) {
         my @parts = map { max($_, 0) } @{ $of->{ $picture->{rows}[$r] } // [] };
         my $total = sum0 @parts;
-        push @totals, [$total > $picture->{low} ? $total : $picture->{low}, $r, quoted($picture->{show}->($total))] if @parts;
+        push @totals, [$total > $picture->{low} ? $total : $picture->{low}, $r, quoted_datum($picture->{show}->($total))] if @parts;
         next unless $total > $picture->{low};
         my ($before, $stretch) = (0, $total / $picture->{low});
         for my $k (grep { $parts[$_] } 0 .. $#parts) {

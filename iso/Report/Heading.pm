@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use Exporter 'import';
 use List::Util qw(max uniq);
+use Report::Markdown qw(plain code);
 use Report::Results qw(SOURCE_OF_EXIT_COST);
 use Report::Statistics qw(grouped listed);
 our @EXPORT_OK = qw(facts parameters befell counts_instructions unit_of);
@@ -12,20 +13,18 @@ our @EXPORT_OK = qw(facts parameters befell counts_instructions unit_of);
 sub counts_instructions { my $machine = $_[0]{machine} // {}; return ($machine->{clock} // '') eq 'instructions' }
 sub unit_of { return counts_instructions($_[0]) ? 'instructions' : 'cycles' }
 
-sub code { return length($_[0] // '') ? "`$_[0]`" : '(not told)' }
-
 # "Intel(R) ..., signature 0x50654, microcode 0x0", from the monitor's line or the guest's.
 sub processor {
     my ($from) = @_;
-    return join ', ', ($from->{processor} // 'a processor that the log does not name') =~ s/\s+/ /gr,
-        map { defined $from->{$_} ? "$_ $from->{$_}" : () } qw(signature microcode);
+    return join ', ', plain($from->{processor} // 'a processor that the log does not name'),
+        map { defined $from->{$_} ? "$_ " . plain($from->{$_}) : () } qw(signature microcode);
 }
 
 sub where {
     my ($report) = @_;
     my $machine = $report->{machine} // return 'not told: the log has no line of the monitor about the machine';
     return 'an emulator that counts instructions (the TSC advances with them, as in Bochs)' if counts_instructions($report);
-    return "nested: the monitor itself runs under $machine->{hypervisor}" if length($machine->{hypervisor} // '');
+    return "nested: the monitor itself runs under " . plain($machine->{hypervisor}) if length($machine->{hypervisor} // '');
     return 'bare metal';
 }
 
@@ -67,9 +66,9 @@ sub facts {
     my @lines = machine_facts($report);
     push @lines, 'guest kernel: ' . guest_fact($report, 'kernel', \&code);
     push @lines, 'its command line: ' . guest_fact($report, 'command_line', \&code);
-    push @lines, 'its memory: ' . guest_fact($report, 'memory_kib', sub { grouped($_[0]) . ' KiB' });
+    push @lines, 'its memory: ' . guest_fact($report, 'memory_kib', sub { grouped(plain($_[0])) . ' KiB' });
     push @lines, 'its clock: ' . guest_fact($report, 'clocksource', \&code);
-    push @lines, 'repetitions of each workload in each boot: ' . guest_fact($report, 'repetitions', sub { $_[0] });
+    push @lines, 'repetitions of each workload in each boot: ' . guest_fact($report, 'repetitions', \&plain);
     push @lines, 'boots: ' . boots($report);
     return ((map { "* $_" } @lines), '', warnings_of($report), counts_instructions($report) ? emulator_words($report) : ());
 }
@@ -89,12 +88,26 @@ sub warnings_of {
     my ($report) = @_;
     my @told = grep { defined } map { $_->{processor} } @{ $report->{machines} }, guests($report);
     my @processors = uniq map { join ' ', split } @told;
-    my $processors = join '; ', @processors;
+    my $processors = join '; ', map { plain($_) } @processors;
     my @versions = uniq grep { defined } map { $_->{version} } @{ $report->{machines} };
     return (
         @processors > 1 ? ("**The logs are from different processors** ($processors): ratios mean little.", '') : (),
         @versions > 1 ? ("**The logs are from different versions of the monitor**: @versions.", '') : (),
+        suspicions($report),
         unlike_rounds(@{ $report->{configurations} }, $report->{native} // ()));
+}
+
+# A log in which a guest could speak for the monitor, or has tried to.
+sub suspicions {
+    my ($report) = @_;
+    my ($refused, $mixed, $late) = @$report{qw(refused mixed late)};
+    return (
+        $refused ? ("**Lines that claim to be the monitor's, or a native run's under it, and are not: $refused.** A guest wrote "
+            . 'them, or they are of another boot, whose log must be a file of its own. They are left out.', '') : (),
+        $mixed ? ("**Logs in which a monitor's lines follow a native run: $mixed.** A guest can have written either, so both are "
+            . 'left out: capture each boot in a file of its own.', '') : (),
+        $late ? ("**Logs whose beginning is missing: $late.** Their first line of the monitor may be a guest's, and with it "
+            . 'the others.', '') : ());
 }
 
 # What rounds that are put together have in common. Which configurations are compared, and how often, changes nothing in any.
@@ -154,9 +167,9 @@ sub parameters {
 
 # What befell a round, by its state.
 my %BEFELL = (
-    refused => sub { "the monitor refused it: $_[0]{reason}" },
-    died => sub { "its guest died: $_[0]{reason}; " . finished($_[0]) },
-    unfinished => sub { "its guest ended ($_[0]{reason}) before bench did; " . finished($_[0]) },
+    refused => sub { 'the monitor refused it: ' . plain($_[0]{reason}) },
+    died => sub { 'its guest died: ' . plain($_[0]{reason}) . '; ' . finished($_[0]) },
+    unfinished => sub { 'its guest ended (' . plain($_[0]{reason}) . ') before bench did; ' . finished($_[0]) },
     cut => sub { 'the log has no end of it: cut off or damaged there; ' . finished($_[0]) },
 );
 
@@ -179,7 +192,7 @@ sub remarks {
     my %rounds;
     push @{ $rounds{ $_->[1] } }, $_->[0] for @remarks;
     my $all = @{ $column->{rounds} };
-    return map { "* `$column->{name}`" . which($all, @{ $rounds{$_} }) . ": $_" } uniq map { $_->[1] } @remarks;
+    return map { '* ' . code($column->{name}) . which($all, @{ $rounds{$_} }) . ": $_" } uniq map { $_->[1] } @remarks;
 }
 
 sub which {
@@ -195,11 +208,25 @@ sub fewer_rounds {
         grep { $_->{measured} < $most } @columns;
 }
 
-# The configurations that the monitor was told to compare, of which the log has nothing.
+# What each boot of the monitor was to run, by its first line, and of which the log has nothing: a sentence each.
 sub never_begun {
     my ($report) = @_;
-    my %seen = map { $_->{name} => 1 } @{ $report->{configurations} };
-    return grep { !$seen{$_} } split m{/}, ($report->{machine} // {})->{compare} // '';
+    my @told = grep { ref(($_->{machine} // {})->{configurations}) eq 'ARRAY' } @{ $report->{boots} };
+    return map { never_begun_in($report, $_) } @told;
+}
+
+sub never_begun_in {
+    my ($report, $boot) = @_;
+    my $rounds = $boot->{machine}{rounds} // 1;
+    my $log = @{ $report->{boots} } > 1 ? 'a log' : 'the log';
+    my @lines;
+    for my $name (@{ $boot->{machine}{configurations} }) {
+        my @columns = grep { $_->{name} eq $name } @{ $report->{configurations} };
+        my $begun = grep { ($_->{boot} // 0) == $boot } map { @{ $_->{rounds} } } @columns;
+        my $which = $begun ? 'all of its rounds were begun: ' . ($rounds - $begun) . " of $rounds are missing" : 'it was begun';
+        push @lines, "* `$name`: $log ends before $which" if $begun < $rounds;
+    }
+    return @lines;
 }
 
 # Everything that is not as it should be, a line each; () if all is well.
@@ -207,7 +234,7 @@ sub befell {
     my ($report) = @_;
     my @columns = ($report->{native} // (), @{ $report->{configurations} });
     my @lines = map { befell_rounds($_) } @columns;
-    push @lines, map { "* `$_`: the log ends before it was begun" } never_begun($report);
+    push @lines, never_begun($report);
     push @lines, fewer_rounds(@{ $report->{shown} });
     push @lines, map { remarks($_, @{ $_->{remarks} }) } @columns;
     push @lines, "* lines that could not be read and were left out: $report->{broken}" if $report->{broken};

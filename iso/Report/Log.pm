@@ -1,6 +1,13 @@
 # Reads serial logs of comparison runs: finds the lines of JSON among everything else, and sorts them into sections, one for
 # each time that bench ran: natively, or under one configuration. A log may be cut or damaged anywhere, so no line is relied
 # on: what is missing stays undefined. Which sections belong together is for Rounds.pm.
+#
+# Guest and monitor share the serial line, and a guest may write what it likes. So of each boot:
+# * What the monitor says has its word, which it tells before the first guest runs, and which a guest cannot know. Lines that
+#   lack it are left out and counted. Only the monitor's lines make a section, and say of which configuration.
+# * After a native run has begun, no line of a monitor is believed, nor the native run where one comes: that may be a guest's
+#   under a monitor whose beginning the log lacks.
+# * Only the monitor's last line, after which no guest runs, makes room for another boot in the same log.
 package Report::Log;
 use strict;
 use warnings;
@@ -11,6 +18,7 @@ our @EXPORT_OK = qw(log_read);
 
 my $JSON = JSON::PP->new;
 use constant NATIVE => 'native';
+my $ANNOUNCED = quotemeta q(a line with this word is the monitor's); # hv/main.c
 
 sub is_named { return ref $_[0] eq 'HASH' && grep { defined && !ref } @{ $_[0] }{qw(penumbra bench)} }
 
@@ -21,85 +29,150 @@ sub line_read {
         grep { /^\{"/ } split /(?=\{"(?:penumbra|bench)":)/, $line;
 }
 
-# The serial line's text as {machines, sections, broken, stray}. A section is {configuration, begin, guest, workloads,
-# guest_end, summary, refused}: objects of the log, workloads a list of them.
+# The serial line's text as {boots, sections, broken, stray, refused, mixed, late}. A boot, of the monitor, is {word, machine}. A
+# section is {boot, configuration, begin, guest, workloads, guest_end, summary, refused}: its boot and objects of the log,
+# workloads a list of them. Then counts: lines that cannot be read, results of no section, lines that claim to be the
+# monitor's; logs of which nothing could be used, and logs that begin in the middle.
 sub log_read {
     my (@texts) = @_;
-    my $log = { machines => [], sections => [], broken => 0, stray => 0 };
+    my $log = { boots => [], sections => [], map { $_ => 0 } qw(broken stray refused mixed late) };
     for my $text (@texts) {
-        my $open; # the section that lines belong to
-        for my $object (map { line_read($_) } split /[\r\n]+/, $text) {
-            if ($object) { $open = line_take($log, $open, $object) }
-            else { $log->{broken}++ }
+        my $at = { sections => [] }; # where in this text: {boot or native, open, pending, sections}
+        for my $line (split /[\r\n]+/, $text) {
+            boot_open($log, $at, $1) if !$at->{native} && $line =~ /^\[penumbra ([0-9a-f]+)\] $ANNOUNCED/;
+            for my $object (line_read($line)) {
+                if ($object) { line_take($log, $at, $object) }
+                else { $log->{broken}++ }
+            }
         }
+        text_end($log, $at);
     }
     return $log;
 }
 
+# A boot of the monitor begins; a word that comes when there is one already is a guest's invention.
+sub boot_open {
+    my ($log, $at, $word) = @_;
+    return if $at->{boot};
+    $at->{boot} = { word => $word };
+    push @{ $log->{boots} }, $at->{boot};
+}
+
+# What is still open at the end of a text, or of a boot. Only a run without compare= has no section of the monitor's making: what
+# else is pending belongs to nobody.
+sub boot_end {
+    my ($log, $at) = @_;
+    my $pending = $at->{pending};
+    if ($pending && $at->{boot} && !$at->{boot}{machine} && !$at->{boot}{late}) { push @{ $at->{sections} }, $pending }
+    elsif ($pending) { $log->{stray} += @{ $pending->{workloads} } }
+    delete @$at{qw(boot open pending)};
+}
+
+sub text_end {
+    my ($log, $at) = @_;
+    boot_end($log, $at);
+    push @{ $log->{sections} }, grep { !($at->{mixed} && $_->{native}) } @{ $at->{sections} };
+    $log->{mixed}++ if $at->{mixed};
+}
+
 sub line_take {
-    my ($log, $open, $object) = @_;
-    return monitor_line($log, $open, $object) if defined $object->{penumbra};
-    return guest_line($log, $open, $object);
+    my ($log, $at, $object) = @_;
+    if (!defined $object->{penumbra}) { guest_line($log, $at, $object) }
+    elsif ($at->{native}) { $at->{mixed} = 1 }
+    else { monitor_line($log, $at, $object) }
 }
 
 sub section_new {
-    my ($log, %known) = @_;
-    push @{ $log->{sections} }, { workloads => [], %known };
-    return $log->{sections}[-1];
+    my ($at, %known) = @_;
+    push @{ $at->{sections} }, { boot => $at->{boot}, workloads => [], %known };
+    return $at->{sections}[-1];
 }
 
-# Each line of the monitor, by its name: takes the log, the open section and the line, gives the section open from then on.
+# Each line of the monitor, by its name: takes where we are and the line.
 my %MONITOR = (
-    machine => sub { push @{ $_[0]{machines} }, $_[2]; return undef },
-    begin => sub { return section_new($_[0], configuration => $_[2]{configuration}, begin => $_[2]) },
-    refused => sub { section_new($_[0], configuration => $_[2]{configuration}, refused => $_[2]{reason} // ''); return undef },
+    machine => sub { $_[0]{boot}{machine} //= $_[1] },
+    begin => sub { section_open($_[0], section_new($_[0], configuration => $_[1]{configuration}, begin => $_[1])) },
+    refused => sub {
+        section_new($_[0], configuration => $_[1]{configuration}, refused => $_[1]{reason} // '');
+        section_open($_[0], undef);
+    },
     summary => \&summary_take,
 );
 
+sub section_open { my ($at, $section) = @_; $at->{open} = $section; delete $at->{pending} }
+
+# The first line that has a word tells it. If that is neither of the two that come before all guests, the beginning of the
+# log is missing, and the word may be a guest's.
 sub monitor_line {
-    my ($log, $open, $line) = @_;
-    my $take = $MONITOR{ $line->{penumbra} } // return $open;
-    return $take->($log, $open, $line);
+    my ($log, $at, $line) = @_;
+    my $word = $line->{word};
+    if (!$at->{boot} && defined $word && !ref $word && $word =~ /^[0-9a-f]{12}$/) {
+        boot_open($log, $at, $word);
+        $at->{boot}{late} = $line->{penumbra} ne 'machine';
+        $log->{late} += $at->{boot}{late};
+    }
+    return $log->{refused}++ unless $at->{boot} && ($word // '') eq $at->{boot}{word};
+    my $take = $MONITOR{ $line->{penumbra} };
+    $take->($at, $line) if $take;
+    my $alone = $line->{penumbra} eq 'summary' && !defined $line->{configuration}; # a run without compare=
+    boot_end($log, $at) if $alone || $line->{penumbra} eq 'end';
 }
 
-# The summary names its configuration itself: where a line "begin" was lost, the section gets its right name here.
+# The summary names its run and configuration itself: where a line "begin" was lost, the section gets its right name here. What
+# came after a second beginning of bench is of this run then; else the guest only said that it began again.
 sub summary_take {
-    my ($log, $open, $line) = @_;
-    $open = section_new($log) if !$open || ($open->{configuration} // '') eq NATIVE;
-    delete $open->{begin} if defined $line->{configuration} && $line->{configuration} ne ($open->{configuration} // '');
-    $open->{configuration} = $line->{configuration} // $open->{configuration};
+    my ($at, $line) = @_;
+    my ($open, $pending) = @$at{qw(open pending)};
+    my $same = $open && ($open->{begin}{run} // '') eq ($line->{run} // '');
+    if ($same && $pending) { push @{ $open->{workloads} }, @{ $pending->{workloads} } }
+    elsif (!$same) {
+        $open = section_new($at, $pending ? %$pending : (), configuration => $line->{configuration});
+    }
+    $open->{guest_end} //= $pending->{guest_end} if $pending;
     $open->{summary} = $line;
-    return undef;
+    section_open($at, undef);
 }
 
 # bench in the monitor's guest belongs to the section that the monitor began. If that has one, or none was begun, the lines in
-# between are lost, and only a summary can tell which configuration this is.
+# between may be lost: what follows waits for a summary, which tells what it is of.
 sub guest_begin {
-    my ($log, $open, $line) = @_;
+    my ($log, $at, $line) = @_;
     $line->{command_line} =~ s/ *\bpenumbra\.round=\d+// if defined $line->{command_line}; # tells boots apart (compare)
-    return section_new($log, configuration => NATIVE, guest => $line) if !length($line->{monitor} // '');
-    $open = section_new($log) if !$open || $open->{guest};
-    $open->{guest} = $line;
-    return $open;
+    my $native = !length($line->{monitor} // '');
+    return native_begin($log, $at, $line) if $native || $at->{native};
+    if ($at->{open} && !$at->{open}{guest}) { $at->{open}{guest} = $line }
+    else { $at->{pending} = { boot => $at->{boot}, guest => $line, workloads => [] } }
+}
+
+# Under a monitor there is none, whatever a guest says; nor is there a monitor above a native one.
+sub native_begin {
+    my ($log, $at, $line) = @_;
+    return $log->{refused}++ if $at->{boot} || length($line->{monitor} // '');
+    $at->{native} = 1;
+    $at->{open} = section_new($at, native => 1, configuration => NATIVE, guest => $line);
 }
 
 sub guest_line {
-    my ($log, $open, $line) = @_;
-    return guest_begin($log, $open, $line) if $line->{bench} eq 'begin';
-    if (!$open) { $log->{stray}++ }
+    my ($log, $at, $line) = @_;
+    return guest_begin($log, $at, $line) if $line->{bench} eq 'begin';
+    my $open = $at->{pending} // $at->{open};
+    if (!$open) { $log->{stray} += $line->{bench} ne 'end' }
     elsif ($line->{bench} eq 'end') { $open->{guest_end} = $line }
     elsif (workload_valid($line)) { push @{ $open->{workloads} }, $line }
     else { $log->{broken}++ }
-    return $open;
 }
+
+# Names go into tables, into pictures' programs and onto screens.
+sub name_valid { return $_[0] =~ /^[\w.+-]{1,63}\z/a }
 
 # Either an error, or cycles of at least one repetition and a number of iterations; counters that are there are numbers.
 sub workload_valid {
     my ($line) = @_;
-    return 1 if defined $line->{error};
+    return 0 unless name_valid($line->{bench});
+    return !ref $line->{error} if defined $line->{error};
     my ($cycles, @maps) = ($line->{cycles}, grep { defined } @$line{qw(counters gauges)});
     return 0 unless ref $cycles eq 'ARRAY' && @$cycles && !grep { !looks_like_number($_) } @$cycles;
-    return 0 if grep { ref ne 'HASH' || grep({ !looks_like_number($_) } values %$_) } @maps;
+    return 0 if grep { ref ne 'HASH' || grep({ !looks_like_number($_) } values %$_) || grep({ !name_valid($_) } keys %$_) } @maps;
     return looks_like_number($line->{iterations}) && $line->{iterations} > 0 && looks_like_number($line->{guest_faults} // 0);
 }
 

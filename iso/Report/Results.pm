@@ -69,12 +69,13 @@ sub results_make {
 sub report_make {
     my ($log, %options) = @_;
     my $results = results_make($log->{sections});
+    my @machines = map { $_->{machine} // () } @{ $log->{boots} };
     my @shown = grep { grep { $_->{state} ne 'refused' } @{ $_->{rounds} } } @{ $results->{configurations} };
     my ($base) = grep { $_ && $_->{measured} } $results->{native}, @shown;
     die "report: there is no result in the log\n" unless $base;
     return {
-        %$results, %options, %$log{qw(machines broken stray)}, machine => $log->{machines}[-1], base => $base,
-        shown => \@shown,
+        %$results, %options, %$log{qw(boots broken stray refused mixed late)}, base => $base, shown => \@shown,
+        machines => \@machines, machine => $machines[-1],
     };
 }
 

@@ -6,6 +6,7 @@ use strict;
 use warnings;
 use Exporter 'import';
 use List::Util qw(max sum0 uniq);
+use Report::Markdown 'plain';
 our @EXPORT_OK = qw(columns_make);
 
 # A section's state, 'complete' or what befell it, and the reason.
@@ -54,7 +55,7 @@ sub line_add {
     my $before = $lines->{$name};
     if (defined $line->{error}) {
         $lines->{$name} //= { %$line, rounds => 0 };
-        return "workload $name failed: $line->{error}";
+        return "workload $name failed: " . plain($line->{error});
     }
     my $one = { %$line, rounds => 1 };
     my $alone = !$before || defined $before->{error};

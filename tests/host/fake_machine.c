@@ -45,6 +45,11 @@ void console_guest_write(u8 byte)
     machine_uart[machine_uart_count++] = (char)byte;
 }
 
+const char *console_word(void)
+{
+    return "0123456789ab";
+}
+
 void console_print(const char *format, ...)
 {
     va_list args;

@@ -86,7 +86,7 @@ static void mistakes(void **state)
                                 "p2m.churn= pcid= pku= pmu= shadow= shadow.vpid= shadow.directpf= "
                                 "shadow.invlpg= shadow.cr3= shadow.large= shadow.prefetch= shadow.pool= "
                                 "audit= compare= compare.repeat= log= "
-                                "console= on-exit= vmcall= limit= trace=.";
+                                "console= on-exit= vmcall= limit= trace= seed=.";
     static const char *const bad_name[] = {"mmux=ept", "mm=ept", "quiet", "mmu", "=", "MMU=ept", "vpid:on"};
     char line[256], sentence[400];
     for (size_t i = 0; i < ARRAY_SIZE(bad_mem); i++) {
@@ -118,6 +118,31 @@ static void mistakes(void **state)
 }
 
 // What came before the bad word is in effect, above all the console.
+// What makes the word that no guest may know is in no text that a guest can ask for.
+static void secret(void **state)
+{
+    (void)state;
+    struct params p = parsed("seed=0xfedcba9876543210 limit=60");
+    assert_int_equal(p.seed, 0xfedcba9876543210);
+    char text[PARAMS_TEXT];
+    int length = params_text(&p, text, sizeof(text));
+    assert_int_equal(length, strlen(text));
+    assert_null(strstr(text, "seed"));
+    assert_non_null(strstr(text, " limit=60 "));
+    assert_int_equal(params_change(&p, "seed=1", message, sizeof(message)), ERR_INVALID);
+}
+
+// The longest list of configurations that can be fits into the text of all parameters.
+static void longest(void **state)
+{
+    (void)state;
+    char line[1200] = "compare=", text[PARAMS_TEXT];
+    for (unsigned i = 0; i < 16 * 64 - 1; i++)
+        strcat(line, "x");
+    struct params p = parsed(line);
+    assert_in_range(params_text(&p, text, sizeof(text)), 16 * 64, sizeof(text) - 1);
+}
+
 static void words_before_a_mistake(void **state)
 {
     (void)state;
@@ -173,6 +198,7 @@ static void printing(void **state)
         "vmcall=user",
         "limit=60",
         "trace=100",
+        "seed=0",
     };
     struct params p = parsed("vpid=off mem=1537M pku=off pmu=off shadow=trace shadow.pool=64 audit=16 "
                              "compare=ept/trace,vpid=off compare.repeat=3 log=warn console=0x2000 "
@@ -208,6 +234,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults),   cmocka_unit_test(values),
         cmocka_unit_test(mistakes),   cmocka_unit_test(words_before_a_mistake),
+        cmocka_unit_test(secret),     cmocka_unit_test(longest),
         cmocka_unit_test(long_words), cmocka_unit_test(printing),
         cmocka_unit_test(help),
     };

@@ -75,7 +75,8 @@ static void test_json(void **state)
     (void)state;
     exits_make();
     summary_json(v->vm);
-    printed_has("{\"penumbra\":\"summary\",\"mmu\":\"ept\",\"vpid\":false,\"failed\":false,\"end\":\"guest "
+    printed_has("{\"penumbra\":\"summary\",\"word\":\"0123456789ab\",\"mmu\":\"ept\",\"vpid\":false,"
+                "\"failed\":false,\"end\":\"guest "
                 "powered off\","
                 "\"exits\":211,");
     printed_has("\"exit_reasons\":{\"CPUID\":{\"count\":10,\"cycles\":4321,\"log2\":{\"6\":8,\"8\":1}},"

@@ -1,7 +1,8 @@
 // The terminal as the serial line and the screen see it, on VGA cells in an array.
-// link: arch/terminal.c arch/vga.c
+// link: arch/guest_stream.c arch/terminal.c arch/vga.c
 #include "support.h"
 
+#include "arch/guest_stream.h"
 #include "arch/vga.h"
 
 #define GUARD 0xdead
@@ -29,6 +30,8 @@ static void send(const char *bytes)
     terminal_write(&terminal, bytes, strlen(bytes));
 }
 
+static u16 row_attribute = 0x07;
+
 // The text of a row without the blanks at its end.
 static const char *row(unsigned number)
 {
@@ -36,7 +39,7 @@ static const char *row(unsigned number)
     unsigned length = 0;
     for (unsigned i = 0; i < VGA_COLUMNS; i++) {
         u16 cell = cells[number * VGA_COLUMNS + i];
-        assert_int_equal(cell >> 8, 0x07);
+        assert_int_equal(cell >> 8, row_attribute);
         text[i] = (char)cell;
         if (text[i] != ' ')
             length = i + 1;
@@ -169,6 +172,115 @@ static void survives_anything(void **state)
     for (unsigned i = 0; i < VGA_ROWS * VGA_COLUMNS; i++) {
         assert_in_range((u8)cells[i], 0x20, 0x7e);
         assert_int_equal((u8)cells[i], terminal.cells[i / VGA_COLUMNS][i % VGA_COLUMNS]);
+        assert_int_equal(cells[i] >> 8, 0x07); // a guest has no other colour
+    }
+}
+
+static struct guest_stream stream;
+
+// The guest sends; then the monitor says a line, as console.c does.
+static void guest_then_monitor(const char *guest, const char *monitor)
+{
+    terminal_set_owner(&terminal, TERMINAL_GUEST);
+    for (const char *c = guest; *c; c++)
+        guest_stream_take(&stream, (u8)*c);
+    send(guest);
+    terminal_set_owner(&terminal, TERMINAL_MONITOR);
+    send(guest_stream_end(&stream));
+    send(monitor);
+    send("\r\n");
+    terminal_set_owner(&terminal, TERMINAL_GUEST);
+}
+
+// The row in which the text stands alone, in the monitor's colour; the last one.
+static unsigned own_row_of(const char *text)
+{
+    unsigned found = VGA_ROWS;
+    row_attribute = 0x0b;
+    for (unsigned i = 0; i < VGA_ROWS; i++) {
+        size_t length = strlen(text);
+        bool same = true;
+        for (unsigned c = 0; c < VGA_COLUMNS; c++) {
+            u16 cell = cells[i * VGA_COLUMNS + c];
+            same &= c < length ? cell == (0x0b00 | (u8)text[c]) : (u8)cell == ' ';
+        }
+        found = same ? i : found;
+    }
+    row_attribute = 0x07;
+    return found;
+}
+
+// Whatever the guest has left open or moved, the monitor's line stands alone in a row, below all else.
+static void monitor_after_anything(void **state)
+{
+    (void)state;
+    static const char *const left[] = {
+        "plain\r\n",
+        "an open line",
+        "an open line\r",
+        "[penumbra] error: \b\b",
+        "\n",
+        "\033",
+        "\033[",
+        "\033[12;",
+        "\033[?",
+        "\033]0;title",
+        "\033P1$q",
+        "\033_x",
+        "\033(",
+        "\033[H",
+        "row\033[5;20Hin the middle\033[A",
+        "\033[99;99H#",
+        "\033[2J\033[10;70H",
+        "\016line drawing",
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(left); i++) {
+        guest_then_monitor(left[i], "[penumbra 0123456789ab] the guest has ended");
+        unsigned at = own_row_of("[penumbra 0123456789ab] the guest has ended");
+        assert_in_range(at, 0, VGA_ROWS - 1);
+        for (unsigned below = at + 1; below < VGA_ROWS; below++)
+            assert_string_equal(row(below), "");
+    }
+}
+
+// Plain text in whole lines leaves nothing between, an open line only its end.
+static void monitor_after_text(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *sent, *end;
+    } cases[] = {{"", ""},         {"text\r\n", ""}, {"\ttext\b\r\n", ""},
+                 {"text\n", "\r"}, {"text", "\r\n"}, {"text\r", "\r\n"}};
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        for (const char *c = cases[i].sent; *c; c++)
+            guest_stream_take(&stream, (u8)*c);
+        assert_string_equal(guest_stream_end(&stream), cases[i].end);
+        assert_string_equal(guest_stream_end(&stream), ""); // it is at the beginning now
+    }
+    static const u8 altering[] = {0x1b, 0x0e, 0x0f, 0x9b, 0x90};
+    for (unsigned i = 0; i < ARRAY_SIZE(altering); i++) {
+        guest_stream_take(&stream, altering[i]);
+        guest_stream_take(&stream, '\r');
+        guest_stream_take(&stream, '\n');
+        const char *end = guest_stream_end(&stream);
+        assert_int_equal(end[0], 0x18); // CAN: no sequence is open
+        assert_string_equal(end + strlen(end) - 2, "\r\n");
+    }
+}
+
+// A guest that goes back to the monitor's line can change it, but then the line is not the monitor's any
+// more.
+static void guest_takes_a_row(void **state)
+{
+    (void)state;
+    static const char *const changes[] = {"\033[1;15H\033[K", "\033[1;1H\033[1K", "\033[H\033[12Cx",
+                                          "\033[H\033[J"};
+    for (unsigned i = 0; i < ARRAY_SIZE(changes); i++) {
+        send("\033[2J\033[H");
+        guest_then_monitor("", "[penumbra] not well");
+        assert_int_equal(own_row_of("[penumbra] not well"), 0);
+        send(changes[i]);
+        row(0); // all of it in the guest's colour
     }
 }
 
@@ -204,6 +316,9 @@ int main(void)
         WITH_SCREEN(erasing),
         WITH_SCREEN(survives_anything),
         WITH_SCREEN(draws_only_what_changed),
+        WITH_SCREEN(monitor_after_anything),
+        WITH_SCREEN(monitor_after_text),
+        WITH_SCREEN(guest_takes_a_row),
     };
     random_start();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,6 +54,7 @@ subtest 'each configuration has its lines' => sub {
     is($machine->{clock}, 'instructions', 'the clock of Bochs counts instructions');
     like($machine->{processor}, qr/^Intel/, 'the processor');
     is($machine->{hypervisor}, '', 'nothing is below');
+    is_deeply([@$machine{qw(rounds configurations)}], [1, \@CONFIGURATIONS], 'what is to come');
     is_deeply([map { $_->{configuration} } lines_of($text, 'penumbra', 'begin')], [@CONFIGURATIONS[0, 2, 3]], 'three begin');
     my ($refused) = lines_of($text, 'penumbra', 'refused');
     is("$refused->{run} $refused->{configuration}", '2 ept,audit=on', 'one is refused');
@@ -103,6 +104,7 @@ subtest 'the report' => sub {
     like($table, qr/ept,audit=on.*audit= checks shadow tables/, 'says what was refused');
     like($table, qr/ept,p2m\.max=4k.*guest reset/s, 'what died');
     like($table, qr/fails.*exit status 3/, 'what failed');
+    unlike($table, qr/^\*\*(?:Lines that claim|Logs)/m, 'and no line was refused');
     like($table, qr/^\| fork +\| +[\d,]+ [^|]*\| +\**\d\.\d\d/m, 'a ratio to native');
     ok(-s "$FOLDER/first/ratio.$_", "a plot as $_") for qw(svg png);
 };

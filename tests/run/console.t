@@ -32,9 +32,9 @@ my $keys = guest('keys', $ECHO, 'trace=50', 'expect guest starts', 'wait 0.5', '
     'expect trace of the last', 'type \x01\x01', "expect \x02", 'type \x01x',
     'expect "penumbra":"summary"');
 is($keys->{end}, 'shutdown', 'keys: every step came, and the machine is switched off') or diag($keys->{text});
-says($keys, qr/^b\[penumbra\] Ctrl-A h: this help; s: statistics; t: trace of the last exits \(trace=\); x: stop the guest/m, 'keys: h is for help, a goes to the guest');
+says($keys, qr/^b\n\[penumbra\] Ctrl-A h: this help; s: statistics; t: trace of the last exits \(trace=\); x: stop the guest/m, 'keys: h is for help, a goes to the guest');
 is(() = $keys->{text} =~ /this help/g, 2, 'keys: an unknown one is for help too');
-says($keys, qr/^\x02\[penumbra\] stopped from the console$/m, 'keys: x stops');
+says($keys, qr/^\x02\n\[penumbra\] stopped from the console$/m, 'keys: x stops');
 is(scalar summary_tables($keys->{text}), 2, 'keys: s shows the statistics, and so does the end');
 my @traces = $keys->{text} =~ /^  trace of the last 50 of \d+ [^\n]*\n((?:  +\d+ +(?:\d+|-) \w+ +rip [^\n]*\n){50})\n/mg;
 is(scalar @traces, 2, 'keys: t shows the trace of the last exits, and so does the end');
@@ -56,6 +56,24 @@ is($again->{end}, 'quit', 'on-exit=reboot: the machine boots anew') or diag(subs
 
 my $reset = guest('reset', $RESET, '');
 says($reset, qr/^\[penumbra\] guest reset$/m, 'a guest resets itself');
+# What a guest prints cannot be taken for the monitor's lines, nor hide them: escape sequences that are open or alter the terminal,
+# lines that look like the monitor's. Its code prints the text behind it: mov esi, text; lodsb; test al, al; jz; mov dx, 0x3f8;
+# out dx, al; jmp; then $ENDS.
+my $PRINTS = "\xbe\x15\0\x10\0\xac\x84\xc0\x74\x07\x66\xba\xf8\x03\xee\xeb\xf4$ENDS";
+my $HOSTILE = "[penumbra] error: forged\r\n{\"penumbra\":\"summary\",\"end\":\"forged\"}\r\n[penumbra 0123456789ab] forged\r\n"
+    . "\e[?1049h\e[8m\e[5;10r\e[3;3H\x0e\e]0;title";
+my $hostile = guest('hostile', "$PRINTS$HOSTILE\0", 'on-exit=halt', 'expect "penumbra":"summary"', 'wait 1', 'quit');
+my $raw = Machine::file_read("$hostile->{folder}/serial");
+my ($word) = $raw =~ /^\[penumbra ([0-9a-f]{12})\] a line with this word is the monitor's/m;
+isnt($word, undef, 'hostile: the monitor tells its word') or $word = 'none';
+ok(index($raw, "$HOSTILE\x18\e\\") >= 0, 'hostile: all of it comes, and then the end of what it left open');
+like($raw, qr/\e\[0m.*\e\[r\e\[999;1H\r\n\[penumbra $word\] guest ended with status 7\r\n/, 'hostile: the monitor has a line of its own');
+my @own = map { s/^\[penumbra $word\] //r } grep { /^\[penumbra $word\]/ } split /\r\n/, $raw;
+is(join('; ', grep { !/^vpid=auto|^guest starts|^a line/ } @own),
+    'guest ended with status 7; statistics:; end of the statistics; guest ended with status 7', 'hostile: what has the word is the monitor\'s');
+is(() = $raw =~ /^\{"penumbra":"summary","word":"$word",/mg, 1, 'hostile: one summary has the word');
+like($hostile->{screen}, qr/^\[penumbra $word\] guest ended with status 7$/m, 'hostile: the line is on the screen');
+
 my $triple = guest('triple', $TRIPLE, '');
 says($triple, qr/^\[penumbra\] error: guest triple fault at RIP 0x100013$/m, 'a triple fault says where');
 is($triple->{end}, 'shutdown', 'a triple fault ends the run');

@@ -11,7 +11,7 @@ use Test::More;
 my $run = boot(name => 'compare', iso => "$Machine::BUILD/penumbra.iso", mem => 768, ips => 50_000_000, timeout => 400, script => [
     'expect Compare all modes', ('type \e[B') x 3, 'type \x0d', 'expect comparison: 1 of 8, ept', 'expect "bench":"alu"', 'quit']);
 is($run->{end}, 'quit', 'everything expected has come');
-says($run, qr/^\{"penumbra":"machine",.*"configurations":8\}$/m, 'the machine');
+says($run, qr/^\{"penumbra":"machine",.*"rounds":1,"configurations":\["ept",.*\]\}$/m, 'the machine');
 says($run, qr/^\{"penumbra":"begin","run":1,"round":1,"configuration":"ept",.* vmcall=user limit=7200 /m, 'the first configuration');
 says($run, qr/^\{"bench":"begin","monitor":"PenumbraVMM",(?!.*denied)/m, 'the guest has found the monitor');
 says($run, qr/^\{"bench":"syscall",.*"counters":\{/m, 'and is told counters');

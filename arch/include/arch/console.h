@@ -17,11 +17,22 @@ bool console_init(u16 serial_port);
 void console_screen_vga(void);
 int console_screen_framebuffer(const struct boot_framebuffer *info) must_check;
 
-// The monitor's own text. A line ends with "\n"; the CR that a serial line wants is added here.
+// The monitor's own text. A line ends with "\n"; the CR that a serial line wants is added here. Behind bytes
+// of the guest's it begins on a fresh line of the main screen, in standard attributes, whatever escape
+// sequences the guest has sent. The screen shows it in another colour than the guest's text, which a guest
+// cannot have.
 void console_write(const char *text, size_t size);
 
-// The same with a format as fmt(). What is longer than 1023 bytes is cut.
+// The same with a format as fmt(). What is longer than 1023 bytes is cut, and ends in "..." then.
 void console_print(const char *format, ...) printf_like(1);
+
+// The word by which lines of the monitor are known from a guest's on a serial line, where a guest can imitate
+// all else: hexadecimal digits made of a random number. It must be set before the first guest runs, and must
+// not get where a guest can read it.
+// "" before.
+#define CONSOLE_WORD_BYTES 13
+void console_set_word(u64 random);
+const char *console_word(void);
 
 // One byte that the guest sent to its UART, passed on as it is.
 void console_guest_write(u8 byte);

@@ -12,6 +12,9 @@
 int fmtv(char *buffer, size_t size, const char *format, va_list args);
 int fmt(char *buffer, size_t size, const char *format, ...) printf_like(3);
 
+// Ends a text in "..." of which fmt said that its length is more than fits.
+void fmt_mark_cut(char *buffer, size_t size, int length);
+
 // Reads an unsigned number: decimal, or hexadecimal after 0x; with an optional suffix K, M or G (powers of
 // 1024). The whole of `text` must be the number. False when it is not, or when it does not fit.
 bool parse_number(const char *text, u64 *value) must_check;

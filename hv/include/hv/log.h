@@ -1,5 +1,6 @@
-// The monitor's messages. Each is one line on every console, `[penumbra] text`; the parameter log= chooses
-// how much.
+// The monitor's messages. Each is one line on every console: `[penumbra] text`, and `[penumbra WORD] text`
+// from the start of the first guest on, with console_word(), which a guest cannot imitate. The parameter log=
+// chooses how much.
 #pragma once
 
 #include <arch/types.h>

@@ -45,11 +45,13 @@ sub run_quietly {
     return $? >> 8;
 }
 
-# The text that came over COM1, as one reads it: no carriage returns, no colours and cursor movements.
+# The text that came over COM1, as one reads it: no carriage returns, no colours and cursor movements, and without the word on
+# the monitor's lines, which differs from boot to boot.
 sub plain {
     my ($bytes) = @_;
-    $bytes =~ s/\e\[[\d;=]*[A-Za-z]//g;
+    $bytes =~ s/\e\[[\d;=?!]*[A-Za-z]|\x18\e\\|\e<|\e\(B|\x0f//g;
     $bytes =~ s/\r//g;
+    $bytes =~ s/^\[penumbra\K [0-9a-f]{12}(?=\])|^\{"penumbra":"\w+",\K"word":"[0-9a-f]{12}",//mg;
     return $bytes;
 }
 
