@@ -12,6 +12,15 @@ void log_set_level(enum log_level level)
     shown = level;
 }
 
+// One line, and no sequence for a terminal, whatever the text was made of: a guest's file, a command line.
+static void make_printable(char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        if ((u8)text[i] < ' ' || (u8)text[i] > '~')
+            text[i] = '?';
+    }
+}
+
 void log_message(enum log_level level, const char *format, ...)
 {
     static const char *const marks[] = {"", "error: ", "warning: ", "", "debug: "};
@@ -28,6 +37,7 @@ void log_message(enum log_level level, const char *format, ...)
     fmt_mark_cut(line, sizeof(line) - 1, (int)length); // and the newline
     if (length > sizeof(line) - 2)
         length = sizeof(line) - 2;
+    make_printable(line, length);
     line[length++] = '\n';
     console_write(line, length);
 }

@@ -4,7 +4,7 @@ package Report::Heading;
 use strict;
 use warnings;
 use Exporter 'import';
-use List::Util qw(max uniq);
+use List::Util qw(max sum0 uniq);
 use Report::Markdown qw(plain code);
 use Report::Results qw(SOURCE_OF_EXIT_COST);
 use Report::Statistics qw(grouped listed);
@@ -179,11 +179,27 @@ sub finished {
     return 'what it finished (' . ($count == 1 ? '1 workload' : "$count workloads") . ') is reported';
 }
 
+# bench tells what the monitor counted, and a guest may tell anything: but not more than the monitor's own line about the run.
+sub exits_told {
+    my ($round) = @_;
+    my $all = ($round->{summary} // {})->{exits} // return;
+    my $told = sum0 map { ($_->{counters} // {})->{exits} // 0 } @{ $round->{workloads} };
+    return if $told <= $all;
+    return 'its guest told of ' . grouped($told) . ' exits in its workloads, the monitor counted ' . grouped($all)
+        . ' in the whole run: its counters are not to be trusted';
+}
+
 sub befell_rounds {
     my ($column) = @_;
     my @rounds = @{ $column->{rounds} };
     my @bad = grep { $BEFELL{ $rounds[$_]{state} } } 0 .. $#rounds;
     return remarks($column, map { [$_ + 1, $BEFELL{ $rounds[$_]{state} }->($rounds[$_])] } @bad);
+}
+
+sub told_too_much {
+    my ($column) = @_;
+    my @rounds = @{ $column->{rounds} };
+    return map { my $words = exits_told($rounds[$_]); defined $words ? [$_ + 1, $words] : () } 0 .. $#rounds;
 }
 
 # Remarks about rounds, [number, sentence], as lines: which rounds, unless a sentence is about all of them.
@@ -236,7 +252,7 @@ sub befell {
     my @lines = map { befell_rounds($_) } @columns;
     push @lines, never_begun($report);
     push @lines, fewer_rounds(@{ $report->{shown} });
-    push @lines, map { remarks($_, @{ $_->{remarks} }) } @columns;
+    push @lines, map { remarks($_, @{ $_->{remarks} }, told_too_much($_)) } @columns;
     push @lines, "* lines that could not be read and were left out: $report->{broken}" if $report->{broken};
     push @lines, "* results that belong to no configuration and were left out: $report->{stray}" if $report->{stray};
     return @lines;

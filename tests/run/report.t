@@ -426,6 +426,15 @@ subtest 'a log that begins in the middle' => sub {
     like(table([$NATIVE, $lines[0] . $lines[1] . "$FORK\n" . $lines[2] . $begins]), $REFUSED, 'a guest was first');
 };
 
+subtest 'counters that a guest made up' => sub {
+    my ($log, @natives) = map { Machine::file_read($_) } sort glob "$FindBin::RealBin/logs/bochs-*.log";
+    unlike(table([$log, @natives]), qr/its guest told of/, 'none');
+    my $at = index $log, '"exits":', index $log, '{"bench":"fork"', index $log, '"round":2,"configuration":"adaptive"';
+    substr($log, $at, length '"exits":') = '"exits":10000';
+    like(table([$log, @natives]), qr/^\* `adaptive`, round 2 of 3: its guest told of \S+ exits in its workloads, the monitor counted /m,
+        'more than there were');
+};
+
 # What a guest can name, and what it can put into a sentence.
 subtest 'text of a guest' => sub {
     my $ran = "$FOLDER/ran";
