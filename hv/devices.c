@@ -6,7 +6,6 @@
 #include "event.h"
 #include "vm.h"
 
-#define UART_PORT      0x3f8
 #define UART_PIN       4
 #define EXIT_PORT      0xf4 // where test kernels write their status
 #define KEYBOARD_PORT  0x64
@@ -42,14 +41,14 @@ void devices_init(struct vcpu *v)
 
 static u32 uart_port_read(struct vcpu *v, u16 port)
 {
-    u32 value = uart_read(&v->vm->uart, port - UART_PORT);
+    u32 value = uart_read(&v->vm->uart, port - GUEST_COM1_PORT);
     ioapic_resample(&v->vm->ioapic, UART_PIN);
     return value;
 }
 
 static enum verdict uart_port_write(struct vcpu *v, u16 port, u32 value)
 {
-    uart_write(&v->vm->uart, port - UART_PORT, (u8)value);
+    uart_write(&v->vm->uart, port - GUEST_COM1_PORT, (u8)value);
     ioapic_resample(&v->vm->ioapic, UART_PIN);
     return VERDICT_SKIP;
 }
@@ -90,7 +89,7 @@ static const struct port_row {
     u32 (*read)(struct vcpu *v, u16 port);
     enum verdict (*write)(struct vcpu *v, u16 port, u32 value);
 } ports[] = {
-    {UART_PORT, UART_PORT + 7, uart_port_read, uart_port_write},
+    {GUEST_COM1_PORT, GUEST_COM1_PORT + 7, uart_port_read, uart_port_write},
     {EXIT_PORT, EXIT_PORT, NULL, exit_port_write},
     {ACPI_SLEEP_CONTROL_PORT, ACPI_SLEEP_CONTROL_PORT, zero_read, sleep_write},
     {ACPI_SLEEP_STATUS_PORT, ACPI_SLEEP_STATUS_PORT, zero_read, NULL},
@@ -109,7 +108,7 @@ static const struct port_row *port_find(u16 port)
 
 static bool is_uart(u16 port)
 {
-    return port >= UART_PORT && port <= UART_PORT + 7;
+    return port >= GUEST_COM1_PORT && port <= GUEST_COM1_PORT + 7;
 }
 
 static u32 read_one(struct vcpu *v, u16 port)

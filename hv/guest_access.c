@@ -2,6 +2,7 @@
 #include <arch/cpu.h>
 #include <arch/lib.h>
 #include <arch/phys.h>
+#include <hv/log.h>
 
 #include "devices.h"
 #include "event.h"
@@ -241,10 +242,22 @@ static void direct_access(u64 hpa, u8 *data, unsigned bytes, bool write)
     }
 }
 
+// A guest that works in a hole, with its stack there, say, can do so for ever: it is told once.
+#define MANY_HOLE_ACCESSES 10000
+
+static void hole_access(struct vm *vm, u64 gpa)
+{
+    if (++vm->hole_accesses == MANY_HOLE_ACCESSES)
+        log_warn("the guest has accessed addresses where there is nothing %u times, at last gpa 0x%lx",
+                 MANY_HOLE_ACCESSES, gpa);
+}
+
 static void physical_access(struct vcpu *v, u64 gpa, u8 *data, unsigned bytes, bool write)
 {
     struct p2m_leaf leaf = p2m_lookup(&v->vm->p2m, gpa_gfn(gpa));
     u64 hpa = mfn_hpa(leaf.mfn) | (gpa & (PAGE_SIZE - 1));
+    if (leaf.type == P2M_HOLE)
+        hole_access(v->vm, gpa);
     if (leaf.type == P2M_DEVICE)
         device_access(v, gpa, data, bytes, write);
     else if (leaf.type == P2M_DIRECT)

@@ -6,6 +6,7 @@
 #include <hv/log.h>
 
 #include "acpi_tables.h"
+#include "bios_data.h"
 #include "dsdt.h"
 #include "guest_modules.h"
 #include "load_linux.h"
@@ -119,6 +120,8 @@ static const char *load_multiboot(struct vm *vm, const struct guest_modules *gue
 const char *loader_load(struct vm *vm, const struct boot_info *boot, struct guest_start *start)
 {
     struct guest_modules modules;
+    struct guest_ram ram = vm_loader_ram(vm);
+    bios_data_write(&ram);
     if (guest_modules_sort(&modules, boot, problem, sizeof(problem)))
         return problem;
     return modules.kind == GUEST_LINUX ? load_linux(vm, &modules, start)

@@ -49,6 +49,7 @@ struct vm {
     unsigned run, round; // its numbers there, from 1
     const char *configuration;
     bool escaped;        // the console's last byte was the escape key
+    u64 hole_accesses;   // carried out by the monitor: guest_access.c
     u32 msrs_logged[32]; // that were refused, each of which is said once
     unsigned msrs_logged_count;
 };

@@ -391,12 +391,34 @@ static void last_bytes_by_cs(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+// A guest that works in a hole is told of once, whatever it does there.
+static void hole_again_and_again(void **state)
+{
+    (void)state;
+    struct guest_access a;
+    u64 value;
+    guest_access_init(&a, v);
+    for (unsigned i = 1; i <= 30000; i++) {
+        assert_int_equal(machine_log[0], i == 10001 ? 't' : 0);
+        machine_log[0] = 0;
+        if (i % 2)
+            write(HOLE_GVA, 8);
+        else
+            assert_int_equal(guest_read(&a, (struct insn_address){HOLE_GVA + 8, INSN_DS}, &value, 8, false),
+                             0);
+        if (i == 10000)
+            assert_string_equal(machine_log, "the guest has accessed addresses where there is nothing 10000 "
+                                             "times, at last gpa 0xc0000008");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(one_page),
         TEST(two_pages),
         TEST(nothing_to_tell),
+        TEST(hole_again_and_again),
         TEST(canonical_addresses),
         TEST(segments_with_limits),
         TEST(real_mode),
