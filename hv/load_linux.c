@@ -4,6 +4,7 @@
 #include "load_linux.h"
 
 #define SECTOR              512u
+#define SYSSIZE_UNIT        16u // the last one may be in the file in part: memtest86+
 #define BOOT_FLAG           0xaa55u
 #define HEADER_MAGIC        0x53726448u // "HdrS"
 #define VERSION_64BIT       0x020cu     // 2.12: xloadflags
@@ -77,10 +78,12 @@ static int place_kernel(struct linux_plan *plan, const struct linux_source *sour
 {
     const struct linux_boot_params *p = &plan->params;
     plan->kernel_offset = (u64)(p->setup_sects ? p->setup_sects + 1 : 5) * SECTOR;
-    plan->kernel_bytes = (u64)p->syssize * 16;
+    plan->kernel_bytes = (u64)p->syssize * SYSSIZE_UNIT;
     plan->kernel_gpa = p->pref_address;
-    if (plan->kernel_offset + plan->kernel_bytes > source->kernel_bytes)
+    if (plan->kernel_offset + plan->kernel_bytes >= source->kernel_bytes + SYSSIZE_UNIT)
         return refuse(message, size, "The kernel module is cut short: copy the bzImage again.");
+    if (plan->kernel_bytes > source->kernel_bytes - plan->kernel_offset)
+        plan->kernel_bytes = source->kernel_bytes - plan->kernel_offset;
     if (plan->kernel_bytes <= ENTRY_64 || plan->kernel_bytes > p->init_size ||
         p->pref_address < KERNEL_LOWEST || p->pref_address > GUEST_DEVICE_HOLE)
         return refuse(message, size, "The kernel's setup header is damaged: copy the bzImage again.");

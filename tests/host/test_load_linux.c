@@ -378,8 +378,24 @@ static void damaged(void **state)
         refused_with(&source, 64 * MIB, "The kernel's setup header is damaged: copy the bzImage again.");
     }
     struct linux_source source = make_image();
-    source.kernel_bytes--;
+    source.kernel_bytes -= 16;
     refused_with(&source, 64 * MIB, "The kernel module is cut short: copy the bzImage again.");
+}
+
+// The size in the header is in units of 16 bytes, rounded up: no byte after the file's last is read.
+static void last_unit_in_part(void **state)
+{
+    (void)state;
+    for (unsigned missing = 0; missing < 16; missing++) {
+        static struct linux_plan plan;
+        char message[300];
+        struct guest_map map;
+        struct linux_source source = make_image();
+        source.kernel_bytes -= missing;
+        guest_map_make(&map, 64 * MIB);
+        assert_int_equal(linux_plan(&plan, &source, &map, message, sizeof(message)), 0);
+        assert_int_equal(plan.kernel_offset + plan.kernel_bytes, source.kernel_bytes);
+    }
 }
 
 static void long_command_line(void **state)
@@ -429,7 +445,8 @@ int main(void)
         cmocka_unit_test(thirty_two_bit),    cmocka_unit_test(tight_fits),
         cmocka_unit_test(other_setup_sizes), cmocka_unit_test(not_a_bzimage),
         cmocka_unit_test(too_old),           cmocka_unit_test(damaged),
-        cmocka_unit_test(long_command_line), cmocka_unit_test(stock_kernel),
+        cmocka_unit_test(last_unit_in_part), cmocka_unit_test(long_command_line),
+        cmocka_unit_test(stock_kernel),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
