@@ -56,7 +56,6 @@ struct acpi_gas {
 #define FADT_HEADLESS        BIT(12)
 #define FADT_HW_REDUCED_ACPI BIT(20)
 #define FADT_NO_VGA          BIT(2)
-#define FADT_NO_CMOS_RTC     BIT(5)
 
 struct acpi_fadt {
     struct acpi_header header;
@@ -184,7 +183,7 @@ static void fadt_write(struct layout *l)
     fadt->fadt_minor_version = 3;
     fadt->dsdt = l->gpa + l->at[DSDT];
     fadt->x_dsdt = fadt->dsdt;
-    fadt->iapc_boot_arch = FADT_NO_VGA | FADT_NO_CMOS_RTC;
+    fadt->iapc_boot_arch = FADT_NO_VGA;
     fadt->flags = FADT_WBINVD | FADT_PROC_C1 | FADT_PWR_BUTTON | FADT_SLP_BUTTON | FADT_RESET_REG_SUP |
                   FADT_HEADLESS | FADT_HW_REDUCED_ACPI;
     fadt->reset_reg = byte_port(ACPI_RESET_PORT);

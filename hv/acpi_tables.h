@@ -1,6 +1,7 @@
 // The ACPI tables that the guest sees: RSDP, XSDT, FADT, MADT and the DSDT compiled from dsdt.asl, for ACPI's
-// hardware-reduced mode: no PIC, PIT, RTC, keyboard controller or PM timer. This file writes them into
-// memory; it does not choose where they lie (the guest loaders), nor does it model the ports that they name.
+// hardware-reduced mode, with a CMOS RTC: PIC and PIT are not told of, a keyboard controller and a PM timer
+// are not there. This file writes them into memory; it does not choose where they lie (the guest loaders),
+// nor does it model the ports that they name.
 #pragma once
 
 #include <arch/types.h>

@@ -10,6 +10,7 @@
 #define EXIT_PORT      0xf4 // where test kernels write their status
 #define KEYBOARD_PORT  0x64
 #define KEYBOARD_RESET 0xfe
+#define RTC_PORT       0x70
 
 static void uart_transmit(void *context, u8 byte)
 {
@@ -33,10 +34,11 @@ static void ioapic_deliver(void *context, u8 vector, enum ioapic_delivery mode, 
         apic_raise(v, vector);
 }
 
-void devices_init(struct vcpu *v)
+void devices_init(struct vcpu *v, u64 second)
 {
     ioapic_init(&v->vm->ioapic, ioapic_deliver, v);
     uart_init(&v->vm->uart, uart_transmit, uart_line_changed, v);
+    legacy_init(v, second);
 }
 
 static u32 uart_port_read(struct vcpu *v, u16 port)
@@ -82,19 +84,22 @@ static u32 zero_read(struct vcpu *v, u16 port)
     return 0;
 }
 
-// A row answers accesses that begin in it. Only the UART's are taken apart into bytes, as the bus does: 4
-// bytes at CF8H are PCI's address register and no reset, and a status may be wider than a byte.
+// A row answers accesses that begin in it. Those to rows of `bytes` are taken apart, as the bus does for
+// devices of 8 bits. The others are not: 4 bytes at CF8H are PCI's address register and no reset, and a
+// status may be wider than a byte.
 static const struct port_row {
     u16 first, last;
+    bool bytes;
     u32 (*read)(struct vcpu *v, u16 port);
     enum verdict (*write)(struct vcpu *v, u16 port, u32 value);
 } ports[] = {
-    {GUEST_COM1_PORT, GUEST_COM1_PORT + 7, uart_port_read, uart_port_write},
-    {EXIT_PORT, EXIT_PORT, NULL, exit_port_write},
-    {ACPI_SLEEP_CONTROL_PORT, ACPI_SLEEP_CONTROL_PORT, zero_read, sleep_write},
-    {ACPI_SLEEP_STATUS_PORT, ACPI_SLEEP_STATUS_PORT, zero_read, NULL},
-    {ACPI_RESET_PORT, ACPI_RESET_PORT, NULL, reset_write},
-    {KEYBOARD_PORT, KEYBOARD_PORT, NULL, reset_write},
+    {GUEST_COM1_PORT, GUEST_COM1_PORT + 7, true, uart_port_read, uart_port_write},
+    {EXIT_PORT, EXIT_PORT, false, NULL, exit_port_write},
+    {ACPI_SLEEP_CONTROL_PORT, ACPI_SLEEP_CONTROL_PORT, false, zero_read, sleep_write},
+    {ACPI_SLEEP_STATUS_PORT, ACPI_SLEEP_STATUS_PORT, false, zero_read, NULL},
+    {ACPI_RESET_PORT, ACPI_RESET_PORT, false, NULL, reset_write},
+    {KEYBOARD_PORT, KEYBOARD_PORT, false, NULL, reset_write},
+    {RTC_PORT, RTC_PORT + 1, true, legacy_rtc_read, legacy_rtc_write},
 };
 
 static const struct port_row *port_find(u16 port)
@@ -106,40 +111,36 @@ static const struct port_row *port_find(u16 port)
     return NULL;
 }
 
-static bool is_uart(u16 port)
+static u32 read_one(struct vcpu *v, const struct port_row *row, u16 port)
 {
-    return port >= GUEST_COM1_PORT && port <= GUEST_COM1_PORT + 7;
-}
-
-static u32 read_one(struct vcpu *v, u16 port)
-{
-    const struct port_row *row = port_find(port);
     return row && row->read ? row->read(v, port) : 0xffffffff;
 }
 
 u32 devices_port_read(struct vcpu *v, u16 port, unsigned bytes)
 {
-    if (!is_uart(port))
-        return read_one(v, port);
+    const struct port_row *row = port_find(port);
+    if (!row || !row->bytes)
+        return read_one(v, row, port);
     u32 value = 0;
-    for (unsigned i = 0; i < bytes; i++)
-        value |= (read_one(v, (u16)(port + i)) & 0xff) << 8 * i;
+    for (unsigned i = 0; i < bytes; i++, port++)
+        value |= (read_one(v, port_find(port), port) & 0xff) << 8 * i;
     return value;
 }
 
-static enum verdict write_one(struct vcpu *v, u16 port, u32 value)
+static enum verdict write_one(struct vcpu *v, const struct port_row *row, u16 port, u32 value)
 {
-    const struct port_row *row = port_find(port);
     return row && row->write ? row->write(v, port, value) : VERDICT_SKIP;
 }
 
 enum verdict devices_port_write(struct vcpu *v, u16 port, unsigned bytes, u32 value)
 {
-    if (!is_uart(port))
-        return write_one(v, port, value);
-    for (unsigned i = 0; i < bytes; i++)
-        write_one(v, (u16)(port + i), value >> 8 * i & 0xff);
-    return VERDICT_SKIP;
+    const struct port_row *row = port_find(port);
+    if (!row || !row->bytes)
+        return write_one(v, row, port, value);
+    enum verdict verdict = VERDICT_SKIP;
+    for (unsigned i = 0; i < bytes && verdict == VERDICT_SKIP; i++, port++)
+        verdict = write_one(v, port_find(port), port, value >> 8 * i & 0xff);
+    return verdict;
 }
 
 // The local APIC's page exits only where the guest's mode is below the hardware's (apic.h).

@@ -3,8 +3,8 @@
 
 #include "exit.h"
 
-// Sets the devices up as after reset.
-void devices_init(struct vcpu *v);
+// Sets the devices up as after reset. `second` is the date and time, as rtc_seconds gives them.
+void devices_init(struct vcpu *v, u64 second);
 
 // One access of 1, 2 or 4 bytes to a port; what is read may have further bits set. A write may end the guest:
 // VERDICT_STOP, else VERDICT_SKIP.

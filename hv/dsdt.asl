@@ -1,5 +1,5 @@
 // The guest's DSDT: what Linux cannot find by itself in a machine without PCI and legacy devices.
-// One processor (the same _UID as in the MADT), one serial port at pin 4 of the IOAPIC, and power-off: the
+// One processor (the same _UID as in the MADT), one serial port at pin 4 of the IOAPIC, the clock, power-off: the
 // first element of \_S5 is SLP_TYP, and equals ACPI_S5_SLP_TYP in acpi_tables.h.
 DefinitionBlock ("", "DSDT", 2, "PENUMB", "PENUMBRA", 0x00000001)
 {
@@ -21,6 +21,16 @@ DefinitionBlock ("", "DSDT", 2, "PENUMB", "PENUMBRA", 0x00000001)
             {
                 IO (Decode16, 0x03F8, 0x03F8, 0x01, 0x08)
                 Interrupt (ResourceConsumer, Edge, ActiveHigh, Exclusive) { 4 }
+            })
+        }
+
+        // Its interrupt is not there: a driver has no alarms.
+        Device (RTC0)
+        {
+            Name (_HID, EisaId ("PNP0B00"))
+            Name (_CRS, ResourceTemplate ()
+            {
+                IO (Decode16, 0x0070, 0x0070, 0x01, 0x02)
             })
         }
     }

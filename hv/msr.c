@@ -75,7 +75,7 @@ static bool call_read(struct vcpu *v, u32 index, u64 *value)
     }
 }
 
-// The cycle accounts must not see the guest set the clock.
+// Neither the cycle accounts nor the devices must see the guest set the clock.
 static bool write_clock(struct vcpu *v, u32 index, u64 value)
 {
     u64 before = rdtsc();
@@ -83,6 +83,8 @@ static bool write_clock(struct vcpu *v, u32 index, u64 value)
     u64 jump = rdtsc() - before;
     v->started += jump;
     v->last_exit += jump;
+    v->vm->legacy.started += jump;
+    v->vm->legacy.last += jump;
     return ok;
 }
 

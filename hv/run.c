@@ -1,4 +1,5 @@
 // See run.h. The order in which a virtual machine is made, and what is given back after it.
+#include <arch/cmos.h>
 #include <arch/cpu.h>
 #include <arch/io.h>
 #include <arch/lib.h>
@@ -143,6 +144,19 @@ static const char *make_vm(struct vm *vm, struct host *host, const struct params
     return make_vmcs(vm) ? no_memory : NULL;
 }
 
+// The guest's clock starts with the host's. It is read for each guest: the one before may have set the TSC.
+// Which byte holds the century depends on the machine, but none with VT-x has seen another one.
+static u64 date_and_time(void)
+{
+    u8 byte[CMOS_BYTES];
+    if (cmos_read(byte)) {
+        log_warn("this machine's real-time clock does not answer: the guest's begins at 1 January 2000");
+        memset(byte, 0, sizeof(byte));
+    }
+    byte[RTC_CENTURY] = byte[RTC_B] & RTC_B_BINARY ? 20 : 0x20;
+    return rtc_seconds(byte);
+}
+
 const char *run_prepare(struct vm *vm, struct host *host, const struct params *params)
 {
     struct guest_start start;
@@ -153,7 +167,7 @@ const char *run_prepare(struct vm *vm, struct host *host, const struct params *p
         why = loader_load(vm, &host->boot, &start);
     if (why)
         return why;
-    devices_init(&vm->vcpu);
+    devices_init(&vm->vcpu, date_and_time());
     churn_init(&vm->churn, params->churn);
     tally_init();
     if (trace_init(&vm->trace, &host->frames, params->trace))

@@ -13,6 +13,7 @@
 #include "guest_map.h"
 #include "insn_cache.h"
 #include "ioapic.h"
+#include "legacy.h"
 #include "msr_switch.h"
 #include "params.h"
 #include "results.h"
@@ -30,6 +31,7 @@ struct vm {
     struct apic apic;
     struct ioapic ioapic;
     struct uart uart;
+    struct legacy legacy;
     struct churn churn;
     struct insn_cache insn_cache;
     struct tally tally;

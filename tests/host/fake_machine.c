@@ -164,7 +164,7 @@ struct vcpu *machine_make_for(const struct mmu_ops *ops, const struct mmu_option
     assert_int_equal(vm_p2m_make(&vm), 0);
     assert_int_equal(mmu_init(&vm.vcpu, &vm.p2m, options), 0);
     assert_null(vm_memory_make(&vm));
-    devices_init(&vm.vcpu);
+    devices_init(&vm.vcpu, 0);
     vm.vcpu.base_proc = PROC_SECONDARY_CONTROLS;
     vm.vcpu.cr4_allowed = cpuid_cr4_allowed(&vm.cpuid);
     return &vm.vcpu;

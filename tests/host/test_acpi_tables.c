@@ -126,7 +126,7 @@ static void test_fadt(void **state)
     check_untouched((size_t)used);
     assert_int_equal(field(fadt, 4, 4), 276);
     assert_int_equal(fadt[8], 6);
-    assert_int_equal(field(fadt, 109, 2), 0x24); // no VGA, no CMOS RTC, no 8042
+    assert_int_equal(field(fadt, 109, 2), 0x04); // no VGA; a CMOS RTC, no 8042
     assert_int_equal(field(fadt, 112, 4), 0x101435);
     check_gas(fadt + 116, ACPI_RESET_PORT);
     assert_int_equal(fadt[128], ACPI_RESET_VALUE);
@@ -240,7 +240,7 @@ static void test_iasl_data_tables(void **state)
     disassemble(t.fadt, "fadt", text, sizeof(text));
     check_text(text,
                (const char *const[]){"Hardware Reduced (V5) : 1", "Reset Register Supported (V2) : 1",
-                                     "VGA Not Present (V4) : 1", "CMOS RTC Not Present (V5) : 1",
+                                     "VGA Not Present (V4) : 1", "CMOS RTC Not Present (V5) : 0",
                                      "8042 Present on ports 60/64 (V2) : 0", "Address : 0000000000000600",
                                      "Address : 0000000000000601", "Address : 0000000000000CF9", NULL});
     disassemble(t.madt, "madt", text, sizeof(text));

@@ -185,11 +185,24 @@ static void nobody_reads_as_ones(void **state)
 {
     (void)state;
     for (u32 port = 0; port < 0x10000; port++) {
-        bool answers = (port >= UART && port < UART + 8) || port == 0x600 || port == 0x601;
+        bool answers = (port >= UART && port < UART + 8) || port == 0x600 || port == 0x601 || port == 0x70 ||
+                       port == 0x71;
         if (!answers)
             assert_int_equal(devices_port_read(v, (u16)port, 4), 0xffffffff);
     }
     assert_int_equal(in(0x601), 0);
+}
+
+// 16 bits at once are two registers: the index, and what is at it.
+static void clock_ports(void **state)
+{
+    (void)state;
+    out(0x70, 0x0d);
+    assert_int_equal(in(0x71), 0x80);
+    assert_int_equal(devices_port_write(v, 0x70, 2, 0x5a0f), VERDICT_SKIP);
+    assert_int_equal(devices_port_read(v, 0x70, 2), 0x5aff);
+    out(0x70, 0x8d);
+    assert_int_equal(in(0x71), 0x80);
 }
 
 static void local_apic_page_wants_words(void **state)
@@ -234,6 +247,7 @@ int main(void)
         TEST(transmit),
         TEST(ends),
         TEST(nobody_reads_as_ones),
+        TEST(clock_ports),
         TEST(local_apic_page_wants_words),
         TEST(page_without_a_row),
     };

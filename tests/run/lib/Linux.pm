@@ -47,6 +47,7 @@ my @COMMANDS = (
     ["echo $LONG | wc -c", qr/^${\(1 + length $LONG)}$/m, 'a long line that is pasted'],
     ["echo $LONG | md5sum", undef, 'its bytes'],
     ['md5sum < /bin/busybox; md5sum < /bin/busybox | uniq -c; free | grep Mem', qr/^Mem:\s+\d+/m, 'files'],
+    ['dmesg | grep -c "read current time from RTC"; date +%Y', qr/^0\n20[2-9]\d$/m, 'the date, from the real-time clock'],
     ["date -s '2030-01-01' > /dev/null; date +%Y", qr/^2030$/m, 'the clock'],
     ['dmesg | grep -E "WARNING: CPU|BUG|Call Trace|Oops|protection fault|unchecked MSR"; echo searched', qr/^searched$/m,
         'the kernel log could be searched'],
