@@ -3,6 +3,7 @@
 #include <arch/io.h>
 
 #include "event.h"
+#include "vm.h"
 
 #define INFO_ERROR_CODE    BIT(11)
 #define INFO_TYPE(t)       ((u64)(t) << 8)
@@ -59,14 +60,28 @@ void event_queue_again(struct vcpu *v, u64 info)
         vmcs_write(GUEST_INTERRUPTIBILITY, vmcs_read(GUEST_INTERRUPTIBILITY) & ~BLOCKING_NMI);
 }
 
-// Divide error, #TS, #NP, #SS, #GP, #PF, #CP.
-#define CONTRIBUTORY (BIT(0) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(14) | BIT(21))
-
-bool event_is_contributory(struct vcpu *v)
+enum verdict exit_triple_fault(struct vcpu *v)
 {
-    (void)v;
+    v->vm->failed = true;
+    return vm_stop(v, "guest triple fault at RIP 0x%lx", vmcs_read(GUEST_RIP));
+}
+
+// What makes a #PF during its delivery worse than a #PF (SDM vol. 3, table 6-5): #PF itself, and #VE. One
+// during the delivery of #GP or another contributory exception is handled like any #PF.
+#define PAGE_FAULTS (BIT(14) | BIT(20))
+
+enum verdict event_pf_in_delivery(struct vcpu *v, u64 gva, u32 error_code)
+{
     u64 info = vmcs_read(IDT_VECTORING_INFO);
-    return INFO_TYPE_OF(info) == TYPE_EXCEPTION && CONTRIBUTORY & BIT(info & 31);
+    bool exception = INFO_TYPE_OF(info) == TYPE_EXCEPTION;
+    if (exception && (info & 31) == VECTOR_DF)
+        return exit_triple_fault(v);
+    if (INFO_TYPE_OF(info) == TYPE_NMI) // it is lost, and blocks NMIs until the handler's IRET
+        vmcs_write(GUEST_INTERRUPTIBILITY, vmcs_read(GUEST_INTERRUPTIBILITY) | BLOCKING_NMI);
+    if (!exception || !(PAGE_FAULTS & BIT(info & 31)))
+        return event_pf(v, gva, error_code);
+    write_cr2(gva); // set before the processor knows that it becomes a double fault
+    return event_exception(v, VECTOR_DF, 0);
 }
 
 void event_cancel(struct vcpu *v)

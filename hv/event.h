@@ -27,9 +27,10 @@ static inline bool event_redeliver(struct vcpu *v)
     return true;
 }
 
-// Whether the event whose delivery was interrupted is one that makes a #PF a double fault (SDM vol. 3, table
+// A true #PF while the event of the IDT-vectoring information was being delivered: in place of what
+// event_redeliver has queued a #PF, after a #PF a #DF, after a #DF the end of the run (SDM vol. 3, table
 // 6-5).
-bool event_is_contributory(struct vcpu *v);
+enum verdict event_pf_in_delivery(struct vcpu *v, u64 gva, u32 error_code);
 
 // Takes a queued event back: what event_redeliver has just queued will not be delivered.
 void event_cancel(struct vcpu *v);

@@ -68,12 +68,6 @@ enum verdict exit_invd(struct vcpu *v)
     return VERDICT_SKIP;
 }
 
-enum verdict exit_triple_fault(struct vcpu *v)
-{
-    v->vm->failed = true;
-    return vm_stop(v, "guest triple fault at RIP 0x%lx", vmcs_read(GUEST_RIP));
-}
-
 enum verdict exit_init(struct vcpu *v)
 {
     return vm_stop(v, "guest reset by an INIT signal");

@@ -120,14 +120,6 @@ static __attribute__((noinline)) enum verdict traced_write(struct vcpu *v, const
     return VERDICT_RESUME;
 }
 
-// A true fault. While an event was being delivered it is a second fault (SDM vol. 3, table 6-5).
-static enum verdict true_fault(struct vcpu *v, const struct mmu_fault *f)
-{
-    if (v->delivering && event_is_contributory(v))
-        return event_exception(v, VECTOR_DF, 0);
-    return event_pf(v, f->gva, f->error_code);
-}
-
 // Under shadow paging the monitor walks the guest's tables itself.
 static __attribute__((noinline)) bool uncovered(struct vcpu *v, const struct mmu_fault *f)
 {
@@ -150,7 +142,8 @@ enum verdict exit_page_fault(struct vcpu *v)
     case MMU_FIXED:
         return VERDICT_RESUME;
     case MMU_GUEST_FAULT:
-        return true_fault(v, &f);
+        return v->delivering ? event_pf_in_delivery(v, f.gva, f.error_code)
+                             : event_pf(v, f.gva, f.error_code);
     case MMU_TRACED:
         if (!v->delivering)
             return traced_write(v, &f);

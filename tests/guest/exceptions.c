@@ -287,6 +287,47 @@ static void test_double_fault(void)
     expect_trap("#UD through an absent gate", TRAP("ud2", ::: "memory"), NP, UD * 8 + 2 + 1);
 }
 
+#define IST_BAD 2
+
+// From now on the vector's stack is in page 6.
+static void bad_stack_for(unsigned vector)
+{
+    tss.ist[IST_BAD - 1] = page_gva(6) + 0x800;
+    idt[vector].ist = IST_BAD;
+}
+
+// A #PF with this error code while another event is delivered (SDM vol. 3, table 6-5): after a #PF it is a
+// double fault, and CR2 is its own; after all else a #PF like any.
+static void page_fault_in_delivery(u64 error)
+{
+    bad_stack_for(PF);
+    struct trap t = TRAP("movq (%0), %%rax", ::"r"(page_gva(5)) : "memory", "rax");
+    expect_trap("in #PF", t, DF, 0);
+    expect("CR2", t.cr2 & ~0xFFFull, page_gva(6));
+    idt[PF].ist = 0;
+    bad_stack_for(GP);
+    t = msr_try_read(0x1234);
+    expect_trap("in #GP", t, PF, error);
+    expect("CR2", t.cr2 & ~0xFFFull, page_gva(6));
+    bad_stack_for(DE);
+    t = TRAP("xor %%eax, %%eax; div %%eax", ::: "rax", "rdx", "cc");
+    expect_trap("in #DE", t, PF, error);
+    bad_stack_for(UD);
+    expect_trap("in #UD", TRAP("ud2", ::: "memory"), PF, error);
+    bad_stack_for(0x40);
+    expect_trap("in INT 40H", TRAP("int $0x40", ::: "memory"), PF, error);
+    bad_stack_for(BP);
+    expect_trap("in INT3", TRAP("int3", ::: "memory"), PF, error);
+}
+
+static void test_page_fault_in_delivery(void)
+{
+    page_map(6, 0, 0);
+    page_fault_in_delivery(2);
+    page_map(6, (u64)frame_a, PAGE_P);
+    page_fault_in_delivery(3);
+}
+
 static const struct test tests[] = {
     {"faults", test_faults},
     {"rip", test_rip},
@@ -302,5 +343,6 @@ static const struct test tests[] = {
     {"gate_kinds", test_gate_kinds},
     {"iret", test_iret},
     {"double_fault", test_double_fault},
+    {"page_fault_in_delivery", test_page_fault_in_delivery},
 };
 GROUP(group_exceptions, "exceptions", tests, true);

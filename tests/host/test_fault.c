@@ -255,10 +255,45 @@ static void true_faults(void **state)
     run(CODE, CODE_OF("\x48\x89\x07"), TABLE + SLOT);
     assert_int_equal(vmcs_read(ENTRY_INTERRUPTION_INFO), 0x80000b0e);
     assert_int_equal(fake_cr2, TABLE + SLOT);
+}
+
+// SDM vol. 3, table 6-5. CR2 is the second fault's, also when that becomes a double fault.
+static void true_faults_during_delivery(void **state)
+{
+    static const struct {
+        u32 vectoring, injected; // injected 0: triple fault
+    } rows[] = {
+        {0x80000b0e, 0x80000b08}, // #PF: #DF
+        {0x80000314, 0x80000b08}, // #VE: the same
+        {0x80000b0d, 0x80000b0e}, // #GP: #PF
+        {0x80000b0b, 0x80000b0e}, // #NP
+        {0x80000300, 0x80000b0e}, // #DE
+        {0x80000306, 0x80000b0e}, // #UD
+        {0x80000030, 0x80000b0e}, // an interrupt
+        {0x8000040e, 0x80000b0e}, // INT 14
+        {0x80000408, 0x80000b0e}, // INT 8
+        {0x80000603, 0x80000b0e}, // INT3
+        {0x80000202, 0x80000b0e}, // NMI
+        {0x80000b08, 0},          // #DF
+    };
+    (void)state;
+    outcome = MMU_GUEST_FAULT;
     v->delivering = true;
-    fake_vmcs_set(IDT_VECTORING_INFO, 0x80000b0d); // #GP
-    run(CODE, CODE_OF("\x48\x89\x07"), TABLE + SLOT);
-    assert_int_equal(vmcs_read(ENTRY_INTERRUPTION_INFO), 0x80000b08);
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        u64 gva = TABLE + 8 * i;
+        fake_vmcs_set(IDT_VECTORING_INFO, rows[i].vectoring);
+        fake_vmcs_set(EXIT_QUALIFICATION, gva);
+        fake_vmcs_set(EXIT_INTERRUPTION_ERROR_CODE, PFEC_W);
+        vmcs_write(GUEST_INTERRUPTIBILITY, 0);
+        assert_int_equal(exit_page_fault(v), rows[i].injected ? VERDICT_FAULT : VERDICT_STOP);
+        if (!rows[i].injected)
+            continue;
+        assert_int_equal(vmcs_read(ENTRY_INTERRUPTION_INFO), rows[i].injected);
+        assert_int_equal(fake_cr2, gva);
+        assert_int_equal(vmcs_read(GUEST_INTERRUPTIBILITY), rows[i].vectoring == 0x80000202 ? BIT(3) : 0);
+    }
+    assert_non_null(strstr(v->vm->end, "triple fault"));
+    assert_true(v->vm->failed);
 }
 
 // Bytes of FFH are no instruction, and those of an empty slot are zeros: neither is found in a fresh cache.
@@ -305,6 +340,7 @@ int main(void)
         TEST(during_delivery),
         TEST(unknown_on_a_device),
         TEST(true_faults),
+        TEST(true_faults_during_delivery),
         TEST(blocking_and_single_step),
         TEST(fresh_cache),
         TEST(all_bytes_count),
