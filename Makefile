@@ -83,6 +83,7 @@ include guest-images/images.mk
 include iso/iso.mk
 include tests/host/host.mk
 include tests/host/fuzz.mk
+include tests/host/msan.mk
 include tests/guest/guest.mk
 include tests/check/check.mk
 include tests/tests.mk
@@ -102,6 +103,7 @@ make compare     set up, build, and compare all modes with the bare machine: bui
 make test        set up, build, and run every test
 make check       what can be checked without running: layers, compilers, format, headers
 make host-tests  unit and model tests under sanitizers;   make fuzz  fuzzers, FUZZ_SECONDS=600 each
+make msan-tests  the host tests under MemorySanitizer
 make run-tests   tests in emulators only;                 make guest-images, guest-stress, guest-compare  the guests
 make stress      Linux under stress-ng in each configuration of shadow paging (hours; STRESS=name,... for some)
 make clean       removes build/

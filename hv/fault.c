@@ -42,17 +42,22 @@ static bool uses_stack_pointer(const struct insn *insn)
     return insn->reg == GPR_RSP || insn->memory.base == GPR_RSP;
 }
 
+// The guest's operands need not be aligned.
+typedef u16 operand16 __attribute__((aligned(1)));
+typedef u32 operand32 __attribute__((aligned(1)));
+typedef u64 operand64 __attribute__((aligned(1)));
+
 static u64 memory_load(const void *at, unsigned size)
 {
     switch (size) {
     case 1:
         return *(const volatile u8 *)at;
     case 2:
-        return *(const volatile u16 *)at;
+        return *(const volatile operand16 *)at;
     case 4:
-        return *(const volatile u32 *)at;
+        return *(const volatile operand32 *)at;
     default:
-        return *(const volatile u64 *)at;
+        return *(const volatile operand64 *)at;
     }
 }
 
@@ -64,13 +69,13 @@ static void memory_store(void *at, unsigned size, u64 value)
         *(volatile u8 *)at = (u8)value;
         break;
     case 2:
-        *(volatile u16 *)at = (u16)value;
+        *(volatile operand16 *)at = (u16)value;
         break;
     case 4:
-        *(volatile u32 *)at = (u32)value;
+        *(volatile operand32 *)at = (u32)value;
         break;
     default:
-        *(volatile u64 *)at = value;
+        *(volatile operand64 *)at = value;
     }
 }
 

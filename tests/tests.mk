@@ -20,7 +20,7 @@ stress: test-parts
 # Each step says what it is and, at its end, how long all took so far.
 test:
 	@began=$$(date +%s); \
-	for step in test-parts host-tests fuzz-short check run-tests; do \
+	for step in test-parts host-tests msan-tests fuzz-short check run-tests; do \
 	    echo "test: $$step"; \
 	    $(MAKE) --no-print-directory -j$(JOBS) $$step || { echo "test: $$step FAILED"; exit 1; }; \
 	    echo "test: $$step passed, $$(($$(date +%s) - began)) s so far"; \

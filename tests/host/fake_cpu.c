@@ -59,7 +59,7 @@ unsigned fake_msr_write_count;
 bool (*fake_msr_refuses)(u32 msr, u64 value);
 void (*fake_interrupts)(void);
 struct cpuid (*fake_cpuid)(u32 leaf, u32 subleaf);
-u64 fake_cr2;
+u64 fake_cr2, fake_xcr0;
 unsigned fake_invept, fake_invvpid;
 
 static u64 *find(u32 msr)
@@ -98,6 +98,7 @@ void fake_cpu_reset(void)
     fake_interrupts = NULL;
     fake_cpuid = NULL;
     fake_cr2 = 0;
+    fake_xcr0 = 1;
     fake_invept = fake_invvpid = 0;
 }
 
@@ -151,6 +152,19 @@ u64 rdtsc(void)
 void write_cr2(u64 value)
 {
     fake_cr2 = value;
+}
+
+u64 xgetbv(void)
+{
+    return fake_xcr0;
+}
+
+bool trap_try_xsetbv(u64 value)
+{
+    if (!(value & 1))
+        return false;
+    fake_xcr0 = value;
+    return true;
 }
 
 void vmx_invept(u64 type, u64 eptp)

@@ -32,5 +32,5 @@ extern struct cpuid (*fake_cpuid)(u32 leaf, u32 subleaf);
 // What trap_interrupts does; NULL: nothing is pending.
 extern void (*fake_interrupts)(void);
 
-extern u64 fake_cr2;
+extern u64 fake_cr2, fake_xcr0;
 extern unsigned fake_invept, fake_invvpid; // how often

@@ -46,8 +46,29 @@ void random_start(void)
         random_state = 1;
 }
 
+static const u8 *random_bytes; // NULL: none are given
+static size_t random_left;
+
+void random_of(const u8 *bytes, size_t count)
+{
+    random_bytes = bytes;
+    random_left = count;
+}
+
+static u64 take_bytes(size_t count)
+{
+    u64 value = 0;
+    count = count < random_left ? count : random_left;
+    memcpy(&value, random_bytes, count);
+    random_bytes += count;
+    random_left -= count;
+    return value;
+}
+
 u64 random_u64(void)
 {
+    if (random_bytes)
+        return take_bytes(sizeof(u64));
     random_state ^= random_state >> 12;
     random_state ^= random_state << 25;
     random_state ^= random_state >> 27;
@@ -56,6 +77,8 @@ u64 random_u64(void)
 
 u64 random_below(u64 limit)
 {
+    if (random_bytes)
+        return take_bytes(limit <= 256 ? 1 : limit <= 65536 ? 2 : 8) % limit;
     return random_u64() % limit;
 }
 

@@ -23,6 +23,8 @@ void memory_gone(void);
 // xorshift64*, seeded from the environment variable SEED or a fixed number; the seed is printed by
 // random_start, so that a failure can be had again.
 void random_start(void);
+// From now on the numbers are made of these bytes, and then are 0: for fuzzers.
+void random_of(const u8 *bytes, size_t count);
 u64 random_u64(void);
 u64 random_below(u64 limit);
 

@@ -219,6 +219,14 @@ static void wrap_at_4g(void **state)
     assert_int_equal(is, 0x2211ffff); // no RAM, then gpa 0
     assert_int_equal(guest_read(&a, (struct insn_address){0x1001, DS}, &is, 2, false), 0);
     assert_int_equal(is, 0x22113322);
+    machine_start_64(v); // compatibility mode: the tables would map more
+    vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_CODE_32);
+    segment_set(DS, 0xfffff000, 0xffffffff, RIGHTS_DATA);
+    guest_access_init(&a, v);
+    assert_int_equal(guest_read(&a, (struct insn_address){0xffe, DS}, &is, 4, false), 0);
+    assert_int_equal(is, 0x2211ffff);
+    assert_int_equal(guest_read(&a, (struct insn_address){0x1001, DS}, &is, 4, false), 0);
+    assert_int_equal(is, 0x443322);
 }
 
 static void alignment(void **state)

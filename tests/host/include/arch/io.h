@@ -8,6 +8,7 @@ u64 rdmsr(u32 msr);
 void wrmsr(u32 msr, u64 value);
 u64 rdtsc(void);
 void write_cr2(u64 value);
+u64 xgetbv(void);
 
 struct cpuid {
     u32 eax, ebx, ecx, edx;
