@@ -1,4 +1,4 @@
-# Drives one Bochs: writes its configuration, starts it under its built-in debugger, asks the debugger for the tick
+# Drives one Bochs: writes its configuration, starts it, under its built-in debugger where it has one, asks that for the tick
 # and the screen, and reads from its log how a run ended. Knows nothing of the serial line's content (emulate does).
 # Qemu.pm offers the same methods.
 package Bochs;
@@ -26,7 +26,8 @@ sub model_find {
 
 sub new {
     my ($class, $opt) = @_;
-    my $self = bless { dir => $opt->{dir}, text => '', model => model_find($opt->{cpu} // 'corei7_skylake_x') }, $class;
+    my $self = bless { dir => $opt->{dir}, text => '', asks => $opt->{asks} }, $class;
+    $self->{model} = model_find($opt->{cpu} // 'corei7_skylake_x');
     $self->config_write($opt);
     return $self;
 }
@@ -82,10 +83,16 @@ sub display_ready {
     return grep { /RFB.*(?:listening for connections|PANIC)/ } <$log>;
 }
 
+# Debian's Bochs 2.7 always runs under its debugger; from 3.0 on it is an option, for runs that ask it something.
+sub debugger_option {
+    my ($self) = @_;
+    return $self->{asks} && qx(bochs-bin --help 2>&1) =~ /^\s+-debugger\b/m ? '-debugger' : ();
+}
+
 sub launch {
     my ($self) = @_;
     unlink "$self->{dir}/bochs.log";
-    my @command = ('bochs-bin', '-q', '-f', "$self->{dir}/bochsrc");
+    my @command = ('bochs-bin', '-q', $self->debugger_option, '-f', "$self->{dir}/bochsrc");
     # A group of its own: Ctrl-C typed at the terminal is no business of Bochs.
     $self->{pid} = open2($self->{out}, $self->{in}, 'setsid', 'sh', '-c', 'exec "$@" 2>&1', 'sh', @command);
     $self->{in}->autoflush(1);

@@ -9,7 +9,7 @@ test-parts: $(MONITOR) $(ISO) guest-tests guest-stress
 # Long ones first, so that both processors are busy to the end.
 run-tests: test-parts
 	@echo "  emulator tests, $(words $(RUN_TESTS)) programs, $(JOBS) at a time"
-	prove --timer --jobs $(JOBS) $(sort $(filter tests/run/linux-% tests/run/exits%,$(RUN_TESTS))) \
+	prove --timer --directives --jobs $(JOBS) $(sort $(filter tests/run/linux-% tests/run/exits%,$(RUN_TESTS))) \
 	    $(filter-out tests/run/linux-% tests/run/exits%,$(RUN_TESTS))
 
 # What takes hours: Linux under load in every configuration of lib/Stress.pm, mmu-torture under every strategy with and without

@@ -18,6 +18,7 @@ enum component {
 #define MXCSR_INIT   0x1F80u
 #define AREA_BYTES   8192u
 #define AREA_HEADER  512u
+#define AREA_MXCSR   24u
 #define AREA_CLEAR   0xCC
 #define LEGACY_BYTES 416u // used: the 96 bytes up to the header are software's
 
@@ -381,12 +382,15 @@ static void run_layout(const struct form *form)
     }
 }
 
-// A standard image as a compacted one of the set.
+// A standard image as a compacted one of the set. There MXCSR counts as SSE state, which is then in use
+// (13.10).
 static void area_compact(u8 *to, const u8 *from, u32 set)
 {
     area_clear(to);
     memcpy(to, from, LEGACY_BYTES);
     *(u64 *)(to + AREA_HEADER) = *(const u64 *)(from + AREA_HEADER) & set;
+    if (*(const u32 *)(from + AREA_MXCSR) != MXCSR_INIT)
+        *(u64 *)(to + AREA_HEADER) |= SSE & set;
     *(u64 *)(to + AREA_HEADER + 8) = COMPACTED | set;
     for (unsigned i = 2; i < 8; i++) {
         if (set >> i & 1)

@@ -6,9 +6,11 @@ use warnings;
 use Cwd 'abs_path';
 use Exporter 'import';
 use File::Basename;
+use lib dirname(__FILE__) . '/../../../iso';
+use Faults 'bochs_fault';
 use File::Path 'make_path';
 use Test::More;
-our @EXPORT = qw(boot say_step says monitor_lines json_line);
+our @EXPORT = qw(boot say_step says monitor_lines json_line fault_skip fault_words);
 
 our $TOP = abs_path(dirname(__FILE__) . '/../../..');
 our $BUILD = "$TOP/build";
@@ -17,6 +19,21 @@ my $began = time;
 
 # What a person sees of a running test: prove leaves the error output alone.
 sub say_step { printf STDERR "  %-22s %4d s  %s\n", $TEST, time - $began, join '', @_ }
+
+# What this machine's Bochs gets wrong, and a test therefore does not show: a skipped test that says so.
+sub fault_skip {
+    my ($row) = @_;
+  SKIP: { skip Faults::sentence($row), 1 }
+    return 1;
+}
+
+# Words for the monitor where Bochs has the fault of that word, else none.
+sub fault_words {
+    my ($word, $words) = @_;
+    my $row = bochs_fault($word) or return '';
+    fault_skip($row);
+    return " $words";
+}
 
 sub file_read {
     my ($name) = @_;
