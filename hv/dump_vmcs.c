@@ -19,6 +19,8 @@ void vmcs_dump(void)
 {
     for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
         u64 value;
+        if (fields[i].field == VM_INSTRUCTION_ERROR) // by now that of a field which does not exist
+            continue;
         if (vmcs_try_read(fields[i].field, &value))
             log_error("  %-32s 0x%016lx", fields[i].name, value);
     }

@@ -4,7 +4,7 @@
 // paging are the callbacks' (guest_access.h), for each access. The processor has checked no more than the one
 // access that exited: not what MOVS writes after it has read a device, not the later turns of a REP, and of
 // INS and OUTS nothing (SDM vol. 3, 26.1.1). The caller moves RIP into the VMCS, clears interruptibility and
-// serves RFLAGS.TF.
+// serves RFLAGS.TF and RFLAGS.RF.
 #pragma once
 
 #include <arch/cpu.h>

@@ -5,30 +5,54 @@
 #include "event.h"
 #include "vm.h"
 
-#define INFO_ERROR_CODE    BIT(11)
-#define INFO_TYPE(t)       ((u64)(t) << 8)
-#define INFO_TYPE_OF(info) ((info) >> 8 & 7)
-#define INFO_REDELIVER     (INFO_VALID | INFO_ERROR_CODE | 0x7ff) // bit 12 of IDT-vectoring is undefined
+#define INFO_ERROR_CODE BIT(11)
+#define INFO_REDELIVER  (INFO_VALID | INFO_ERROR_CODE | 0x7ff) // bit 12 of IDT-vectoring is undefined
 
-enum { TYPE_NMI = 2, TYPE_EXCEPTION = 3, TYPE_SOFTWARE_INTERRUPT = 4, TYPE_SOFTWARE_EXCEPTION = 6 };
-
-#define BLOCKING_NMI BIT(3)
-#define PENDING_BS   BIT(14)
-#define DEBUGCTL_BTF BIT(1) // RFLAGS.TF then traps after branches only (SDM vol. 3, 18.4.3)
+#define BLOCKING_NMI    BIT(3)
+#define PENDING_BS      BIT(14)
+#define ACTIVITY_ACTIVE 0
+#define DEBUGCTL_BTF    BIT(1) // RFLAGS.TF then traps after branches only (SDM vol. 3, 18.4.3)
 
 // The exceptions that push an error code (SDM vol. 3, table 6-1): #DF #TS #NP #SS #GP #PF #AC #CP.
 #define HAS_ERROR_CODE (BIT(8) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(14) | BIT(17) | BIT(21))
 
+static void set_rf(bool set)
+{
+    u64 is = vmcs_read(GUEST_RFLAGS), rflags = set ? is | RFLAGS_RF : is & ~RFLAGS_RF;
+    if (rflags != is)
+        vmcs_write(GUEST_RFLAGS, rflags);
+}
+
+// An exception that is delivered ends what STI and MOV SS block, and a wait in HLT. VM entry refuses some
+// that do not fit these (SDM vol. 3, 27.3.1.5).
+static enum verdict queue_exception(struct vcpu *v, u64 info)
+{
+    u64 blocking = vmcs_read(GUEST_INTERRUPTIBILITY);
+    if (blocking & (BLOCKING_STI | BLOCKING_MOV_SS))
+        vmcs_write(GUEST_INTERRUPTIBILITY, blocking & ~(BLOCKING_STI | BLOCKING_MOV_SS));
+    if (v->delivering)
+        vmcs_write(GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
+    vmcs_write(ENTRY_INTERRUPTION_INFO, info);
+    return VERDICT_FAULT;
+}
+
 enum verdict event_exception(struct vcpu *v, unsigned vector, u32 error_code)
 {
-    (void)v;
     u64 info = INFO_VALID | INFO_TYPE(TYPE_EXCEPTION) | vector;
-    if (HAS_ERROR_CODE & BIT(vector)) {
+    if (HAS_ERROR_CODE & BIT(vector) && vmcs_read(GUEST_CR0) & CR0_PE) {
         info |= INFO_ERROR_CODE;
         vmcs_write(ENTRY_EXCEPTION_ERROR_CODE, error_code);
     }
-    vmcs_write(ENTRY_INTERRUPTION_INFO, info);
-    return VERDICT_FAULT;
+    set_rf(true);
+    return queue_exception(v, info);
+}
+
+enum verdict event_debug(struct vcpu *v, u64 int1_length)
+{
+    if (int1_length)
+        vmcs_write(ENTRY_INSTRUCTION_LENGTH, int1_length);
+    unsigned type = int1_length ? TYPE_INT1 : TYPE_EXCEPTION;
+    return queue_exception(v, INFO_VALID | INFO_TYPE(type) | VECTOR_DB);
 }
 
 enum verdict event_ud(struct vcpu *v)
@@ -47,9 +71,19 @@ enum verdict event_pf(struct vcpu *v, u64 gva, u32 error_code)
     return event_exception(v, VECTOR_PF, error_code);
 }
 
+// A #PF exit has saved RFLAGS with RF as in the frame of the #PF, which is set. In the frame of what was
+// being delivered it is set for faults; for interrupts between iterations too, which nobody can tell any
+// more.
+static void rf_of_delivery(const struct vcpu *v, u64 info)
+{
+    bool fault = INFO_TYPE_OF(info) == TYPE_EXCEPTION && (info & INFO_VECTOR) != VECTOR_DB;
+    if (v->exit_reason == EXIT_EXCEPTION_OR_NMI && !fault)
+        set_rf(false);
+}
+
 void event_queue_again(struct vcpu *v, u64 info)
 {
-    (void)v;
+    rf_of_delivery(v, info);
     vmcs_write(ENTRY_INTERRUPTION_INFO, info & INFO_REDELIVER);
     if (info & INFO_ERROR_CODE)
         vmcs_write(ENTRY_EXCEPTION_ERROR_CODE, vmcs_read(IDT_VECTORING_ERROR_CODE));
@@ -62,8 +96,7 @@ void event_queue_again(struct vcpu *v, u64 info)
 
 enum verdict exit_triple_fault(struct vcpu *v)
 {
-    v->vm->failed = true;
-    return vm_stop(v, "guest triple fault at RIP 0x%lx", vmcs_read(GUEST_RIP));
+    return vm_fail(v, "guest triple fault at RIP 0x%lx", vmcs_read(GUEST_RIP));
 }
 
 // What makes a #PF during its delivery worse than a #PF (SDM vol. 3, table 6-5): #PF itself, and #VE. One
@@ -90,6 +123,12 @@ void event_cancel(struct vcpu *v)
     vmcs_write(ENTRY_INTERRUPTION_INFO, 0);
 }
 
+void event_block_nmis(struct vcpu *v)
+{
+    if (!v->delivering)
+        vmcs_write(GUEST_INTERRUPTIBILITY, vmcs_read(GUEST_INTERRUPTIBILITY) | BLOCKING_NMI);
+}
+
 static void nmi_window(struct vcpu *v, bool open)
 {
     u32 other = v->proc_controls & ~(u32)PROC_NMI_WINDOW_EXITING;
@@ -109,9 +148,19 @@ void event_nmi(struct vcpu *v)
     vmcs_write(ENTRY_INTERRUPTION_INFO, INFO_VALID | INFO_TYPE(TYPE_NMI) | VECTOR_NMI);
 }
 
+// A processor on which STI does not hold NMIs back opens the window behind STI; but it may refuse to deliver
+// an NMI while the field says that STI blocks (SDM vol. 3, 27.3.1.5).
+static void end_sti_blocking(void)
+{
+    u64 blocking = vmcs_read(GUEST_INTERRUPTIBILITY);
+    if (blocking & BLOCKING_STI)
+        vmcs_write(GUEST_INTERRUPTIBILITY, blocking & ~BLOCKING_STI);
+}
+
 enum verdict exit_nmi_window(struct vcpu *v)
 {
     nmi_window(v, false);
+    end_sti_blocking();
     if (v->nmi_pending) {
         v->nmi_pending = false;
         event_nmi(v);

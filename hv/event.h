@@ -6,15 +6,36 @@
 
 #include "exit.h"
 
-#define INFO_VALID      BIT(31) // of an interruption-information field
-#define BLOCKING_STI    BIT(0)  // of the interruptibility state
+#define INFO_VALID         BIT(31) // of an interruption-information field
+#define INFO_VECTOR        0xff
+#define INFO_TYPE(t)       ((u64)(t) << 8)
+#define INFO_TYPE_OF(info) ((info) >> 8 & 7)
+// Of an exit's, and of an EPT violation's qualification: an IRET that has not completed has unblocked NMIs
+// (SDM vol. 3, 28.2.3).
+#define NMI_UNBLOCKED BIT(12)
+
+enum {
+    TYPE_INTERRUPT = 0,
+    TYPE_NMI = 2,
+    TYPE_EXCEPTION = 3,
+    TYPE_SOFTWARE_INTERRUPT = 4,
+    TYPE_INT1 = 5, // "privileged software exception"
+    TYPE_SOFTWARE_EXCEPTION = 6
+};
+
+#define BLOCKING_STI    BIT(0) // of the interruptibility state
 #define BLOCKING_MOV_SS BIT(1)
 
-// Queue an exception for the next entry and return VERDICT_FAULT.
+// Queue an exception for the next entry and return VERDICT_FAULT. It is a fault of the instruction at RIP:
+// its frame has RFLAGS.RF set (SDM vol. 3, 18.3.1.1). Without CR0.PE there is no error code.
 enum verdict event_ud(struct vcpu *v);
 enum verdict event_gp(struct vcpu *v); // error code 0
 enum verdict event_exception(struct vcpu *v, unsigned vector, u32 error_code);
 enum verdict event_pf(struct vcpu *v, u64 gva, u32 error_code); // also sets CR2
+
+// Queues a #DB, or an INT1 of so many bytes (0: it is no INT1), with RFLAGS.RF as it is. What #DB does to
+// debug registers is debug.h's.
+enum verdict event_debug(struct vcpu *v, u64 int1_length);
 
 // If the exit interrupted the delivery of an event, queues that event again. True if it did.
 void event_queue_again(struct vcpu *v, u64 idt_vectoring_info);
@@ -35,17 +56,32 @@ enum verdict event_pf_in_delivery(struct vcpu *v, u64 gva, u32 error_code);
 // Takes a queued event back: what event_redeliver has just queued will not be delivered.
 void event_cancel(struct vcpu *v);
 
+// The instruction at RIP is an IRET that runs again after an exit with NMI_UNBLOCKED: it finds NMIs blocked
+// as it did before. Not where the exit interrupted a delivery, in which the bit means nothing.
+void event_block_nmis(struct vcpu *v);
+
 // Gives the guest an NMI: at once, or as soon as NMIs are not blocked.
 void event_nmi(struct vcpu *v);
 
-// After an instruction was completed by the monitor, which began with these RFLAGS: STI and MOV SS blocking
-// ends, single-stepping traps.
+// After an instruction was completed by the monitor, or one iteration of a repeated one, which is not the
+// last. RFLAGS were `before`, and `after` is what the instruction makes of them. They are written: RF is
+// clear after an instruction and set between iterations. STI and MOV SS blocking ends, single-stepping traps.
 void event_single_step(struct vcpu *v);
-static inline void event_instruction_done(struct vcpu *v, u64 rflags)
+static inline void event_progress(struct vcpu *v, u64 before, u64 rflags)
 {
     u64 blocking = vmcs_read(GUEST_INTERRUPTIBILITY);
     if (__builtin_expect((blocking & (BLOCKING_STI | BLOCKING_MOV_SS)) != 0, 0))
         vmcs_write(GUEST_INTERRUPTIBILITY, blocking & ~(BLOCKING_STI | BLOCKING_MOV_SS));
-    if (__builtin_expect((rflags & RFLAGS_TF) != 0, 0))
+    if (rflags != before)
+        vmcs_write(GUEST_RFLAGS, rflags);
+    if (__builtin_expect((before & RFLAGS_TF) != 0, 0))
         event_single_step(v);
+}
+static inline void event_instruction_done(struct vcpu *v, u64 before, u64 after)
+{
+    event_progress(v, before, after & ~RFLAGS_RF);
+}
+static inline void event_iteration_done(struct vcpu *v, u64 before, u64 after)
+{
+    event_progress(v, before, after | RFLAGS_RF);
 }

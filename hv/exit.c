@@ -26,21 +26,22 @@ static const struct exit_row exits[EXIT_REASONS] = {
 #undef EXIT
 };
 
+// The dump reads fields that the processor may not have: each such VMREAD leaves its own error number.
 static enum verdict entry_failed(struct vcpu *v)
 {
-    vmcs_dump();
     u64 error = 0;
     bool known = vmcs_try_read(VM_INSTRUCTION_ERROR, &error);
-    return vm_stop(v, "VM entry failed: VM-instruction error %lu (SDM vol. 3, 31.4)", known ? error : 0);
+    vmcs_dump();
+    return vm_fail(v, "VM entry failed: VM-instruction error %lu (SDM vol. 3, 31.4)", known ? error : 0);
 }
 
 static enum verdict unexpected(struct vcpu *v, u64 reason)
 {
     vmcs_dump();
     if (reason & REASON_FAILURE)
-        return vm_stop(v, "VM entry failed: %s, qualification %lu: %s", exit_name(reason & REASON_BASIC),
+        return vm_fail(v, "VM entry failed: %s, qualification %lu: %s", exit_name(reason & REASON_BASIC),
                        vmcs_read(EXIT_QUALIFICATION), vmcs_guest_state_problem());
-    return vm_stop(v, "unexpected exit %lu (%s)", reason & REASON_BASIC, exit_name(reason & REASON_BASIC));
+    return vm_fail(v, "unexpected exit %lu (%s)", reason & REASON_BASIC, exit_name(reason & REASON_BASIC));
 }
 
 static void skip_instruction(struct vcpu *v)
@@ -50,7 +51,8 @@ static void skip_instruction(struct vcpu *v)
     if ((rip ^ next) >> 32 && vcpu_code_bits(v) != 64)
         next = (u32)next; // EIP wraps
     vmcs_write(GUEST_RIP, next);
-    event_instruction_done(v, vmcs_read(GUEST_RFLAGS));
+    u64 rflags = vmcs_read(GUEST_RFLAGS);
+    event_instruction_done(v, rflags, rflags);
 }
 
 // audit=: after every v->audit exits one of the tables that the back end keeps.

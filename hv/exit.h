@@ -27,6 +27,7 @@ enum verdict exit_invd(struct vcpu *v);
 enum verdict exit_rdpmc(struct vcpu *v);
 enum verdict exit_vmcall(struct vcpu *v);
 enum verdict exit_cr_access(struct vcpu *v);
+enum verdict exit_mov_dr(struct vcpu *v);
 enum verdict exit_io(struct vcpu *v);
 enum verdict exit_rdmsr(struct vcpu *v);
 enum verdict exit_wrmsr(struct vcpu *v);

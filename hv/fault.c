@@ -4,6 +4,7 @@
 #include <arch/lib.h>
 #include <arch/phys.h>
 
+#include "debug.h"
 #include "emulate.h"
 #include "event.h"
 #include "guest_access.h"
@@ -89,39 +90,39 @@ static bool is_one_write(struct vcpu *v, const struct insn *insn, u64 rip, const
     return offset >= insn->size || begins_at(v, insn, rip, f->gva);
 }
 
-// Carries out the one write of `insn` at f->hpa. False: it is not one that can be.
-static bool write_once(struct vcpu *v, const struct insn *insn, u64 rip, u64 rflags,
+// Carries out the one write of `insn` at f->hpa, *rflags becoming those after it. False: it is not one that
+// can be.
+static bool write_once(struct vcpu *v, const struct insn *insn, u64 rip, u64 *rflags,
                        const struct mmu_fault *f)
 {
-    u64 new, after = rflags;
+    u64 new;
     bool stack = uses_stack_pointer(insn);
     if (stack)
         *vcpu_reg(v, GPR_RSP) = vmcs_read(GUEST_RSP);
     if (!is_one_write(v, insn, rip, f))
         return false;
     void *at = phys_ptr(f->hpa);
-    if (!insn_write_value(insn, &v->world.regs, &after, memory_load(at, insn->size), &new))
+    if (!insn_write_value(insn, &v->world.regs, rflags, memory_load(at, insn->size), &new))
         return false;
     memory_store(at, insn->size, new);
-    if (after != rflags)
-        vmcs_write(GUEST_RFLAGS, after);
     if (stack)
         vmcs_write(GUEST_RSP, *vcpu_reg(v, GPR_RSP));
     return true;
 }
 
-// Not a part of exit_page_fault, whose usual way is to be short.
+// Not a part of exit_page_fault, whose usual way is to be short. While data breakpoints are enabled the
+// processor itself writes, and so sees those that are hit.
 static __attribute__((noinline)) enum verdict traced_write(struct vcpu *v, const struct mmu_fault *f)
 {
-    u64 rip = vmcs_read(GUEST_RIP), rflags = vmcs_read(GUEST_RFLAGS);
-    const struct insn *insn = instruction_at(v, rip);
-    if (!insn || !write_once(v, insn, rip, rflags, f)) {
+    u64 rip = vmcs_read(GUEST_RIP), rflags = vmcs_read(GUEST_RFLAGS), after = rflags;
+    const struct insn *insn = debug_watches_memory(v) ? NULL : instruction_at(v, rip);
+    if (!insn || !write_once(v, insn, rip, &after, f)) {
         mmu_release(v, f->hpa);
         return VERDICT_RESUME;
     }
     mmu_written(v, f->hpa, insn->size);
     vmcs_write(GUEST_RIP, rip + insn->length);
-    event_instruction_done(v, rflags);
+    event_instruction_done(v, rflags, after);
     return VERDICT_RESUME;
 }
 

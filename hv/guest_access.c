@@ -4,6 +4,7 @@
 #include <arch/phys.h>
 #include <hv/log.h>
 
+#include "debug.h"
 #include "devices.h"
 #include "event.h"
 #include "guest_access.h"
@@ -47,6 +48,7 @@ void guest_access_init(struct guest_access *a, struct vcpu *v)
 {
     *a = (struct guest_access){
         .v = v,
+        .dr7 = debug_enabled(v),
         .walk =
             {
                 .p2m = &v->vm->p2m,
@@ -189,7 +191,11 @@ static int resolve(struct guest_access *a, struct insn_address at, unsigned byte
 {
     u64 gva;
     int error = segment_check(a, at, bytes, kind == ACCESS_WRITE, &gva);
-    return error ? error : translate(a, gva, bytes, kind, piece);
+    if (!error)
+        error = translate(a, gva, bytes, kind, piece);
+    if (!error && a->dr7)
+        a->hits |= debug_match(a->dr7, gva, bytes, kind == ACCESS_WRITE ? WATCHES_WRITE : WATCHES_READ);
+    return error;
 }
 
 // The largest access that is aligned at gpa.

@@ -16,6 +16,8 @@ struct guest_access {
     u8 fault_vector;
     u32 fault_error;
     u64 fault_gva; // of #PF
+    u64 dr7;       // 0: no breakpoint is enabled
+    u64 hits;      // data breakpoints that were hit: debug_hit
 };
 
 // Result of the functions below beside 0: an exception that is left in the struct, nothing was accessed.

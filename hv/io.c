@@ -1,6 +1,7 @@
 // IN, OUT, INS and OUTS: all ports exit.
 #include <arch/cpu.h>
 
+#include "debug.h"
 #include "devices.h"
 #include "guest_access.h"
 #include "event.h"
@@ -65,9 +66,11 @@ static int io_string_one(struct vcpu *v, struct io_string *s, enum verdict *verd
         if (!error)
             *verdict = devices_port_write(v, s->port, s->bytes, value);
     }
-    if (!error)
-        register_add(v, s->index, s->address_mask, s->step);
-    return error;
+    if (error)
+        return error;
+    register_add(v, s->index, s->address_mask, s->step);
+    s->access.hits |= debug_match_port(s->access.dr7, s->port, s->bytes);
+    return 0;
 }
 
 static void io_string_init(struct vcpu *v, u64 qualification, struct io_string *s)
@@ -84,26 +87,49 @@ static void io_string_init(struct vcpu *v, u64 qualification, struct io_string *
     s->step = s->access.walk.rflags & RFLAGS_DF ? -(u64)s->bytes : s->bytes;
 }
 
+static bool io_string_done(struct vcpu *v, const struct io_string *s)
+{
+    return !(*vcpu_reg(v, GPR_RCX) & s->address_mask);
+}
+
+// After so many iterations, or one that traps, the rest is done after the next entry, so that events come
+// through.
+static enum verdict io_string_repeat(struct vcpu *v, struct io_string *s)
+{
+    u64 rflags = s->access.walk.rflags;
+    enum verdict verdict = VERDICT_SKIP;
+    unsigned runs = rflags & RFLAGS_TF ? 1 : RUN;
+    for (unsigned run = 0; run < runs && !s->access.hits && !io_string_done(v, s); run++) {
+        if (io_string_one(v, s, &verdict))
+            return guest_fault(&s->access);
+        if (verdict == VERDICT_STOP)
+            return verdict;
+        register_add(v, GPR_RCX, s->address_mask, -1ull);
+    }
+    if (io_string_done(v, s))
+        return VERDICT_SKIP;
+    event_iteration_done(v, rflags, rflags);
+    return VERDICT_RESUME;
+}
+
 static enum verdict io_string(struct vcpu *v, u64 qualification)
 {
     struct io_string s;
-    io_string_init(v, qualification, &s);
     enum verdict verdict = VERDICT_SKIP;
-    bool repeat = qualification & IO_REP;
-    for (unsigned run = 0; run < RUN; run++) {
-        if (repeat && !(*vcpu_reg(v, GPR_RCX) & s.address_mask))
-            return VERDICT_SKIP;
-        if (io_string_one(v, &s, &verdict))
-            return guest_fault(&s.access);
-        if (verdict == VERDICT_STOP || !repeat)
-            return verdict;
-        register_add(v, GPR_RCX, s.address_mask, -1ull);
-    }
-    return VERDICT_RESUME; // the rest after the next entry, so that interrupts come through
+    io_string_init(v, qualification, &s);
+    if (qualification & IO_REP)
+        verdict = io_string_repeat(v, &s);
+    else if (io_string_one(v, &s, &verdict))
+        return guest_fault(&s.access);
+    debug_hit(v, s.access.hits);
+    return verdict;
 }
 
 enum verdict exit_io(struct vcpu *v)
 {
     u64 qualification = vmcs_read(EXIT_QUALIFICATION);
-    return qualification & IO_STRING ? io_string(v, qualification) : io_plain(v, qualification);
+    if (qualification & IO_STRING)
+        return io_string(v, qualification);
+    debug_hit(v, debug_match_port(debug_enabled(v), IO_PORT(qualification), IO_BYTES(qualification)));
+    return io_plain(v, qualification);
 }

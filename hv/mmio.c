@@ -4,6 +4,7 @@
 #include <arch/lib.h>
 #include <hv/log.h>
 
+#include "debug.h"
 #include "emulate.h"
 #include "event.h"
 #include "guest_access.h"
@@ -48,17 +49,23 @@ static enum verdict not_decoded(struct vcpu *v, struct guest_access *a, int deco
 // part of its work done.
 static enum verdict emulate(struct vcpu *v, struct guest_access *a, const struct insn *insn)
 {
-    struct emulation e = {&v->world.regs, vmcs_read(GUEST_RIP), a->walk.rflags, &emulate_ops, a};
+    u64 before = a->walk.rflags,
+        step = a->dr7 ? RFLAGS_TF & ~before : 0; // a breakpoint traps after an iteration
+    struct emulation e = {&v->world.regs, vmcs_read(GUEST_RIP), before | step, &emulate_ops, a};
     u64 rip = e.rip;
     *vcpu_reg(v, GPR_RSP) = vmcs_read(GUEST_RSP);
     int result = insn_emulate(insn, &e);
     vmcs_write(GUEST_RIP, e.rip);
-    vmcs_write(GUEST_RFLAGS, e.rflags);
     if (*vcpu_reg(v, GPR_RSP) != vmcs_read(GUEST_RSP))
         vmcs_write(GUEST_RSP, *vcpu_reg(v, GPR_RSP));
+    if (result)
+        return guest_fault(a);
     if (e.rip != rip)
-        event_instruction_done(v, a->walk.rflags);
-    return result ? guest_fault(a) : VERDICT_RESUME;
+        event_instruction_done(v, before, e.rflags & ~step);
+    else
+        event_iteration_done(v, before, e.rflags & ~step);
+    debug_hit(v, a->hits);
+    return VERDICT_RESUME;
 }
 
 enum verdict mmio_emulate(struct vcpu *v, const char *space, u64 address)
@@ -76,9 +83,8 @@ enum verdict mmio_emulate(struct vcpu *v, const char *space, u64 address)
     return not_decoded(v, &a, decoded, where);
 }
 
-enum verdict exit_ept_violation(struct vcpu *v)
+static enum verdict violation(struct vcpu *v, u64 qualification)
 {
-    u64 qualification = vmcs_read(EXIT_QUALIFICATION);
     struct mmu_fault fault = {
         .gpa = vmcs_read(GUEST_PHYSICAL_ADDRESS),
         .gva_valid = qualification & VIOLATION_GVA_VALID,
@@ -100,4 +106,13 @@ enum verdict exit_ept_violation(struct vcpu *v)
     if (fault.fetch)
         return vm_stop_unsupported(v, "the guest executes at gpa 0x%lx, where there is no memory", fault.gpa);
     return mmio_emulate(v, "gpa", fault.gpa);
+}
+
+enum verdict exit_ept_violation(struct vcpu *v)
+{
+    u64 qualification = vmcs_read(EXIT_QUALIFICATION);
+    enum verdict verdict = violation(v, qualification);
+    if (qualification & NMI_UNBLOCKED && verdict == VERDICT_RESUME)
+        event_block_nmis(v);
+    return verdict;
 }

@@ -3,14 +3,11 @@
 #include <arch/console.h>
 #include <arch/cpu.h>
 
+#include "debug.h"
 #include "event.h"
 #include "keys.h"
 #include "nmi.h"
 #include "vm.h"
-
-#define INFO_VECTOR   0xff
-#define INFO_TYPE     (7u << 8)
-#define INFO_TYPE_NMI (2u << 8)
 
 static enum verdict handle(struct vcpu *v)
 {
@@ -42,17 +39,36 @@ static void unblock_nmis(void)
     vmcs_write(GUEST_INTERRUPTIBILITY, vmcs_read(GUEST_INTERRUPTIBILITY));
 }
 
-static __attribute__((noinline)) enum verdict not_a_page_fault(struct vcpu *v, u64 info)
+// The IRET that ends an NMI handler has faulted. Unless the guest gets the fault, it runs again.
+static enum verdict page_fault_of_iret(struct vcpu *v)
 {
-    if ((info & (INFO_VALID | INFO_TYPE)) != (INFO_VALID | INFO_TYPE_NMI))
+    enum verdict verdict = exit_page_fault(v);
+    if (verdict == VERDICT_RESUME)
+        event_block_nmis(v);
+    return verdict;
+}
+
+static __attribute__((noinline)) enum verdict not_a_plain_page_fault(struct vcpu *v, u64 info)
+{
+    if (INFO_TYPE_OF(info) == TYPE_NMI) {
+        unblock_nmis();
+        return handle(v);
+    }
+    switch (info & INFO_VECTOR) {
+    case VECTOR_PF:
+        return page_fault_of_iret(v);
+    case VECTOR_DB:
+        return debug_exception(v, info);
+    case VECTOR_AC:
+        return event_exception(v, VECTOR_AC, (u32)vmcs_read(EXIT_INTERRUPTION_ERROR_CODE));
+    default:
         return vm_stop_unsupported(v, "unexpected exit for exception %lu", info & INFO_VECTOR);
-    unblock_nmis();
-    return handle(v);
+    }
 }
 
 enum verdict exit_exception(struct vcpu *v)
 {
     u64 info = vmcs_read(EXIT_INTERRUPTION_INFO);
-    bool page_fault = (info & (INFO_VALID | INFO_VECTOR)) == (INFO_VALID | VECTOR_PF);
-    return page_fault ? exit_page_fault(v) : not_a_page_fault(v, info);
+    bool plain = (info & (INFO_VALID | INFO_VECTOR | NMI_UNBLOCKED)) == (INFO_VALID | VECTOR_PF);
+    return plain ? exit_page_fault(v) : not_a_plain_page_fault(v, info);
 }

@@ -4,6 +4,7 @@
 #include <arch/lib.h>
 #include <hv/walk.h>
 
+#include "debug.h"
 #include "event.h"
 #include "msr.h"
 #include "paging.h"
@@ -94,7 +95,7 @@ static void apply_controls(struct vcpu *v, const struct mmu_needs *needs)
     paging_apply_controls(v, needs);
     if (v->proc_controls & PROC_SECONDARY_CONTROLS)
         vmcs_write(SECONDARY_CONTROLS, vmx_controls_fit(v->caps->proc2, v->base_proc2 | needs->proc2));
-    vmcs_write(EXCEPTION_BITMAP, needs->exceptions);
+    vmcs_write(EXCEPTION_BITMAP, needs->exceptions | DEBUG_EXCEPTIONS);
 }
 
 static void apply(struct vcpu *v, const struct paging_regs *guest, const struct mmu_needs *needs)

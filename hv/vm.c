@@ -23,6 +23,16 @@ enum verdict vm_stop(struct vcpu *v, const char *format, ...)
 }
 
 // The guest has ended: nothing changes any more.
+enum verdict vm_fail(struct vcpu *v, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    say_end(v->vm, format, args);
+    va_end(args);
+    v->vm->failed = true;
+    return VERDICT_STOP;
+}
+
 static void log_instruction(struct vcpu *v)
 {
     u8 bytes[15];

@@ -62,9 +62,11 @@ static inline u64 vm_milliseconds(const struct vm *vm)
     return (vm->vcpu.last_exit - vm->vcpu.started) / (vm->tsc_hz / 1000);
 }
 
-// Ends the guest: what is said becomes vm->end. vm_stop_unsupported is for what the monitor cannot do: it
-// adds RIP and the bytes of the instruction.
+// Ends the guest: what is said becomes vm->end. vm_fail: by a mistake, so that a comparison does not count
+// the run. vm_stop_unsupported is for what the monitor cannot do: the same, and it adds RIP and the bytes of
+// the instruction.
 enum verdict vm_stop(struct vcpu *v, const char *format, ...) printf_like(2);
+enum verdict vm_fail(struct vcpu *v, const char *format, ...) printf_like(2);
 enum verdict vm_stop_unsupported(struct vcpu *v, const char *format, ...) printf_like(2);
 
 // Makes the p2m, in which there is nothing yet: then mmu_init, then vm_memory_make. ERR_NOMEM.

@@ -49,7 +49,7 @@ static void setup_controls(struct vcpu *v)
 {
     const struct vmx_caps *caps = v->caps;
     struct msr_switch *msrs = &v->vm->msr_switch;
-    v->base_proc = PROC_NEEDED | PROC_SECONDARY_CONTROLS;
+    v->base_proc = PROC_NEEDED | PROC_MOV_DR_EXITING | PROC_SECONDARY_CONTROLS;
     v->base_proc2 = proc2_wanted(&v->vm->cpuid);
     v->entry_controls = vmx_controls_fit(caps->entry, ENTRY_LOAD_DEBUG_CONTROLS | msrs->entry_controls);
     v->cr4_allowed = cpuid_cr4_allowed(&v->vm->cpuid);

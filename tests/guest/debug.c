@@ -1,6 +1,5 @@
 // Debug registers, single steps, breakpoints. The steps go over instructions that the monitor emulates: #DB
-// must come after each of them, with DR6.BS, as bare. I/O breakpoints and data breakpoints on device memory
-// are left out: a monitor that emulates the access does not see them. Neighbour: exceptions.c.
+// must come after each of them, with DR6.BS, as bare. Neighbours: breakpoints.c, exceptions.c.
 #include "cpu.h"
 #include "lapic.h"
 

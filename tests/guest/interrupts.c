@@ -164,6 +164,37 @@ void test_nmi(void)
     }
 }
 
+static volatile u64 nmi_rip[2], nmi_stack;
+
+// Ends the first NMI by an IRET from a page that nobody has used, while a second NMI waits.
+static void leave_from_fresh_page(struct regs *regs)
+{
+    nmi_rip[nmi_count % 2] = regs->rip;
+    if (nmi_count++)
+        return;
+    memcpy(frame_a, &regs->rip, 5 * sizeof(u64));
+    nmi_stack = page_map(60, (u64)frame_a, PAGE_P | PAGE_W);
+    lapic_command(lapic_id(), ASSERT | NMI_MODE);
+    asm volatile(
+        "mov %0, %%rsp\n pop %%r15\n pop %%r14\n pop %%r13\n pop %%r12\n pop %%r11\n pop %%r10\n pop %%r9\n"
+        "pop %%r8\n pop %%rdi\n pop %%rsi\n pop %%rbp\n pop %%rbx\n pop %%rdx\n pop %%rcx\n pop %%rax\n"
+        "mov %1, %%rsp\n iretq" ::"r"(regs),
+        "m"(nmi_stack)
+        : "memory");
+}
+
+// Where a monitor makes that page present unseen, the IRET runs twice: the second NMI still waits for its
+// end.
+void test_nmi_iret(void)
+{
+    nmi_count = 0;
+    trap_hook(NMI, leave_from_fresh_page);
+    lapic_command(lapic_id(), ASSERT | NMI_MODE);
+    asm volatile("nop; nop; nop; nop" ::: "memory");
+    expect("NMIs", nmi_count, 2);
+    expect("RIP of the second", nmi_rip[1], nmi_rip[0]);
+}
+
 // INIT and SIPI to processors that do not exist, and to all but self, do nothing.
 void test_absent_targets(void)
 {

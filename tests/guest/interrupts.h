@@ -6,7 +6,7 @@
 // clang-format off
 #define INTERRUPT_TESTS(X)                                                                     \
     X(self_ipi) X(self_shorthand) X(priorities) X(task_priority) X(cr8) X(nesting) X(eoi)      \
-    X(masked_by_if) X(nmi) X(absent_targets) X(timer_one_shot) X(timer_periodic)               \
+    X(masked_by_if) X(nmi) X(nmi_iret) X(absent_targets) X(timer_one_shot) X(timer_periodic)               \
     X(timer_masked) X(timer_deadline) X(sti_shadow) X(mov_ss_shadow) X(popf_no_shadow)         \
     X(over_exits) X(uart_thre) X(uart_thre_masked) X(hlt_timer) X(hlt_pending) X(hlt_repeated) \
     X(hlt_deadline)

@@ -59,7 +59,7 @@ unsigned fake_msr_write_count;
 bool (*fake_msr_refuses)(u32 msr, u64 value);
 void (*fake_interrupts)(void);
 struct cpuid (*fake_cpuid)(u32 leaf, u32 subleaf);
-u64 fake_cr2, fake_xcr0;
+u64 fake_cr2, fake_xcr0, fake_dr6, fake_breakpoints[4];
 unsigned fake_invept, fake_invvpid;
 
 static u64 *find(u32 msr)
@@ -97,7 +97,8 @@ void fake_cpu_reset(void)
     fake_msr_refuses = NULL;
     fake_interrupts = NULL;
     fake_cpuid = NULL;
-    fake_cr2 = 0;
+    fake_cr2 = fake_dr6 = 0;
+    memset(fake_breakpoints, 0, sizeof(fake_breakpoints));
     fake_xcr0 = 1;
     fake_invept = fake_invvpid = 0;
 }
@@ -165,6 +166,24 @@ bool trap_try_xsetbv(u64 value)
         return false;
     fake_xcr0 = value;
     return true;
+}
+
+u64 read_breakpoint(unsigned n)
+{
+    assert_in_range(n, 0, 3);
+    return fake_breakpoints[n];
+}
+
+u64 read_dr6(void)
+{
+    return fake_dr6;
+}
+
+void write_dr6(u64 value)
+{
+    if (value >> 32)
+        fail_msg("MOV DR6 of %lx raises #GP", value);
+    fake_dr6 = value;
 }
 
 void vmx_invept(u64 type, u64 eptp)

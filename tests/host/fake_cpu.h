@@ -12,6 +12,10 @@ void fake_cpu_reset(void);
 // Sets a VMCS field as the processor does on a VM exit: also one that VMWRITE must not touch.
 void fake_vmcs_set(enum vmcs_field field, u64 value);
 
+// The checks of VM entry on events for the guest and on what they must fit (SDM vol. 3, 27.2.1.3, 27.3.1.4
+// and 27.3.1.5): fails the test where the processor would not enter.
+void fake_entry_check(void);
+
 // What happened to MSRs. `refuse`: WRMSR of a value raises #GP.
 void fake_msr_set(u32 msr, u64 value); // makes it exist
 u64 fake_msr(u32 msr);
@@ -32,5 +36,5 @@ extern struct cpuid (*fake_cpuid)(u32 leaf, u32 subleaf);
 // What trap_interrupts does; NULL: nothing is pending.
 extern void (*fake_interrupts)(void);
 
-extern u64 fake_cr2, fake_xcr0;
+extern u64 fake_cr2, fake_xcr0, fake_dr6, fake_breakpoints[4];
 extern unsigned fake_invept, fake_invvpid; // how often

@@ -172,6 +172,8 @@ struct vcpu *machine_make_for(const struct mmu_ops *ops, const struct mmu_option
 
 void machine_gone(void)
 {
+    if (vmcs_read(GUEST_RFLAGS))
+        fake_entry_check();
     memory_gone();
 }
 

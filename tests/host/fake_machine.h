@@ -18,6 +18,7 @@ enum {
 struct vcpu *machine_make(unsigned flags);
 // The same with another back end.
 struct vcpu *machine_make_for(const struct mmu_ops *ops, const struct mmu_options *options, unsigned flags);
+// Fails the test where the guest, once started, could not be entered again.
 void machine_gone(void);
 
 // 64-bit code at CPL 0 with 4-level paging of its own tables: identity, 2M pages over 4 GiB, the tables from

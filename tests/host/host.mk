@@ -12,9 +12,9 @@ HOST_FLAGS := -std=gnu11 -g -O1 -Wall -Wextra -Werror -fsanitize=address,undefin
 HOST_BASE  := tests/host/support.o arch/fmt.o arch/frames.o
 
 # The word MACHINE on a link line: the exit handlers as they are, on the processor and machine of fake_*.c.
-MACHINE_HV := apic churn cpuid decode devices emulate event exit_names guest_access guest_map io ioapic json legacy limit mmio msr \
-              msr_switch msr_table p2m p2m_change paging params results rtc summary tally trace uart vm vmcall walk
-MACHINE_C  := tests/host/fake_cpu.c tests/host/fake_machine.c arch/mtrr.c arch/pmu.c $(wildcard ept/*.c) $(MACHINE_HV:%=hv/%.c)
+MACHINE_HV := apic churn cpuid debug decode devices emulate event exit_names guest_access guest_map io ioapic json legacy limit \
+              mmio msr msr_switch msr_table p2m p2m_change paging params results rtc summary tally trace uart vm vmcall walk
+MACHINE_C  := $(patsubst %,tests/host/fake_%.c,cpu entry machine) arch/mtrr.c arch/pmu.c $(wildcard ept/*.c) $(MACHINE_HV:%=hv/%.c)
 
 # The word ENGINE: the shadow engine, which is all of shadow/ but what connects it to the VMCS.
 ENGINE_C := $(filter-out shadow/shadow.c,$(wildcard shadow/*.c)) hv/p2m.c hv/p2m_change.c hv/walk.c

@@ -56,6 +56,57 @@ static void exceptions(void **state)
     assert_false(vmcs_read(ENTRY_INTERRUPTION_INFO) & VALID);
 }
 
+// A fault's frame has RF; without CR0.PE there is no error code; what STI, MOV SS and HLT would make VM entry
+// refuse is over.
+static void what_entry_wants(void **state)
+{
+    (void)state;
+    static const u64 blocking[] = {BLOCKING_STI, BLOCKING_MOV_SS, BLOCKING_NMI};
+    for (size_t i = 0; i < ARRAY_SIZE(blocking); i++) {
+        vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF | RFLAGS_TF);
+        vmcs_write(GUEST_INTERRUPTIBILITY, blocking[i]);
+        event_gp(v);
+        fake_entry_check();
+        assert_int_equal(vmcs_read(GUEST_RFLAGS), RFLAGS_FIXED | RFLAGS_IF | RFLAGS_TF | RFLAGS_RF);
+        assert_int_equal(vmcs_read(GUEST_INTERRUPTIBILITY), blocking[i] & BLOCKING_NMI);
+    }
+    vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED);
+    vmcs_write(GUEST_ACTIVITY_STATE, 1); // an interrupt ends HLT, and its delivery faults
+    v->delivering = true;
+    event_pf(v, 0, 0);
+    fake_entry_check();
+    vmcs_write(GUEST_CR0, vmcs_read(GUEST_CR0) & ~(CR0_PE | CR0_PG));
+    for (unsigned vector = 0; vector < 32; vector++) {
+        event_exception(v, vector, 0x18);
+        assert_int_equal(vmcs_read(ENTRY_INTERRUPTION_INFO), VALID | TYPE(HARDWARE_EXCEPTION) | vector);
+        fake_entry_check();
+    }
+}
+
+// After a #PF exit RF is that of the #PF's frame; after an EPT violation it is right already.
+static void rf_of_what_comes_again(void **state)
+{
+    (void)state;
+    static const struct {
+        u64 info;
+        bool fault;
+    } events[] = {{TYPE(EXTERNAL) | 0x30, false},         {TYPE(NMI) | 2, false},
+                  {TYPE(HARDWARE_EXCEPTION) | 1, false},  {TYPE(HARDWARE_EXCEPTION) | 6, true},
+                  {TYPE(SOFTWARE_INTERRUPT) | 14, false}, {TYPE(SOFTWARE_EXCEPTION) | 3, false}};
+    fake_vmcs_set(EXIT_INSTRUCTION_LENGTH, 2);
+    for (size_t i = 0; i < ARRAY_SIZE(events); i++) {
+        fake_vmcs_set(IDT_VECTORING_INFO, VALID | events[i].info);
+        vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF | RFLAGS_RF);
+        v->exit_reason = EXIT_EPT_VIOLATION;
+        event_redeliver(v);
+        assert_true(vmcs_read(GUEST_RFLAGS) & RFLAGS_RF);
+        v->exit_reason = EXIT_EXCEPTION_OR_NMI;
+        event_redeliver(v);
+        assert_int_equal(!!(vmcs_read(GUEST_RFLAGS) & RFLAGS_RF), events[i].fault);
+        fake_entry_check();
+    }
+}
+
 // Whatever was being delivered comes again, with all that the entry wants to know of it.
 static void redelivery(void **state)
 {
@@ -125,18 +176,66 @@ static void nmi_waits(void **state)
     }
 }
 
+// The window of a processor that opens it behind STI; it may still refuse an NMI while STI blocks.
+static void window_behind_sti(void **state)
+{
+    (void)state;
+    vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
+    vmcs_write(GUEST_INTERRUPTIBILITY, BLOCKING_STI);
+    event_nmi(v);
+    assert_int_equal(exit_nmi_window(v), VERDICT_RESUME);
+    assert_int_equal(vmcs_read(ENTRY_INTERRUPTION_INFO), VALID | TYPE(NMI) | 2);
+    fake_entry_check();
+}
+
+// An IRET that runs again finds NMIs blocked; a delivery that the exit interrupted has nothing to do with it.
+static void iret_again(void **state)
+{
+    (void)state;
+    v->delivering = true;
+    event_block_nmis(v);
+    assert_int_equal(vmcs_read(GUEST_INTERRUPTIBILITY), 0);
+    v->delivering = false;
+    event_block_nmis(v);
+    assert_int_equal(vmcs_read(GUEST_INTERRUPTIBILITY), BLOCKING_NMI);
+}
+
+static void done(u64 rflags)
+{
+    vmcs_write(GUEST_RFLAGS, rflags);
+    event_instruction_done(v, rflags, rflags);
+    fake_entry_check();
+}
+
 static void after_an_instruction(void **state)
 {
     (void)state;
     vmcs_write(GUEST_INTERRUPTIBILITY, BLOCKING_STI | BLOCKING_NMI);
-    event_instruction_done(v, vmcs_read(GUEST_RFLAGS));
+    done(RFLAGS_FIXED | RFLAGS_IF);
     assert_int_equal(vmcs_read(GUEST_INTERRUPTIBILITY), BLOCKING_NMI);
     assert_int_equal(vmcs_read(GUEST_PENDING_DEBUG_EXCEPTIONS), 0);
-    vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_TF);
     vmcs_write(GUEST_INTERRUPTIBILITY, BLOCKING_MOV_SS);
-    event_instruction_done(v, vmcs_read(GUEST_RFLAGS));
+    done(RFLAGS_FIXED | RFLAGS_TF);
     assert_int_equal(vmcs_read(GUEST_INTERRUPTIBILITY), 0);
     assert_int_equal(vmcs_read(GUEST_PENDING_DEBUG_EXCEPTIONS), BIT(14));
+}
+
+// RF is clear after an instruction and set between the iterations of one.
+static void rf_afterwards(void **state)
+{
+    (void)state;
+    for (unsigned rf = 0; rf < 2; rf++) {
+        u64 before = RFLAGS_FIXED | (rf ? RFLAGS_RF : 0), carry = BIT(0);
+        vmcs_write(GUEST_RFLAGS, before);
+        event_instruction_done(v, before, before | carry);
+        assert_int_equal(vmcs_read(GUEST_RFLAGS), RFLAGS_FIXED | carry);
+        vmcs_write(GUEST_RFLAGS, before);
+        event_instruction_done(v, before, before);
+        assert_int_equal(vmcs_read(GUEST_RFLAGS), RFLAGS_FIXED);
+        vmcs_write(GUEST_RFLAGS, before);
+        event_iteration_done(v, before, before);
+        assert_int_equal(vmcs_read(GUEST_RFLAGS), RFLAGS_FIXED | RFLAGS_RF);
+    }
 }
 
 // IA32_DEBUGCTL.BTF makes TF trap after branches only, which no completed instruction is (SDM vol.
@@ -144,9 +243,8 @@ static void after_an_instruction(void **state)
 static void no_single_step_with_btf(void **state)
 {
     (void)state;
-    vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_TF);
     vmcs_write(GUEST_IA32_DEBUGCTL, BIT(1));
-    event_instruction_done(v, vmcs_read(GUEST_RFLAGS));
+    done(RFLAGS_FIXED | RFLAGS_TF);
     assert_int_equal(vmcs_read(GUEST_PENDING_DEBUG_EXCEPTIONS), 0);
 }
 
@@ -155,8 +253,9 @@ static void no_single_step_with_btf(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(exceptions), TEST(redelivery),           TEST(nmi_at_once),
-        TEST(nmi_waits),  TEST(after_an_instruction), TEST(no_single_step_with_btf),
+        TEST(exceptions),           TEST(what_entry_wants), TEST(rf_of_what_comes_again),  TEST(redelivery),
+        TEST(nmi_at_once),          TEST(nmi_waits),        TEST(window_behind_sti),       TEST(iret_again),
+        TEST(after_an_instruction), TEST(rf_afterwards),    TEST(no_single_step_with_btf),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

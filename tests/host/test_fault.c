@@ -102,7 +102,9 @@ static void run(u64 rip, const char *code, unsigned length, u64 at)
     vmcs_write(GUEST_RIP, rip);
     fake_vmcs_set(EXIT_QUALIFICATION, at);
     fake_vmcs_set(EXIT_INTERRUPTION_ERROR_CODE, PFEC_P | PFEC_W);
+    vmcs_write(GUEST_RFLAGS, vmcs_read(GUEST_RFLAGS) | RFLAGS_RF);
     assert_int_equal(exit_page_fault(v), outcome == MMU_GUEST_FAULT ? VERDICT_FAULT : VERDICT_RESUME);
+    fake_entry_check();
 }
 
 static void assert_written(u64 at, unsigned bytes, u64 value, u64 rip)
@@ -112,6 +114,7 @@ static void assert_written(u64 at, unsigned bytes, u64 value, u64 rip)
     assert_int_equal(written_bytes, bytes);
     assert_int_equal(peek(at), value);
     assert_int_equal(vmcs_read(GUEST_RIP), rip);
+    assert_false(vmcs_read(GUEST_RFLAGS) & RFLAGS_RF);
 }
 
 static void assert_released(u64 at)
@@ -221,6 +224,23 @@ static void blocking_and_single_step(void **state)
     assert_int_equal(vmcs_read(GUEST_PENDING_DEBUG_EXCEPTIONS), 0);
     run(CODE, CODE_OF("\x48\x89\x07"), TABLE + SLOT);
     assert_int_equal(vmcs_read(GUEST_PENDING_DEBUG_EXCEPTIONS), PENDING);
+}
+
+// The processor itself sees the breakpoints that it hits.
+static void breakpoints(void **state)
+{
+    (void)state;
+    v->debugged = true;
+    vmcs_write(GUEST_DR7, 0x402); // on an instruction
+    run(CODE, CODE_OF("\x48\x89\x07"), TABLE + SLOT);
+    assert_written(TABLE + SLOT, 8, RAX, CODE + 3);
+    vmcs_write(GUEST_DR7, 0x10402); // on a write
+    run(CODE, CODE_OF("\x48\x89\x07"), TABLE + SLOT);
+    assert_released(TABLE + SLOT);
+    assert_int_equal(vmcs_read(GUEST_RIP), CODE);
+    vmcs_write(GUEST_DR7, 0x400);
+    run(CODE, CODE_OF("\x48\x89\x07"), TABLE + SLOT);
+    assert_written(TABLE + SLOT, 8, RAX, CODE + 3);
 }
 
 // The processor itself wrote, to deliver an event: no instruction did.
@@ -342,6 +362,7 @@ int main(void)
         TEST(true_faults),
         TEST(true_faults_during_delivery),
         TEST(blocking_and_single_step),
+        TEST(breakpoints),
         TEST(fresh_cache),
         TEST(all_bytes_count),
     };

@@ -47,7 +47,9 @@ static enum verdict io(u64 qualification, u64 info)
 {
     fake_vmcs_set(EXIT_QUALIFICATION, qualification);
     fake_vmcs_set(EXIT_INSTRUCTION_INFO, info);
-    return exit_io(v);
+    enum verdict verdict = exit_io(v);
+    fake_entry_check();
+    return verdict;
 }
 
 static void ram_set(u64 gpa, const void *bytes, u64 count)
@@ -361,6 +363,34 @@ static void long_repetition(void **state)
     assert_memory_equal(machine_uart, bytes, sizeof(bytes));
 }
 
+// Repeated, each iteration can trap: RIP stays, and RF is set in the trap's frame.
+static void traps_between_iterations(void **state)
+{
+    (void)state;
+    u64 outs = Q_STRING | Q_REP | Q_PORT(TRANSMIT);
+    *vcpu_reg(v, GPR_RSI) = BUFFER;
+    *vcpu_reg(v, GPR_RCX) = 2;
+    vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_TF);
+    assert_int_equal(io(outs, ADDRESS(2) | SEGMENT(DS)), VERDICT_RESUME);
+    assert_int_equal(vmcs_read(GUEST_PENDING_DEBUG_EXCEPTIONS), BIT(14));
+    assert_true(vmcs_read(GUEST_RFLAGS) & RFLAGS_RF);
+    assert_int_equal(machine_uart_count, 1);
+    vmcs_write(GUEST_PENDING_DEBUG_EXCEPTIONS, 0);
+    assert_int_equal(io(outs, ADDRESS(2) | SEGMENT(DS)), VERDICT_SKIP);
+    assert_int_equal(machine_uart_count, 2);
+
+    v->debugged = true;
+    fake_breakpoints[0] = BUFFER + 2;
+    vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED);
+    vmcs_write(GUEST_DR7, 2 | 3 << 16); // one byte, read or written
+    *vcpu_reg(v, GPR_RSI) = BUFFER;
+    *vcpu_reg(v, GPR_RCX) = 5;
+    assert_int_equal(io(outs, ADDRESS(2) | SEGMENT(DS)), VERDICT_RESUME);
+    assert_int_equal(vmcs_read(GUEST_PENDING_DEBUG_EXCEPTIONS), BIT(12) | 1);
+    assert_int_equal(*vcpu_reg(v, GPR_RCX), 2);
+    assert_true(vmcs_read(GUEST_RFLAGS) & RFLAGS_RF);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -382,6 +412,7 @@ int main(void)
         TEST(types),
         TEST(alignment_check),
         TEST(long_repetition),
+        TEST(traps_between_iterations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -208,7 +208,9 @@ static bool write(enum target target, u64 value)
     if (verdict == VERDICT_SKIP)
         return true;
     assert_int_equal(verdict, VERDICT_FAULT);
-    assert_int_equal(vmcs_read(ENTRY_INTERRUPTION_INFO), BIT(31) | BIT(11) | 3 << 8 | VECTOR_GP);
+    u64 error_code = vmcs_read(GUEST_CR0) & CR0_PE ? BIT(11) : 0;
+    assert_int_equal(vmcs_read(ENTRY_INTERRUPTION_INFO), BIT(31) | error_code | 3 << 8 | VECTOR_GP);
+    fake_entry_check();
     vmcs_write(ENTRY_INTERRUPTION_INFO, 0);
     return false;
 }

@@ -83,6 +83,36 @@ CONTROL_REGISTER(3)
 CONTROL_REGISTER(4)
 #undef CONTROL_REGISTER
 
+// DR0 to DR3. They and DR6 are the guest's: neither VM entry nor VM exit changes them.
+static inline u64 read_breakpoint(unsigned n)
+{
+    u64 value;
+    switch (n) {
+    case 0:
+        asm volatile("mov %%dr0, %0" : "=r"(value));
+        return value;
+    case 1:
+        asm volatile("mov %%dr1, %0" : "=r"(value));
+        return value;
+    case 2:
+        asm volatile("mov %%dr2, %0" : "=r"(value));
+        return value;
+    default:
+        asm volatile("mov %%dr3, %0" : "=r"(value));
+        return value;
+    }
+}
+static inline u64 read_dr6(void)
+{
+    u64 value;
+    asm volatile("mov %%dr6, %0" : "=r"(value));
+    return value;
+}
+static inline void write_dr6(u64 value)
+{
+    asm volatile("mov %0, %%dr6" : : "r"(value));
+}
+
 // XCR0. #UD unless CR4.OSXSAVE is set.
 static inline u64 xgetbv(void)
 {

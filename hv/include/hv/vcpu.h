@@ -52,6 +52,7 @@ struct vcpu {
     u32 unaudited;         // exits since the last check
     unsigned physical_bits;    // MAXPHYADDR of the guest
     bool has_1g_pages;         // in the guest's CPUID
+    bool debugged;             // the guest has moved to or from a debug register: debug.h
     bool nmi_pending;          // an NMI of the guest's waits until it is not blocked
     u32 base_proc, base_proc2; // processor-based controls that every mode wants
     u32 entry_controls;        // entry controls but "IA-32e mode guest"

@@ -9,6 +9,9 @@ void wrmsr(u32 msr, u64 value);
 u64 rdtsc(void);
 void write_cr2(u64 value);
 u64 xgetbv(void);
+u64 read_breakpoint(unsigned n);
+u64 read_dr6(void);
+void write_dr6(u64 value);
 
 struct cpuid {
     u32 eax, ebx, ecx, edx;
