@@ -7,6 +7,7 @@
 #include <arch/cpu.h>
 
 #include "hv/cpuid.h"
+#include "hv/vmcall.h"
 
 #define LEAVES 40
 
