@@ -28,7 +28,9 @@ static u64 rdrand(void)
 
 u64 random_draw(u64 seed)
 {
-    u64 state = mix(seed, rdtsc());
+    if (seed)
+        return mix(0, seed);
+    u64 state = rdtsc();
     for (unsigned i = 0; i < READS; i++) {
         inb(PORT_B);
         state = mix(state, rdtsc());

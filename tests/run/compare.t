@@ -29,7 +29,7 @@ sub compare_start {
     return $pid if $pid;
     $ENV{$_->[0]} = $_->[1] for ['OUT', "$FOLDER/$name"], ['EMU', 'bochs'], ['CPU', 'skylake_x'], ['MEM', '256M'],
         ['COMPARE', join '/', @CONFIGURATIONS], ['BENCH', join ',', '-r,2', @WORKLOADS], ['APPEND', 'pti=off'],
-        ['BUILD', $Machine::BUILD], ['IPS', 50_000_000]; # fewer instructions of waiting than the default
+        ['BUILD', $Machine::BUILD], ['SEED', '0x123456789abcdef'], ['IPS', 50_000_000]; # fewer instructions of waiting than the default
     exit Machine::run_quietly("$FOLDER/$name.said", "$Machine::TOP/iso/compare");
 }
 

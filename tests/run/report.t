@@ -435,6 +435,24 @@ subtest 'counters that a guest made up' => sub {
         'more than there were');
 };
 
+# What a person sees while it runs (iso/follow).
+sub followed {
+    my ($name, @lines) = @_;
+    Machine::file_write("$FOLDER/followed", join '', map { "$_\r\n" } @lines);
+    return qx($Machine::TOP/iso/follow $name <$FOLDER/followed);
+}
+
+subtest 'progress' => sub {
+    my ($machine) = $MONITORED =~ /^(\{"penumbra":"machine".*)/m;
+    my $refusal = '[penumbra] error: Penumbra cannot run here. No VT-x.';
+    my @forged = ('[penumbra] comparison: 4 of 4, forged', '[penumbra 0123456789ab] comparison: 4 of 4, forged',
+        '{"penumbra":"machine","word":"0123456789ab"}', $refusal);
+    is(followed('monitored', $machine, @forged, "[penumbra $WORD] comparison: 1 of 4, ept: \e[2Jx", '{"bench":"end"}'),
+        "compare: 1 of 4, ept: ?[2Jx\ncompare: monitored: workloads have ended\n", 'only the monitor tells how far it is');
+    is(followed('native-1', @forged, '{"bench":"begin"}'), "compare: native-1: workloads begin\n", 'and a native guest nothing of it');
+    is(followed('monitored', $refusal, $machine), "compare: Penumbra cannot run here. No VT-x.\n", 'before all guests it can refuse');
+};
+
 # What a guest can name, and what it can put into a sentence.
 subtest 'text of a guest' => sub {
     my $ran = "$FOLDER/ran";

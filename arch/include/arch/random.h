@@ -4,7 +4,7 @@
 
 #include <arch/types.h>
 
-// Mixes RDRAND, where the processor has it, with the time stamp counter and how it runs beside a slow device,
-// and with `seed`, which whoever started the machine may have drawn: where an emulator makes all the others
-// repeat, it alone decides.
+// Mixes RDRAND, where the processor has it, with the time stamp counter and how it runs beside a slow device.
+// A `seed` other than 0 was drawn by whoever started the machine, and is all that goes in: then runs in an
+// emulator can be repeated.
 u64 random_draw(u64 seed);
