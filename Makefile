@@ -105,6 +105,7 @@ make check       what can be checked without running: layers, compilers, format,
 make host-tests  unit and model tests under sanitizers;   make fuzz  fuzzers, FUZZ_SECONDS=600 each
 make msan-tests  the host tests under MemorySanitizer
 make run-tests   tests in emulators only;                 make guest-images, guest-stress, guest-compare  the guests
+make test-fresh  what make does on a fresh Debian 12 and 13, in chroots (root; some minutes)
 make stress      Linux under stress-ng in each configuration of shadow paging (hours; STRESS=name,... for some)
 make clean       removes build/
 

@@ -3,7 +3,7 @@
 RUN_TESTS := $(sort $(wildcard tests/run/*.t))
 JOBS      ?= 2
 
-.PHONY: test test-parts run-tests stress
+.PHONY: test test-parts run-tests stress test-fresh
 test-parts: $(MONITOR) $(ISO) guest-tests guest-stress
 
 # Long ones first, so that both processors are busy to the end.
@@ -16,6 +16,10 @@ run-tests: test-parts
 # what saves exits. run-tests has some of each.
 stress: test-parts
 	prove --timer -v tests/run/long/micro-mmu.t tests/run/long/stress.t
+
+# The set-up as on a fresh machine, in minimal chroots of Debian 12 and 13: needs root and a mirror, some minutes for each.
+test-fresh:
+	prove --timer -v tests/run/long/fresh.t
 
 # Each step says what it is and, at its end, how long all took so far.
 test:
