@@ -155,9 +155,7 @@ enum verdict exit_page_fault(struct vcpu *v)
             return traced_write(v, &f);
         mmu_release(v, f.hpa); // the processor itself writes, to a stack that is also a page table
         return VERDICT_RESUME;
-    case MMU_UNSUPPORTED:
-        return vm_stop_unsupported(v, "%s (gva 0x%lx)", f.why, f.gva);
-    default:
+    default: // a device or a hole
         if (v->delivering || f.error_code & PFEC_I)
             return vm_stop_unsupported(
                 v, "the guest executes at, or its events go to, gva 0x%lx, which is not RAM", f.gva);

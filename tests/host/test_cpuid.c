@@ -5,6 +5,7 @@
 #include "support.h"
 
 #include <arch/cpu.h>
+#include <hv/vmcall.h>
 
 #include "hv/cpuid.h"
 #include "hv/vmcall.h"

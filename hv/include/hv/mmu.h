@@ -28,7 +28,7 @@ enum mmu_outcome {
     MMU_DEVICE,      // the access is to a device model or is a dropped write: emulate the instruction
     MMU_HOLE,        // the same where nothing answers: reads give ones
     MMU_TRACED,      // a write to a guest page table that is watched: carry it out and call mmu_written
-    MMU_UNSUPPORTED, // `why` says in one sentence what cannot be done
+    MMU_UNSUPPORTED, // of EPT violations only: `why` says in one sentence what cannot be done
 };
 
 struct mmu_fault {
