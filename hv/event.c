@@ -71,6 +71,15 @@ enum verdict event_pf(struct vcpu *v, u64 gva, u32 error_code)
     return event_exception(v, VECTOR_PF, error_code);
 }
 
+enum verdict event_pf_that_exited(struct vcpu *v, u64 gva, u32 error_code)
+{
+    (void)v;
+    write_cr2(gva);
+    vmcs_write(ENTRY_EXCEPTION_ERROR_CODE, error_code);
+    vmcs_write(ENTRY_INTERRUPTION_INFO, INFO_VALID | INFO_ERROR_CODE | INFO_TYPE(TYPE_EXCEPTION) | VECTOR_PF);
+    return VERDICT_FAULT;
+}
+
 // A #PF exit has saved RFLAGS with RF as in the frame of the #PF, which is set. In the frame of what was
 // being delivered it is set for faults; for interrupts between iterations too, which nobody can tell any
 // more.

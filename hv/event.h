@@ -33,6 +33,10 @@ enum verdict event_gp(struct vcpu *v); // error code 0
 enum verdict event_exception(struct vcpu *v, unsigned vector, u32 error_code);
 enum verdict event_pf(struct vcpu *v, u64 gva, u32 error_code); // also sets CR2
 
+// The same for a #PF that exited, while nothing was being delivered: what the processor has saved at the exit
+// fits its delivery already, so none of it is read.
+enum verdict event_pf_that_exited(struct vcpu *v, u64 gva, u32 error_code);
+
 // Queues a #DB, or an INT1 of so many bytes (0: it is no INT1), with RFLAGS.RF as it is. What #DB does to
 // debug registers is debug.h's.
 enum verdict event_debug(struct vcpu *v, u64 int1_length);

@@ -149,7 +149,7 @@ enum verdict exit_page_fault(struct vcpu *v)
         return VERDICT_RESUME;
     case MMU_GUEST_FAULT:
         return v->delivering ? event_pf_in_delivery(v, f.gva, f.error_code)
-                             : event_pf(v, f.gva, f.error_code);
+                             : event_pf_that_exited(v, f.gva, f.error_code);
     case MMU_TRACED:
         if (!v->delivering)
             return traced_write(v, &f);
