@@ -3,10 +3,14 @@ BUILD   ?= build
 CC      := gcc
 MONITOR := $(BUILD)/penumbra.elf
 
+# What tools say and how they sort is the same everywhere.
+export LC_ALL := C
+
 .DEFAULT_GOAL := iso
 .DELETE_ON_ERROR:
 
 include iso/setup.mk
+include iso/values.mk
 
 # Each folder is compiled with only the headers that it may use, so that a forbidden include does not build.
 INCLUDES_arch   := -Iarch/include
@@ -27,13 +31,16 @@ SHADOW_C := $(wildcard shadow/*.c)
 OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(ARCH_C) $(HV_C) $(EPT_C) $(SHADOW_C) hv/main.c) \
            $(patsubst %.asm,$(BUILD)/%.asm.o,$(wildcard arch/*.asm)) $(BUILD)/arch/font_psf.o
 
-$(MONITOR): $(OBJECTS) arch/monitor.ld
+# Objects of another compiler's LTO do not even link. The list of objects: a file that is gone must not stay in the monitor.
+VALUES_monitor := $(CC) $(shell $(CC) -dumpfullversion 2>/dev/null) $(MONITOR_FLAGS)
+VALUES_objects := $(OBJECTS)
+$(MONITOR): $(OBJECTS) arch/monitor.ld $(call told,monitor) $(call told,objects)
 	@echo "  LD      $@"
 	@$(CC) $(MONITOR_FLAGS) -static -nostdlib -Wl,--build-id=none,--no-warn-rwx-segments,-z,noexecstack,-z,max-page-size=4096 -T arch/monitor.ld -o $@ $(OBJECTS)
 	@grub-file --is-x86-multiboot2 $@
 
 define FOLDER_RULE
-$(BUILD)/$(1)/%.o: $(1)/%.c Makefile
+$(BUILD)/$(1)/%.o: $(1)/%.c Makefile $(call told,monitor)
 	@mkdir -p $$(@D)
 	@echo "  CC      $$@"
 	@$(CC) $(MONITOR_FLAGS) $$(INCLUDES_$(1)) -c -o $$@ $$<
@@ -58,7 +65,7 @@ $(BUILD)/arch/%.asm.o: arch/%.asm $(BUILD)/arch/layout.inc
 	@nasm -f elf64 -w+error -i $(BUILD)/arch/ -o $@ $<
 
 # Offsets of C structures for NASM, out of the compiler's assembly.
-$(BUILD)/arch/layout.inc: arch/asm_offsets.c Makefile
+$(BUILD)/arch/layout.inc: arch/asm_offsets.c Makefile $(call told,monitor)
 	@mkdir -p $(@D)
 	@$(CC) $(MONITOR_FLAGS) -fno-lto $(INCLUDES_arch) -MT $@ -MF $(BUILD)/arch/layout.d -S -o $(BUILD)/arch/layout.s $<
 	@sed -n 's/^#define# /%define /p' $(BUILD)/arch/layout.s > $@
@@ -71,7 +78,8 @@ $(BUILD)/hv/dsdt.h: hv/dsdt.asl
 
 # The screen's font: Debian's package console-setup-linux.
 CONSOLE_FONT := /usr/share/consolefonts/Lat15-Terminus16.psf.gz
-$(BUILD)/arch/font_psf.o: $(CONSOLE_FONT)
+VALUES_font := $(CONSOLE_FONT)
+$(BUILD)/arch/font_psf.o: $(CONSOLE_FONT) $(call told,font)
 	@mkdir -p $(@D)
 	@zcat $< > $(BUILD)/arch/font.psf
 	@cd $(@D) && objcopy -I binary -O elf64-x86-64 -B i386:x86-64 \
@@ -98,7 +106,7 @@ clean:
 
 define HELP
 make             build/penumbra.iso (the same as make iso) and build/penumbra.elf, the monitor alone
-make run         set up, build, and run the ISO with the guest's console in this terminal
+make run         set up, build, and run the monitor and its guest, whose console is this terminal
 make compare     set up, build, and compare all modes with the bare machine: build/compare/table.md and plots
 make test        set up, build, and run every test
 make check       what can be checked without running: layers, compilers, format, headers
@@ -109,12 +117,16 @@ make test-fresh  what make does on a fresh Debian 12 and 13, in chroots (root; s
 make stress      Linux under stress-ng in each configuration of shadow paging (hours; STRESS=name,... for some)
 make clean       removes build/
 
+Variables of all:
+  KERNEL=file  INITRD=file      a kernel (bzImage) and an initrd of your own; make compare adds bench to the initrd
+
 Variables of make run:
   MMU=ept|shadow   VPID=auto|on|off   MEM=512M       as the monitor's parameters
   EMU=bochs|qemu   CPU=model     FIRMWARE=bios|uefi (QEMU)
   APPEND="words"   more of the guest kernel's command line
   ARGS="words"     more of the monitor's parameters (README.md lists them)
   NATIVE=1         the same kernel without the monitor
+  PROG=file or folder            static programs or scripts of your own, in the guest's /prog
 
 Variables of make compare, beside MEM, EMU, CPU, APPEND and ARGS:
   COMPARE=ept/trace,vpid=off     the configurations (README.md)

@@ -3,8 +3,11 @@
 # Does not build anything for the monitor, and knows nothing of ISO images (iso/iso.mk does).
 BUILD ?= build
 GUEST_BUILD ?= $(BUILD)/guest
-GUEST_KERNEL ?= $(GUEST_BUILD)/vmlinuz
-GUEST_INITRD ?= $(GUEST_BUILD)/initrd.gz
+# KERNEL= and INITRD= are a kernel and an initrd of one's own, in everything that is built or run.
+KERNEL ?=
+INITRD ?=
+GUEST_KERNEL ?= $(or $(patsubst ~/%,$(HOME)/%,$(KERNEL)),$(GUEST_BUILD)/vmlinuz)
+GUEST_INITRD ?= $(or $(patsubst ~/%,$(HOME)/%,$(INITRD)),$(GUEST_BUILD)/initrd.gz)
 GUEST_COMPARE ?= $(GUEST_BUILD)/compare.lz4
 GUEST_PROG ?= $(GUEST_BUILD)/prog-tree
 # A metapackage: the kernel itself is in one of those that it needs, linux-image-* or, since 7.x, linux-binary-*.
@@ -25,10 +28,12 @@ guest-refetch:
 	rm -rf $(GUEST_BUILD)
 	$(MAKE) guest-images
 
-$(GUEST_BUILD)/kernel/version: guest-images/fetch-deb
+VALUES_kernel := $(GUEST_KERNEL_PACKAGE)
+$(GUEST_BUILD)/kernel/version: guest-images/fetch-deb $(call told,kernel)
 	guest-images/fetch-deb '$(GUEST_KERNEL_PACKAGE)' $(@D) 'linux-@(image|binary)-*'
 
-$(GUEST_BUILD)/busybox/version: guest-images/fetch-deb
+VALUES_busybox := $(GUEST_BUSYBOX_PACKAGE)
+$(GUEST_BUILD)/busybox/version: guest-images/fetch-deb $(call told,busybox)
 	guest-images/fetch-deb '$(GUEST_BUSYBOX_PACKAGE)' $(@D)
 
 $(GUEST_BUILD)/busybox/busybox: $(GUEST_BUILD)/busybox/version guest-images/take-file
@@ -44,13 +49,14 @@ BENCH_H := $(wildcard guest-images/bench/*.h) guest-images/penumbra/monitor.h hv
 BENCH_FILES := $(addprefix $(GUEST_BUILD)/bench/,bench bench_child bench_commands bench_source.c)
 TOOL_WARNINGS := -Wall -Wextra -Wconversion -Werror
 BENCH_FLAGS := -std=gnu11 -D_GNU_SOURCE -O2 $(TOOL_WARNINGS) -static -s
+VALUES_tools := $(CC) $(BENCH_FLAGS) $(BENCH_C)
 guest-tools: $(BENCH_FILES) $(GUEST_BUILD)/penctl/penctl
 
-$(GUEST_BUILD)/bench/bench: $(BENCH_C) $(BENCH_H) guest-images/bench/workloads.def
+$(GUEST_BUILD)/bench/bench: $(BENCH_C) $(BENCH_H) guest-images/bench/workloads.def $(call told,tools)
 	@mkdir -p $(@D)
 	$(CC) $(BENCH_FLAGS) -Ihv/include -o $@ $(BENCH_C)
 
-$(GUEST_BUILD)/bench/bench_child: guest-images/bench/bench_child.c
+$(GUEST_BUILD)/bench/bench_child: guest-images/bench/bench_child.c $(call told,tools)
 	@mkdir -p $(@D)
 	$(CC) $(BENCH_FLAGS) -nostdlib -Wl,--build-id=none -Wl,-z,noseparate-code -o $@ $<
 
@@ -64,12 +70,14 @@ $(GUEST_BUILD)/bench/bench_source.c: guest-images/bench/make-source
 
 # musl makes it small: 46 KB against 730.
 PENCTL_C := guest-images/penctl/penctl.c guest-images/penumbra/monitor.c
-$(GUEST_BUILD)/penctl/penctl: $(PENCTL_C) guest-images/penumbra/monitor.h hv/include/hv/vmcall.h
+$(GUEST_BUILD)/penctl/penctl: $(PENCTL_C) guest-images/penumbra/monitor.h hv/include/hv/vmcall.h $(call told,tools)
 	@mkdir -p $(@D)
 	musl-gcc -std=c11 -O2 $(TOOL_WARNINGS) -static -s -Ihv/include -o $@ $(PENCTL_C)
 
+# The list of files: one that is gone must not stay in the initramfs.
+VALUES_trees := $(sort $(GUEST_TREE))
 $(GUEST_BUILD)/initrd.gz: $(GUEST_BUILD)/busybox/busybox guest-images/make-initrd $(GUEST_TREE) \
-    $(BENCH_FILES) $(GUEST_BUILD)/penctl/penctl
+    $(BENCH_FILES) $(GUEST_BUILD)/penctl/penctl $(call told,trees)
 	guest-images/make-initrd --busybox $(GUEST_BUILD)/busybox/busybox --output $@ $(GUEST_TREES)
 
 # For take-program: a program's package with all that it needs, as apt resolves it.
@@ -85,7 +93,7 @@ $(GUEST_BUILD)/tcc-tree: $(GUEST_BUILD)/packages/tcc/version guest-images/take-p
 # Looked at each time; what it leaves changes only when PROG does.
 .PHONY: guest-prog
 guest-prog:
-	@guest-images/take-prog '$(PROG)' $(GUEST_PROG)
+	@guest-images/take-prog $(call quoted,$(PROG)) $(GUEST_PROG)
 $(GUEST_PROG): guest-prog
 
 $(GUEST_COMPARE): $(GUEST_BUILD)/initrd.gz $(GUEST_BUILD)/tcc-tree $(GUEST_PROG)

@@ -14,6 +14,9 @@ use Time::HiRes 'sleep';
 # timer ticks a second then has fewer instructions between ticks.
 our $IPS = 50_000_000;
 
+# The most of the machine's memory that Bochs 2.7 keeps in its own; what is beyond lies in a file until it is used.
+my $HOST_MIB = 2048;
+
 # CPU=skylake_x is enough: the one model whose name contains the word, or the model itself.
 sub model_find {
     my ($word) = @_;
@@ -34,14 +37,18 @@ sub new {
 
 sub describe { return "Bochs, processor $_[0]{model}" }
 
+# Bochs runs in its folder, so that no path is in its configuration, where commas, quotes and dollars have a meaning.
 # No sound: where a host has an ALSA without a card, Bochs 2.7's mixer thread overruns a buffer and takes Bochs with it.
 sub config_write {
     my ($self, $opt) = @_;
     my $ips = $opt->{ips} // $IPS;
+    my $host = $opt->{mem} < $HOST_MIB ? $opt->{mem} : $HOST_MIB;
     $opt->{firmware} eq 'bios' or die "emulate: Bochs has a BIOS only; UEFI needs --emu qemu\n";
+    unlink "$self->{dir}/image.iso";
+    symlink $opt->{iso}, "$self->{dir}/image.iso" or die "emulate: $self->{dir}/image.iso: $!\n";
     open my $rc, '>', "$self->{dir}/bochsrc" or die "emulate: $self->{dir}/bochsrc: $!\n";
     print $rc <<"END", map { "$_\n" } @{ $opt->{bochs_line} // [] };
-memory: guest=$opt->{mem}, host=$opt->{mem}
+memory: guest=$opt->{mem}, host=$host
 romimage: file=/usr/share/bochs/BIOS-bochs-latest
 vgaromimage: file=/usr/share/vgabios/vgabios.bin
 display_library: rfb, options="timeout=0"
@@ -51,9 +58,9 @@ panic: action=fatal
 error: action=report
 info: action=report
 debug: action=ignore
-log: $self->{dir}/bochs.log
+log: bochs.log
 boot: cdrom
-ata0-master: type=cdrom, path=$opt->{iso}, status=inserted
+ata0-master: type=cdrom, path=image.iso, status=inserted
 com1: enabled=1, mode=socket-client, dev=127.0.0.1:$opt->{serial_port}
 floppya: type=none
 mouse: enabled=0
@@ -92,9 +99,10 @@ sub debugger_option {
 sub launch {
     my ($self) = @_;
     unlink "$self->{dir}/bochs.log";
-    my @command = ('bochs-bin', '-q', $self->debugger_option, '-f', "$self->{dir}/bochsrc");
+    my @command = ('bochs-bin', '-q', $self->debugger_option, '-f', 'bochsrc');
     # A group of its own: Ctrl-C typed at the terminal is no business of Bochs.
-    $self->{pid} = open2($self->{out}, $self->{in}, 'setsid', 'sh', '-c', 'exec "$@" 2>&1', 'sh', @command);
+    $self->{pid} = open2($self->{out}, $self->{in}, 'setsid', 'sh', '-c', 'cd "$1" && shift && exec "$@" 2>&1', 'sh',
+        $self->{dir}, @command);
     $self->{in}->autoflush(1);
     print { $self->{in} } "c\n";
     return $self->{pid};
@@ -143,6 +151,14 @@ sub screen_text {
     return join '', map { $_ % 2 ? '' : chr $bytes[$_] } 0 .. $#bytes;
 }
 
+# The end of what Bochs itself has printed. $ended: wait for the end of it.
+sub last_words {
+    my ($self, $ended) = @_;
+    1 while $ended && $self->handle_read;
+    my @lines = grep { /\S/ } split /\n/, $self->{text};
+    return map { "  $_\n" } @lines > 8 ? @lines[-8 .. -1] : @lines;
+}
+
 sub stop {
     my ($self) = @_;
     local $SIG{PIPE} = 'IGNORE';
@@ -161,6 +177,7 @@ sub result {
         /soft power off/ and ($end, $panic) = ('poweroff', undef);
         $end eq 'crash' && /^\d+p.*>>PANIC<< *(.*)/ and $panic = $1;
     }
+    $panic = join "\n", $panic, $self->last_words if $end eq 'crash';
     return ($end, $ticks, $panic);
 }
 

@@ -28,8 +28,9 @@ sub firmware_args {
     my ($self) = @_;
     return () if $self->{opt}{firmware} eq 'bios';
     my $variables = "$self->{dir}/variables.fd";
+    my $option = $variables =~ s/,/,,/gr; # how a comma is written in an option
     system('cp', $OVMF_VARIABLES, $variables) == 0 or die "emulate: no OVMF: iso/setup test installs it\n";
-    return ('-drive', "if=pflash,format=raw,readonly=on,file=$OVMF", '-drive', "if=pflash,format=raw,file=$variables");
+    return ('-drive', "if=pflash,format=raw,readonly=on,file=$OVMF", '-drive', "if=pflash,format=raw,file=$option");
 }
 
 sub command {
@@ -70,6 +71,8 @@ sub log_text {
     return scalar <$log> // '';
 }
 
+sub last_words { return map { "  $_\n" } split /\n/, $_[0]->log_text }
+
 sub handles { return $_[0]{out} }
 
 sub say {
@@ -101,7 +104,7 @@ sub ask {
 sub screen_text {
     my ($self) = @_;
     $self->ask("pmemsave 0xb8000 4000 \\\"$self->{dir}/text\\\""); # quoted inside JSON: a bare path is a division
-    $self->ask("screendump $self->{dir}/screen.ppm");
+    $self->ask("screendump \\\"$self->{dir}/screen.ppm\\\"");
     open my $in, '<:raw', "$self->{dir}/text" or return '';
     local $/;
     return join '', map { chr($_ & 0xff) } unpack 'v*', <$in> // '';

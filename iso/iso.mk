@@ -13,15 +13,22 @@ ISO_PARTS := iso/make-image iso/grub.cfg.in iso/entries.in
 .PHONY: iso run compare
 iso: $(ISO)
 
-$(ISO): $(MONITOR) $(GUEST_KERNEL) $(GUEST_INITRD) $(GUEST_COMPARE) $(ISO_PARTS)
+VALUES_iso = $(MONITOR) $(GUEST_KERNEL) $(GUEST_INITRD) $(GUEST_COMPARE) MEM=$(MEM) MONITOR_ARGS=$(MONITOR_ARGS) \
+             GUEST_ARGS=$(GUEST_ARGS) NATIVE_ARGS=$(NATIVE_ARGS)
+$(ISO): $(MONITOR) $(GUEST_KERNEL) $(GUEST_INITRD) $(GUEST_COMPARE) $(ISO_PARTS) $(call told,iso)
 	iso/make-image --output $@ --monitor $(MONITOR) --kernel $(GUEST_KERNEL) --initrd $(GUEST_INITRD) \
-	    --file compare.lz4=$(GUEST_COMPARE) --mem '$(MEM)' \
-	    --monitor-args '$(MONITOR_ARGS)' --guest-args '$(GUEST_ARGS)' --native-args '$(NATIVE_ARGS)'
+	    --file compare.lz4=$(GUEST_COMPARE) --mem $(call quoted,$(MEM)) \
+	    --monitor-args $(call quoted,$(MONITOR_ARGS)) --guest-args $(call quoted,$(GUEST_ARGS)) \
+	    --native-args $(call quoted,$(NATIVE_ARGS))
 
 # The settings go through the environment, since APPEND may hold any character.
-export MMU VPID MEM EMU CPU FIRMWARE APPEND ARGS NATIVE MONITOR GUEST_KERNEL GUEST_INITRD GUEST_COMPARE BUILD
+export MMU VPID MEM EMU CPU FIRMWARE APPEND ARGS NATIVE NATIVE_ARGS MONITOR GUEST_KERNEL GUEST_COMPARE BUILD PROG
+OWN_INITRD = $(filter-out $(GUEST_BUILD)/initrd.gz,$(GUEST_INITRD))
+run: export INITRDS = $(if $(PROG),$(OWN_INITRD) $(GUEST_COMPARE),$(GUEST_INITRD))
 run:
-	@$(MAKE) --no-print-directory $(ISO)
+	@$(MAKE) --no-print-directory $(SETTINGS)
+	@iso/run --check
+	@$(MAKE) --no-print-directory $(MONITOR) $(GUEST_KERNEL) $(INITRDS)
 	@iso/run
 
 # The report of logs that were captured elsewhere needs nothing built.
@@ -30,7 +37,19 @@ ifdef SERIAL
 compare:
 	@iso/compare
 else
+# An initrd of one's own gets bench behind it: what both have is as in ours.
+compare: export INITRDS = $(OWN_INITRD) $(GUEST_COMPARE)
 compare:
-	@$(MAKE) --no-print-directory $(MONITOR) $(GUEST_KERNEL) $(GUEST_COMPARE)
+	@$(MAKE) --no-print-directory $(SETTINGS)
+	@iso/compare --check
+	@$(MAKE) --no-print-directory $(MONITOR) $(GUEST_KERNEL) $(INITRDS)
 	@iso/compare
 endif
+
+# The monitor's parser of parameters, for the host: what is wrong is said before anything else is built.
+SETTINGS := $(BUILD)/iso/parameters
+SETTINGS_C := iso/parameters.c hv/params.c hv/configurations.c arch/fmt.c
+VALUES_settings := $(CC)
+$(SETTINGS): $(call told,settings) $(SETTINGS_C) hv/params.def $(wildcard hv/*.h hv/include/hv/*.h arch/include/arch/*.h)
+	@mkdir -p $(@D)
+	@$(CC) -std=gnu11 -O1 -Wall -Wextra -Werror -Iarch/include -Ihv/include -I. -o $@ $(SETTINGS_C)

@@ -17,14 +17,6 @@ kvm_lacks() {
     grep -q '^[Y1]' "$nested" || echo "nested virtualisation is off (modprobe -r kvm_intel; modprobe kvm_intel nested=1)"
 }
 
-mebibytes() {
-    case $1 in
-    *[gG]) echo $((${1%[gG]} * 1024)) ;;
-    *[mM]) echo "${1%[mM]}" ;;
-    *) die "MEM=$1: write it as 512M or 2G" ;;
-    esac
-}
-
 choose_emulator() {
     local lacks
     lacks=$(kvm_lacks)

@@ -9,7 +9,8 @@ GUEST_FLAGS := -std=gnu11 -m64 -O1 -g -Wall -Wextra -Werror -ffreestanding -fno-
                -fcf-protection=none -mno-red-zone -mgeneral-regs-only -mcmodel=small -fno-asynchronous-unwind-tables \
                -Iarch/include -Ihv/include -Itests/guest -MMD
 
-$(GUEST_DIR)/%.o: %.c tests/guest/guest.mk
+VALUES_micro = $(GUEST_CC) $(GUEST_FLAGS)
+$(GUEST_DIR)/%.o: %.c tests/guest/guest.mk $(call told,micro)
 	@mkdir -p $(@D)
 	@echo "  CC      $@"
 	@$(GUEST_CC) $(GUEST_FLAGS) -c -o $@ $<

@@ -9,7 +9,8 @@ FUZZ_RUNS    ?= 100000
 FUZZ_FLAGS   := $(HOST_FLAGS) -fsanitize=fuzzer
 fuzz_max     = -max_len=$(or $(strip $(shell sed -n 's|^// max:||p' tests/host/$(notdir $(1)).c)),4096)
 
-build/objects/fuzz/%.o: %.c tests/host/host.mk tests/host/fuzz.mk
+VALUES_fuzz = $(FUZZ_CC) $(FUZZ_FLAGS)
+build/objects/fuzz/%.o: %.c tests/host/host.mk tests/host/fuzz.mk $(call told,fuzz)
 	@mkdir -p $(@D)
 	@echo "  FUZZCC  $@"
 	@$(FUZZ_CC) $(FUZZ_FLAGS) -c -o $@ $<

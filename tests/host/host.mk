@@ -25,7 +25,8 @@ host_sources = $(subst ENGINE,$(ENGINE_C),$(subst MACHINE,$(MACHINE_C),$(call ho
 host_links   = $(patsubst %.c,$(1)/%.o,$(call host_sources,$(2)))
 host_libs  = $(shell sed -n 's|^// libs:||p' tests/host/$(1).c)
 
-build/objects/host/%.o: %.c tests/host/host.mk
+VALUES_host = $(HOST_CC) $(HOST_FLAGS)
+build/objects/host/%.o: %.c tests/host/host.mk $(call told,host)
 	@mkdir -p $(@D)
 	@echo "  HOSTCC  $@"
 	@$(HOST_CC) $(HOST_FLAGS) -c -o $@ $<

@@ -10,13 +10,14 @@ use JSON::PP 'decode_json';
 use Machine;
 use Test::More;
 
-my $FOLDER = "$Machine::BUILD/run/compare";
+chdir $Machine::TOP or die $!; # names for make: without the tree's path, which may have spaces
+my $FOLDER = 'build/run/compare';
 my @CONFIGURATIONS = ('adaptive', 'ept,audit=on', 'ept,p2m.max=4k', 'ept');
 my @WORKLOADS = qw(syscall fork works fails dies);
 
 remove_tree($FOLDER);
 make_path($FOLDER);
-$ENV{PROG} = "$FindBin::RealBin/prog";
+$ENV{PROG} = 'tests/run/prog';
 $ENV{GUEST_COMPARE} = "$FOLDER/compare.lz4";
 $ENV{GUEST_PROG} = "$FOLDER/prog-tree";
 Machine::run_quietly("$FOLDER/make.said", 'make', '-C', $Machine::TOP, 'guest-compare') == 0
@@ -29,7 +30,7 @@ sub compare_start {
     return $pid if $pid;
     $ENV{$_->[0]} = $_->[1] for ['OUT', "$FOLDER/$name"], ['EMU', 'bochs'], ['CPU', 'skylake_x'], ['MEM', '256M'],
         ['COMPARE', join '/', @CONFIGURATIONS], ['BENCH', join ',', '-r,2', @WORKLOADS], ['APPEND', 'pti=off'],
-        ['BUILD', $Machine::BUILD], ['SEED', '0x123456789abcdef'], ['IPS', 50_000_000]; # fewer instructions of waiting than the default
+        ['BUILD', 'build'], ['SEED', '0x123456789abcdef'], ['IPS', 50_000_000]; # fewer instructions of waiting than the default
     exit Machine::run_quietly("$FOLDER/$name.said", "$Machine::TOP/iso/compare");
 }
 

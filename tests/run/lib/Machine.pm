@@ -16,6 +16,7 @@ our $TOP = abs_path(dirname(__FILE__) . '/../../..');
 our $BUILD = "$TOP/build";
 my $TEST = basename($0, '.t');
 my $began = time;
+$ENV{LC_ALL} = 'C'; # for what tools say
 
 # What a person sees of a running test: prove leaves the error output alone.
 sub say_step { printf STDERR "  %-22s %4d s  %s\n", $TEST, time - $began, join '', @_ }

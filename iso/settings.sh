@@ -1,0 +1,133 @@
+# shellcheck shell=bash
+# The settings of `run` and `compare`, which source this file: every one is checked here, and a wrong one is refused in one
+# sentence, before anything is built (`iso/run --check`, which the Makefile calls first). What the monitor takes, its own parser says
+# (parameters.c). Also what follows from them: the initrds by number, and the memory that kernel and initrds need.
+
+# one_of NAME WORD...: or nothing.
+one_of() {
+    local name=$1 word
+    shift
+    for word in '' "$@"; do
+        [ "${!name}" = "$word" ] && return
+    done
+    die "$name=${!name}: it takes $(sed 's/ / or /g' <<<"$*")"
+}
+
+# number NAME LOWEST HIGHEST
+number() {
+    { [[ ${!1} =~ ^[0-9]{1,10}$ ]] && ((10#${!1} >= $2 && 10#${!1} <= $3)); } || die "$1=${!1}: it takes a number from $2 to $3"
+}
+
+# not_here NAME... WHERE: settings of the other command, which would be without effect.
+not_here() {
+    local where=${*: -1} name
+    for name in "${@:1:$#-1}"; do
+        [ -z "${!name:-}" ] || die "$name=${!name} has no effect here: $where"
+    done
+}
+
+# Mebibytes of MEM=, rounded up.
+mebibytes() {
+    [[ $1 =~ ^[1-9][0-9]{0,8}[kKmMgG]$ ]] || die "MEM=$1: write it as a number with K, M or G, such as 512M or 2G"
+    case $1 in
+    *[gG]) echo $((${1%?} * 1024)) ;;
+    *[mM]) echo "${1%?}" ;;
+    *) echo $(((${1%?} + 1023) / 1024)) ;;
+    esac
+}
+
+# The monitor's words as its own parser sees them.
+check_monitor_words() {
+    local problem
+    problem=$("$BUILD/iso/parameters" "$1") || die "${problem:-$BUILD/iso/parameters does not run} (${*:2})"
+}
+
+check_cpu() {
+    local models
+    [ -n "$CPU" ] || return 0
+    if [ "$EMU" = bochs ]; then
+        models=$(perl -I"$here" -MBochs -e 'Bochs::model_find(shift)' "$CPU" 2>&1) || die "CPU=$CPU: ${models#emulate: }"
+    else
+        qemu-system-x86_64 -cpu help | grep -qE "^ *(x86 )?${CPU%%,*}( |$)" ||
+            die "CPU=$CPU: QEMU has no such model (qemu-system-x86_64 -cpu help lists them)"
+    fi
+}
+
+field() { od -A n -t "u$3" -j "$2" -N "$3" "$1" | tr -d ' '; } # FILE OFFSET BYTES
+
+# check_file NAME FILE: GRUB's lists and make's have spaces between their words.
+check_file() {
+    [[ $2 != *[[:space:]]* ]] || die "$1=$2: a name with spaces cannot be given, to make neither"
+    { [ -f "$2" ] && [ -r "$2" ]; } || die "$1=$2: there is no such file that can be read"
+}
+
+# Documentation/arch/x86/boot.rst: magic at 0x202, version at 0x206, xloadflags at 0x236.
+check_kernel() {
+    check_file KERNEL "$GUEST_KERNEL"
+    { [ "$(stat -L -c %s "$GUEST_KERNEL")" -gt 1024 ] && [ "$(field "$GUEST_KERNEL" 514 4)" = 1400005704 ]; } ||
+        die "KERNEL=$GUEST_KERNEL: this is no bzImage; give arch/x86/boot/bzImage or a distribution's vmlinuz"
+    { [ "$(field "$GUEST_KERNEL" 518 2)" -ge 524 ] && (($(field "$GUEST_KERNEL" 566 2) & 1)); } ||
+        die "KERNEL=$GUEST_KERNEL: this kernel has no 64-bit entry point; give one for x86-64, Linux 3.8 or newer"
+}
+
+# What an initrd holds, in bytes, as far as it can be seen: the kernel unpacks it beside the file itself.
+unpacked() {
+    local packer=cat
+    case $(od -A n -t x1 -N 4 "$1" | tr -d ' ') in
+    1f8b*) packer='gzip -dc' ;;
+    fd377a58) packer='xz -dc' ;;
+    28b52ffd) packer='zstd -dc' ;;
+    02214c18) packer='lz4 -dc' ;;
+    esac
+    { $packer 2>/dev/null || true; } <"$1" | wc -c
+}
+
+# Of kernel and initrds, which exist here or are still to be built: those are small. MEM is what the guest has.
+check_memory() {
+    local kernel_end initrd_bytes=0 content=0 file least have=$(($1 * 1048576))
+    ((have <= 3 * 1073741824)) || have=$((3 * 1073741824))
+    [ -f "$GUEST_KERNEL" ] || return 0
+    kernel_end=$(($(field "$GUEST_KERNEL" 600 8) + $(field "$GUEST_KERNEL" 608 4)))
+    for file in $INITRDS; do
+        [ -f "$file" ] || continue
+        initrd_bytes=$((initrd_bytes + $(stat -L -c %s "$file") + 4096))
+        content=$((content + $(unpacked "$file")))
+    done
+    least=$(((kernel_end + initrd_bytes + 1048575) / 1048576))
+    ((least * 1048576 <= have)) || die "MEM=$MEM does not suffice: kernel and initrd need ${least}M below 3G to be loaded"
+    # The root of an initramfs is a tmpfs, which takes at most half of the memory.
+    least=$(((kernel_end + initrd_bytes + content) / 1048576 + 1))
+    ((least * 1048576 >= content * 2)) || least=$((content * 2 / 1048576 + 1))
+    (($1 >= least)) ||
+        die "MEM=$MEM does not suffice: the initrd holds $((content / 1048576)) MiB, and the kernel unpacks it in memory: MEM=${least}M at least"
+}
+
+# Further memory of the machine for what GRUB loads beside the guest's memory.
+modules_mebibytes() {
+    local file bytes=0
+    for file in "$GUEST_KERNEL" $INITRDS; do
+        bytes=$((bytes + $(stat -L -c %s "$file")))
+    done
+    echo $((bytes / 1048576 + 1))
+}
+
+# The initrds in an image: the options of make-image, GRUB's words for a native boot, and lines for the monitor.
+initrd_options() {
+    local number=0 file
+    for file in $INITRDS; do
+        number=$((number + 1))
+        image+=(--file "initrd-$number=$file")
+        native_initrds+=" /initrd-$number"
+        module_lines+="    module2 /initrd-$number initrd"$'\n'
+    done
+}
+image=() native_initrds='' module_lines=''
+
+# Files of one's own: the others are built later.
+check_files() {
+    local file
+    [[ $GUEST_KERNEL = "$BUILD"/guest/* ]] || check_kernel
+    for file in $INITRDS; do
+        [[ $file = "$BUILD"/* ]] || check_file INITRD "$file"
+    done
+}

@@ -1,0 +1,93 @@
+#!/usr/bin/perl
+# The settings of `make run` and `make compare`: what is wrong is refused in one sentence, before anything is built; a refusal of
+# the monitor ends the run; what an emulator says when it gives up is shown. Two boots; the rest needs no emulator.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use File::Temp 'tempdir';
+use Kernels;
+use Machine;
+use Test::More;
+
+my $folder = tempdir('settings.XXXXXX', TMPDIR => 1, CLEANUP => 1);
+my $BUILT = "$folder/build";
+$ENV{SETUP_DONE} = 'yes'; # the packages are no part of this
+delete @ENV{qw(MAKEFLAGS MAKELEVEL)};
+
+# Its output and status, from the top of the tree.
+sub command {
+    my (@words) = @_;
+    my $status = Machine::run_quietly("$folder/said", 'timeout', 100, @words);
+    return (Machine::plain(Machine::file_read("$folder/said")), $status);
+}
+
+sub make_refuses {
+    my ($goal, $sentence, @settings) = @_;
+    my ($text, $status) = command('make', '-s', '-C', $Machine::TOP, $goal, "BUILD=$BUILT", 'EMU=bochs', @settings);
+    my ($said) = grep { !/^make/ } split /\n/, $text;
+    like($said, qr/^$goal: $sentence/, "make $goal @settings");
+    isnt($status, 0, "make $goal @settings: its status");
+}
+
+my $kernel = bzimage_write("$folder/kernel");
+my $i386 = bzimage_write("$folder/i386", xloadflags => 0);
+my $initrd = Kernels::write_file("$folder/initrd", "070701" . "\0" x (20 << 20));
+my $none = 'there is no such file that can be read$';
+
+make_refuses('run', @$_) for (
+    ['MEM=1\.5G: write it as a number with K, M or G, such as 512M or 2G$', 'MEM=1.5G'],
+    ['MEM=lots: write it as', 'MEM=lots'],
+    ['mem= cannot be `8M\': it takes a number from 16M to 1024G', 'MEM=8M'],
+    ['mmu= cannot be `none\': it takes ept\|shadow\.', 'MMU=none'],
+    ['vpid= cannot be `maybe\': it takes auto\|on\|off\.', 'VPID=maybe'],
+    ['shadow= cannot be `fast\': it takes lazy\|eager\|trace\|adaptive\.', 'ARGS=shadow=fast'],
+    ['mem= is given more than once', 'ARGS=mem=1G'],
+    ['EMU=vmware: it takes bochs or qemu$', 'EMU=vmware'],
+    ['FIRMWARE=coreboot: it takes bios or uefi$', 'FIRMWARE=coreboot'],
+    ['FIRMWARE=uefi: Bochs has a BIOS only', 'FIRMWARE=uefi'],
+    ['CPU=z80: processor model \'z80\' is not one of: ', 'CPU=z80'],
+    ['CPU=z80: QEMU has no such model', 'EMU=qemu', 'CPU=z80'],
+    ['NATIVE=yes: it takes 1$', 'NATIVE=yes'],
+    ['BENCH=fork has no effect here: it is a setting of make compare$', 'BENCH=fork'],
+    ["KERNEL=\\S+/nothing: $none", "KERNEL=$folder/nothing"],
+    ["INITRD=\\S+/nothing: $none", "INITRD=$folder/nothing"],
+    ['KERNEL=\S+: this is no bzImage;', "KERNEL=$initrd"],
+    ['KERNEL=\S+: this kernel has no 64-bit entry point;', "KERNEL=$i386"],
+    ['MEM=32M does not suffice: kernel and initrd need 41M below 3G to be loaded$', 'MEM=32M', "KERNEL=$kernel", "INITRD=$initrd"],
+    ['MEM=50M does not suffice: the initrd holds 20 MiB, and the kernel unpacks it in memory: MEM=61M at least$',
+        'MEM=50M', "KERNEL=$kernel", "INITRD=$initrd"],
+    ['PROG= goes into the initrd that is built here', "INITRD=$initrd", 'PROG=/bin/true'],
+);
+make_refuses('compare', @$_) for (
+    ['MEM=1\.5G: write it as', 'MEM=1.5G'],
+    ['There is no parameter `fast\'', 'COMPARE=ept/fast'],
+    ['compare.repeat= cannot be `0\'', 'REPEAT=0'],
+    ['LIMIT=soon: it takes a number from 1 to 1000000$', 'LIMIT=soon'],
+    ['EXIT_COST=much: it takes a number from 0 to 1000000$', 'EXIT_COST=much'],
+    ['COMPARE= and BENCH= take words joined by', 'BENCH=fork exec'],
+    ['MMU=shadow has no effect here', 'MMU=shadow'],
+    ["SERIAL=\\S+/nothing: $none", "SERIAL=$folder/nothing"],
+    ["INITRD=\\S+/nothing: $none", "INITRD=$folder/nothing"],
+);
+is(join(' ', map { s{.*/}{}r } grep { -f } glob "$BUILT/* $BUILT/*/*"), 'parameters', 'nothing but the parser has been built');
+
+# Without VT-x the monitor refuses; the run ends.
+subtest 'a refusal ends the run' => sub {
+    my ($text, $status) = command('sh', '-c', "cd '$Machine::TOP' && EMU=qemu timeout 120 iso/run");
+    like($text, qr/^\[penumbra\] error: Penumbra cannot run here\. /m, 'the sentence');
+    like($text, qr/^emulate: the monitor has refused, and stands still$/m, 'and why the run has ended');
+    is($status, 4, 'the status');
+} unless -e '/dev/kvm' && -w '/dev/kvm' && Machine::file_read('/proc/cpuinfo') =~ /\bvmx\b/;
+
+# Bochs 2.7 itself keeps 2048 MiB at most.
+my $run = boot(name => 'much-memory', mem => 3100, grub => 'multiboot2 /penumbra.elf mem=none',
+    script => ['expect in steps of 4K', 'quit']);
+is($run->{end}, 'quit', 'a machine of 3100 MiB boots in Bochs');
+
+my ($text, $status) = command("$Machine::TOP/iso/emulate", '--iso', "$Machine::BUILD/penumbra.iso", '--bochs-line', 'com1: mode=none');
+like($text, qr/^emulate: bochs did not open its serial port; it said:\n(?:  .*\n)*  .*com1.*\n/m, 'Bochs: why it gave up');
+is($status, 2, 'Bochs: the status');
+($text) = command("$Machine::TOP/iso/emulate", '--emu', 'qemu', '--iso', "$Machine::BUILD/penumbra.iso", '--qemu-arg', '-nonsense');
+like($text, qr/-nonsense: invalid option/, 'QEMU: why it gave up');
+done_testing;
