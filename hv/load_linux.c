@@ -132,6 +132,29 @@ static int place_initrd(struct linux_plan *plan, const struct linux_source *sour
     return 0;
 }
 
+static bool has_word(const char *line, const char *word)
+{
+    size_t length = strlen(word);
+    for (; line; line = strchr(line, ' ')) {
+        while (*line == ' ')
+            line++;
+        if (!strncmp(line, word, length) && (!line[length] || line[length] == ' '))
+            return true;
+    }
+    return false;
+}
+
+// Each was tried: bare Linux comes to its shell with it.
+const char *linux_word_without_interrupts(const char *command_line)
+{
+    static const char *const words[] = {"acpi=off",    "acpi=noirq", "pci=noacpi",
+                                        "pnpacpi=off", "noapic",     "nolapic"};
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+        if (has_word(command_line, words[i]))
+            return words[i];
+    return NULL;
+}
+
 static int place_command_line(struct linux_plan *plan, const struct linux_source *source, char *message,
                               size_t size)
 {

@@ -92,6 +92,11 @@ struct linux_plan {
 #define LINUX_CODE_SELECTOR 0x10
 #define LINUX_DATA_SELECTOR 0x18
 
+// A word of the command line that makes Linux do without the ACPI tables or the APICs, which are this
+// machine's only way to a device's interrupt: its console falls silent once init runs, where a PC's would go
+// on by its PIC. NULL: none of them.
+const char *linux_word_without_interrupts(const char *command_line);
+
 // Checks the kernel and finds a place for everything in the guest's RAM. Writes nothing. ERR_INVALID with one
 // sentence in message[size]: not a bzImage, too old for the 64-bit boot protocol, a 32-bit kernel, kernel or
 // initrd or command line do not fit.

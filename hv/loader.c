@@ -65,6 +65,12 @@ static const char *load_linux(struct vm *vm, const struct guest_modules *modules
     const char *why = clock_missing(vm, modules->command_line);
     if (why)
         return why;
+    const char *deaf = linux_word_without_interrupts(modules->command_line);
+    if (deaf)
+        log_warn("the guest's command line has %s: Linux then gets no interrupts of devices here, and its "
+                 "console falls silent "
+                 "once init runs",
+                 deaf);
     for (unsigned i = 0; i < modules->other_count; i++)
         initrds[i] =
             (struct linux_initrd){phys_ptr(modules->others[i]->start), module_bytes(modules->others[i])};

@@ -361,6 +361,16 @@ static void thirty_two_bit(void **state)
                  "built for x86-64.");
 }
 
+static void words_without_interrupts(void **state)
+{
+    (void)state;
+    assert_null(linux_word_without_interrupts(""));
+    assert_null(linux_word_without_interrupts("console=ttyS0 xnoapic noapics acpi=of noapic=1 acpi=off,"));
+    assert_string_equal(linux_word_without_interrupts("console=ttyS0  acpi=off"), "acpi=off");
+    assert_string_equal(linux_word_without_interrupts("noapic quiet"), "noapic");
+    assert_string_equal(linux_word_without_interrupts("quiet  pnpacpi=off  nolapic"), "pnpacpi=off");
+}
+
 static void damaged(void **state)
 {
     (void)state;
@@ -438,14 +448,23 @@ static void stock_kernel(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(memory_maps),       cmocka_unit_test(kernel_and_initrd),
-        cmocka_unit_test(boot_params),       cmocka_unit_test(e820),
-        cmocka_unit_test(entry_state),       cmocka_unit_test(low_memory_is_apart),
-        cmocka_unit_test(without_initrd),    cmocka_unit_test(several_initrds),
-        cmocka_unit_test(thirty_two_bit),    cmocka_unit_test(tight_fits),
-        cmocka_unit_test(other_setup_sizes), cmocka_unit_test(not_a_bzimage),
-        cmocka_unit_test(too_old),           cmocka_unit_test(damaged),
-        cmocka_unit_test(last_unit_in_part), cmocka_unit_test(long_command_line),
+        cmocka_unit_test(memory_maps),
+        cmocka_unit_test(kernel_and_initrd),
+        cmocka_unit_test(boot_params),
+        cmocka_unit_test(e820),
+        cmocka_unit_test(entry_state),
+        cmocka_unit_test(low_memory_is_apart),
+        cmocka_unit_test(without_initrd),
+        cmocka_unit_test(several_initrds),
+        cmocka_unit_test(words_without_interrupts),
+        cmocka_unit_test(thirty_two_bit),
+        cmocka_unit_test(tight_fits),
+        cmocka_unit_test(other_setup_sizes),
+        cmocka_unit_test(not_a_bzimage),
+        cmocka_unit_test(too_old),
+        cmocka_unit_test(damaged),
+        cmocka_unit_test(last_unit_in_part),
+        cmocka_unit_test(long_command_line),
         cmocka_unit_test(stock_kernel),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
