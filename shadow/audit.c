@@ -52,6 +52,12 @@ static const char *audit_link(const struct shadow *s, const struct shadow_table 
     return in_chain(s, s->tables[child].parents, id) ? NULL : "an entry is not in its child's chain";
 }
 
+static bool same_leaf(u64 entry, u64 value)
+{
+    bool same = ((entry ^ value) & (PTE_ADDRESS | PTE_U | PTE_NX | PTE_KEY)) == 0;
+    return same && (!(entry & PTE_W) || value & PTE_W);
+}
+
 // An entry of a table that is in sync says what the guest's entry says, or is unknown. (Where it is not dirty
 // and yet writable, a table in read-only memory has kept its bits.)
 static const char *audit_exact(const struct shadow *s, const struct walk_context *w,
@@ -65,16 +71,19 @@ static const char *audit_exact(const struct shadow *s, const struct walk_context
     if (!(guest_entry & PTE_P))
         return "an entry maps although the guest's is not present";
     if (entry_is_leaf(t->level, entry)) {
-        u64 value = leaf_value(s, w, t->level, guest_entry | PTE_A | PTE_D);
-        bool same = ((entry ^ value) & (PTE_ADDRESS | PTE_U | PTE_NX | PTE_KEY)) == 0;
-        return same && (!(entry & PTE_W) || value & PTE_W) ? NULL : "a leaf differs from the guest's entry";
+        u64 marked = guest_entry | PTE_A | PTE_D;
+        bool same = same_leaf(entry, leaf_value(s, w, t->level, entry_in_role(t->role, marked))) ||
+                    same_leaf(entry, leaf_value(s, w, t->level, entry_for_write(w, t->role, marked)));
+        return same ? NULL : "a leaf differs from the guest's entry";
     }
     u32 child = entry_child(s, entry);
     const struct shadow_table *c = &s->tables[child];
     if (child < s->config.pool && !c->splinter &&
         c->frame != p2m_lookup(s->p2m, gpa_gfn(guest_entry & PTE_ADDRESS)).mfn.n)
         return "an entry leads to another table than the guest's";
-    u64 more = entry & (PTE_W | PTE_U) & ~guest_entry;
+    if (child < s->config.pool && c->role != role_below(t->role, guest_entry))
+        return "an entry leads to a table of another role";
+    u64 more = entry & (PTE_W | PTE_U) & ~link_flags(t->role, guest_entry);
     return more || (guest_entry & PTE_NX && !(entry & PTE_NX)) ? "an entry gives more rights than the guest's"
                                                                : NULL;
 }
@@ -89,6 +98,8 @@ static const char *audit_entry(const struct shadow *s, const struct walk_context
         return "an entry is known in a group that is not occupied";
     if (wrong || !entry_maps(s, entry))
         return wrong;
+    if (entry_is_leaf(t->level, entry) && t->role & ROLE_READ_ONLY && entry & PTE_W && entry & PTE_U)
+        return "a page that is read-only is writable for users";
     return entry_is_leaf(t->level, entry) ? audit_leaf(s, id, entry) : audit_link(s, t, id, entry);
 }
 
@@ -97,7 +108,7 @@ static const char *audit_head(const struct shadow *s, const struct shadow_table 
     bool traced = table_is_exact(s, t);
     if (!t->used)
         return "a free table is in use";
-    if (t->guest && traced != !!(s->frames[t->frame].levels & BIT(t->level)))
+    if (t->guest && traced != !!(s->frames[t->frame].traced & BIT(traced_index(t->level, t->role))))
         return "a table's frame is not traced, or is although the table is out of sync";
     return NULL;
 }

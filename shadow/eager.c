@@ -13,7 +13,7 @@ static bool pool_is_low(const struct shadow *s)
 static void build_leaf(struct shadow *s, const struct walk_context *w, u32 table, unsigned slot)
 {
     const struct shadow_table *t = &s->tables[table];
-    u64 value = leaf_value(s, w, t->level, t->guest[slot]);
+    u64 value = leaf_value(s, w, t->level, entry_in_role(t->role, t->guest[slot]));
     if (value != s->unknown)
         entry_set(s, entry_id(table, slot), value);
 }
@@ -29,14 +29,15 @@ static void build(struct shadow *s, const struct walk_context *w, u32 table);
 
 static void build_link(struct shadow *s, const struct walk_context *w, u32 table, unsigned slot)
 {
-    unsigned level = s->tables[table].level;
+    u8 level = s->tables[table].level, role = s->tables[table].role;
     u64 guest_entry = s->tables[table].guest[slot];
     if (!usable(s, w, guest_entry, level))
         return;
     u64 frame = p2m_lookup(s->p2m, gpa_gfn(guest_entry & PTE_ADDRESS)).mfn.n;
-    bool known = table_find(s, frame, level - 1, false) != SHADOW_NONE;
-    u32 child = table_get(s, frame, level - 1, false, true, NULL);
-    entry_set(s, entry_id(table, slot), entry_link(s, child, link_flags(guest_entry)));
+    struct table_key key = {.frame = frame, .level = level - 1, .role = role_below(role, guest_entry)};
+    bool known = table_find(s, key) != SHADOW_NONE;
+    u32 child = table_get(s, key, true, NULL);
+    entry_set(s, entry_id(table, slot), entry_link(s, child, link_flags(role, guest_entry)));
     if (!known) // a table that is shared is built once
         build(s, w, child);
 }

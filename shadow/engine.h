@@ -2,10 +2,10 @@
 // entry taken through the p2m. Pure: it compiles on the host; what it asks of the processor goes through
 // struct shadow_hw.
 //
-// One shadow table stands for one guest table at one level, keyed by (mfn of the guest's table, level); it is
-// shared by all address spaces that share the guest's table. Each shadow entry carries the rights of the
-// guest's entry at that level, so that the processor combines them as it would the guest's own. An entry is
-// one of
+// One shadow table stands for one guest table at one level, keyed by (mfn of the guest's table, level, role);
+// it is shared by all address spaces that share the guest's table. Each shadow entry carries the rights of
+// the guest's entry at that level, so that the processor combines them as it would the guest's own. An entry
+// is one of
 // * exact: what the guest's entry says, taken through the p2m; accessed in the guest, dirty if writable here;
 // * exact none, 0: the guest's entry is not present, and the table is traced, so it cannot become present
 //   unseen;
@@ -80,6 +80,7 @@ struct shadow_table {
     u16 slot;         // of the entry that was written last
     bool present;     // whether that was present before
     u8 place;         // of a root in place: its index in `places` and 1; 0: `entries` is in the pool
+    u8 role;          // 0, or for a guest with CR0.WP = 0: see ROLE_WP_CLEAR
     bool used, splinter;
     bool out_of_sync; // the guest may write its table unseen: entries may be stale until the next flush
     bool bursty;      // when it was out of sync last, several entries were written
@@ -97,7 +98,7 @@ struct shadow_link {
 struct shadow_frame {
     u32 leaves; // chain
     u32 table;  // the one that is traced, if just one is
-    u8 levels;  // bit l: a table of level l stands for it and is not out of sync
+    u32 traced; // bit traced_bit(level, role): such a table stands for it and is not out of sync
 };
 
 // By mfn / 512.
@@ -157,8 +158,8 @@ enum shadow_outcome {
     SHADOW_GUEST_FAULT,  // a true fault with the returned error code
     SHADOW_TRACED_WRITE, // a write to a guest table that is traced: carry the instruction out, then
                          // shadow_written
-    SHADOW_EMULATE,      // the access goes to a device, a hole or read-only memory, or is one that CR0.WP = 0
-                         // allows
+    SHADOW_EMULATE, // the access goes to a device, a hole or read-only memory, or is one that only CR0.WP =
+                    // 0 allows, to a user page under SMAP, protection keys, or SMEP without EFER.NXE
 };
 
 // Takes its memory from p2m->frames: ERR_NOMEM, with nothing taken.
@@ -203,9 +204,9 @@ void shadow_drop_all(struct shadow *s);
 void shadow_p2m_changing(struct shadow *s, gfn_t first, u64 count);
 
 // CR0, CR4 or EFER have been written: forgets and flushes what that makes the processor forget (SDM vol. 3,
-// 4.10.4.1: CR4.PGE, CR4.PCIDE from 1 to 0, CR4.SMEP from 0 to 1), and what it makes wrong (EFER.NXE). The
-// caller calls shadow_load_root before the guest runs again, which does the same for another paging mode:
-// no two modes share a VPID, but where every root load flushes.
+// 4.10.4.1: CR4.PGE, CR4.PCIDE from 1 to 0, CR4.SMEP from 0 to 1), and what it makes wrong (EFER.NXE; of
+// roles, SMEP, SMAP and PKE). The caller calls shadow_load_root before the guest runs again, which does the
+// same for another paging mode: no two modes share a VPID, but where every root load flushes.
 void shadow_paging_changed(struct shadow *s, const struct paging_regs *before,
                            const struct paging_regs *after);
 

@@ -129,15 +129,23 @@ static void frame_unprotect(struct shadow *s, u64 frame)
     }
 }
 
+// The table that stands for the frame and has this traced_index.
+static u32 table_at(const struct shadow *s, u64 frame, unsigned index)
+{
+    return table_find(s, (struct table_key){.frame = frame,
+                                            .level = (u8)(index % WALK_LEVELS + 1),
+                                            .role = (u8)(index / WALK_LEVELS)});
+}
+
 void frame_trace(struct shadow *s, u32 table)
 {
     const struct shadow_table *t = &s->tables[table];
     if (!table_is_exact(s, t))
         return;
     struct shadow_frame *f = &s->frames[t->frame];
-    if (!f->levels)
+    if (!f->traced)
         frame_protect(s, t->frame);
-    f->levels |= (u8)BIT(t->level);
+    f->traced |= 1u << traced_index(t->level, t->role);
     f->table = table;
 }
 
@@ -147,23 +155,23 @@ void frame_untrace(struct shadow *s, u32 table)
     if (!t->guest)
         return;
     struct shadow_frame *f = &s->frames[t->frame];
-    u8 levels = f->levels & (u8)~BIT(t->level);
-    if (f->levels && !levels)
+    u32 traced = f->traced & ~(1u << traced_index(t->level, t->role));
+    if (f->traced && !traced)
         frame_unprotect(s, t->frame);
-    f->levels = levels;
+    f->traced = traced;
     if (frame_traced_once(s, t->frame))
-        f->table = table_find(s, t->frame, (unsigned)__builtin_ctz(levels), false);
+        f->table = table_at(s, t->frame, (unsigned)__builtin_ctz(traced));
 }
 
-u32 frame_table(const struct shadow *s, u64 frame, unsigned level)
+u32 frame_table(const struct shadow *s, u64 frame, unsigned index)
 {
-    return frame_traced_once(s, frame) ? s->frames[frame].table : table_find(s, frame, level, false);
+    return frame_traced_once(s, frame) ? s->frames[frame].table : table_at(s, frame, index);
 }
 
 void frame_forget(struct shadow *s, u64 frame)
 {
-    for (unsigned level = 1; level <= WALK_LEVELS; level++) {
-        u32 table = table_find(s, frame, level, false);
+    for (unsigned index = 0; index < WALK_LEVELS * ROLES; index++) {
+        u32 table = table_at(s, frame, index);
         if (table != SHADOW_NONE)
             table_drop(s, table);
     }

@@ -39,7 +39,7 @@ static bool path_is_stale(const struct shadow *s, u64 gva)
 }
 
 // Whether the rights of all levels together allow the access (SDM vol. 3, 4.6.1). What only CR0.WP = 0 allows
-// is left to the walk.
+// is left to the walk, unless entries say it by now.
 static bool rights_allow(const struct walk_context *w, struct walk_access access, u64 all, u64 any)
 {
     bool fetch = access.kind == ACCESS_FETCH, user_page = all & PTE_U;
@@ -87,14 +87,15 @@ static enum quick quick_fill(struct shadow *s, const struct walk_context *w, u64
     unsigned slot = SLOT(gva, 1);
     if (!t->guest)
         return QUICK_NO;
-    u64 entry = t->guest[slot], all = spot->all & entry, any = spot->any | entry;
+    u64 entry = t->guest[slot], page = entry_in_role(t->role, entry), any = spot->any | entry;
+    u64 all = spot->all & page;
     bool write = access.kind == ACCESS_WRITE;
     if (!(entry & PTE_P) || entry & s->leaf_reserved || keys_matter(w, all, entry))
         return QUICK_NO;
     if (!rights_allow(w, access, all, any))
         return by_user(w, access) ? QUICK_TRUE : QUICK_NO;
     u64 bits = write ? PTE_A | PTE_D : PTE_A;
-    u64 value = leaf_value(s, w, 1, entry | bits);
+    u64 value = leaf_value(s, w, 1, page | bits);
     if (value == s->unknown || (write && !(value & PTE_W)) || !entry_mark(t, slot, entry, bits))
         return QUICK_NO;
     u32 id = entry_id(table, slot);
@@ -152,12 +153,13 @@ static void true_fault(struct shadow *s, const struct walk_context *w, u64 gva, 
         know_none(s, gva, walk->fault_level);
 }
 
-// A write that only CR0.WP = 0 allows, whereas the processor has CR0.WP set: to a page that is read-only, or
-// whose key denies writes.
+// A write that only CR0.WP = 0 allows, whereas the processor has CR0.WP set, to a user page that cannot be
+// the supervisor's meanwhile.
 static bool needs_wp_clear(const struct walk_context *w, const struct walk *walk)
 {
-    u64 page = walk->user ? PTE_U : 0;
-    return !walk->writable || (!(w->regs.cr0 & CR0_WP) && keys_matter(w, page, walk->entry[walk->level]));
+    if (!walk->user || w->regs.cr0 & CR0_WP)
+        return false;
+    return walk->writable ? keys_matter(w, PTE_U, walk->entry[walk->level]) : !user_page_can_turn(&w->regs);
 }
 
 static enum shadow_outcome judge(struct shadow *s, const struct walk_context *w, u64 gva,

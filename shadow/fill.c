@@ -48,6 +48,23 @@ u64 leaf_value(const struct shadow *s, const struct walk_context *w, unsigned le
     return large_leaf_to(s, guest_entry, flags | (guest_entry & PTE_PAT_2M), gfn(align_down(g.n, ENTRIES)));
 }
 
+u64 entry_for_write(const struct walk_context *w, u8 role, u64 guest_entry)
+{
+    u64 page = entry_in_role(role, guest_entry);
+    if (!role || page & PTE_W)
+        return page;
+    bool user = page & PTE_U && !(role & ROLE_SUPERVISOR);
+    return (page & ~PTE_U) | PTE_W | (user && w->regs.cr4 & CR4_SMEP ? PTE_NX : 0);
+}
+
+// The guest's entry for a fault. The walk has marked it accessed and dirty, but for tables in read-only
+// memory, which keep their bits: so an entry is taken as marked.
+static u64 entry_to_fill(const struct walk_context *w, u8 role, u64 guest_entry, bool write)
+{
+    u64 marked = guest_entry | PTE_A | (write ? PTE_D : 0);
+    return write ? entry_for_write(w, role, marked) : entry_in_role(role, marked);
+}
+
 // What a splinter is made for: its first gfn, and what the entry of the large page says beyond the rights,
 // which are in the entry that links to the splinter.
 #define KIND_SHIFT P2M_GFN_BITS
@@ -60,40 +77,49 @@ static u64 splinter_frame(u64 large, u64 first)
     return first | kind << KIND_SHIFT;
 }
 
-static u64 splinter_flags(u64 large)
+// The rights of a splinter's entries: all, but for what roles take.
+static u64 splinter_rights(const struct walk_context *w, u8 role, bool write)
 {
-    return PTE_U | (large & (PTE_PWT | PTE_PCD | PTE_G | PTE_KEY));
+    return entry_to_fill(w, role, DIRTY | PTE_U, write);
 }
 
-static u64 splinter_value(const struct shadow *s, u64 large, gfn_t g)
+static u64 splinter_flags(u64 large, u64 rights)
 {
-    return leaf_to(s, DIRTY, splinter_flags(large) | (large & PTE_PAT_2M ? PTE_PAT : 0), g);
+    return (rights & (PTE_U | PTE_NX)) | (large & (PTE_PWT | PTE_PCD | PTE_G | PTE_KEY));
 }
 
-static u64 splinter_large_value(const struct shadow *s, u64 large, gfn_t first)
+static u64 splinter_value(const struct shadow *s, u64 large, u64 rights, gfn_t g)
 {
-    return large_leaf_to(s, DIRTY, splinter_flags(large) | (large & PTE_PAT_2M), first);
+    return leaf_to(s, rights, splinter_flags(large, rights) | (large & PTE_PAT_2M ? PTE_PAT : 0), g);
+}
+
+static u64 splinter_large_value(const struct shadow *s, u64 large, u64 rights, gfn_t first)
+{
+    return large_leaf_to(s, rights, splinter_flags(large, rights) | (large & PTE_PAT_2M), first);
 }
 
 // The table that the guest's entry at `level` leads to: the guest's next table, or a piece of its large
 // page.
-static u32 child_for(struct shadow *s, const struct walk *walk, unsigned level, const u32 *keep)
+static u32 child_for(struct shadow *s, const struct walk *walk, struct table_key key, const u32 *keep)
 {
+    unsigned level = key.level + 1;
     if (level > walk->level) {
         struct p2m_leaf leaf = p2m_lookup(s->p2m, gpa_gfn(walk->entry[level] & PTE_ADDRESS));
-        return table_get(s, leaf.mfn.n, level - 1, false, leaf.type == P2M_RAM, keep);
+        key.frame = leaf.mfn.n;
+        return table_get(s, key, leaf.type == P2M_RAM, keep);
     }
     u64 frames = 1ul << 9 * (level - 1);
-    u64 first = splinter_frame(walk->entry[walk->level], align_down(gpa_gfn(walk->gpa).n, frames));
-    return table_get(s, first, level - 1, true, false, keep);
+    key.frame = splinter_frame(walk->entry[walk->level], align_down(gpa_gfn(walk->gpa).n, frames));
+    key.splinter = true;
+    return table_get(s, key, false, keep);
 }
 
-static u64 child_flags(const struct walk *walk, unsigned level, bool write)
+static u64 child_flags(u8 role, const struct walk *walk, unsigned level, bool write)
 {
     if (level < walk->level)
         return PTE_W | PTE_U; // inside a large page: its rights are further up
     u64 entry = walk->entry[level];
-    u64 flags = link_flags(entry);
+    u64 flags = link_flags(role, entry);
     return level == walk->level && !write && !(entry & PTE_D) ? flags & ~PTE_W : flags;
 }
 
@@ -119,23 +145,20 @@ static u32 path_make(struct shadow *s, u64 gva, const struct walk *walk, bool wr
 {
     u32 path[WALK_LEVELS + 1] = {s->root, SHADOW_NONE};
     unsigned depth = 0;
+    struct table_key key = {.role = s->tables[s->root].role};
     for (unsigned level = s->tables[s->root].level; level > to; level--) {
         u32 id = entry_id(path[depth], SLOT(gva, level));
-        u32 child = child_for(s, walk, level, path);
-        u64 flags = child_flags(walk, level, write);
+        u64 flags = child_flags(key.role, walk, level, write);
+        key.level = (u8)(level - 1);
+        if (level >= walk->level)
+            key.role = role_below(key.role, walk->entry[level]);
+        u32 child = child_for(s, walk, key, path);
         if (!links_to(s, *entry_at(s, id), child, flags))
             link_anew(s, id, child, flags);
         path[++depth] = child;
         path[depth + 1] = SHADOW_NONE;
     }
     return entry_id(path[depth], SLOT(gva, to));
-}
-
-// The walk has marked the guest's entries accessed and dirty, but for tables in read-only memory, which keep
-// their bits: so an entry is taken as marked.
-static u64 marked(u64 guest_entry, bool write)
-{
-    return guest_entry | PTE_A | (write ? PTE_D : 0);
 }
 
 // False: no large leaf can be made.
@@ -145,9 +168,11 @@ static bool fill_large(struct shadow *s, const struct walk_context *w, u64 gva, 
     if (walk->level < 2 || !s->config.large)
         return false;
     u32 id = path_make(s, gva, walk, write, 2);
-    u64 value = walk->level == 2 ? leaf_value(s, w, 2, marked(walk->entry[2], write))
-                                 : splinter_large_value(s, walk->entry[walk->level],
-                                                        gfn(align_down(gpa_gfn(walk->gpa).n, ENTRIES)));
+    u8 role = s->tables[id >> 9].role;
+    u64 value = walk->level == 2
+                    ? leaf_value(s, w, 2, entry_to_fill(w, role, walk->entry[2], write))
+                    : splinter_large_value(s, walk->entry[walk->level], splinter_rights(w, role, write),
+                                           gfn(align_down(gpa_gfn(walk->gpa).n, ENTRIES)));
     if (value == s->unknown)
         return false;
     entry_make(s, id, value);
@@ -155,12 +180,12 @@ static bool fill_large(struct shadow *s, const struct walk_context *w, u64 gva, 
     return true;
 }
 
-static void fill_splinter(struct shadow *s, const struct walk *walk, u32 table, unsigned first,
+static void fill_splinter(struct shadow *s, const struct walk *walk, u64 rights, u32 table, unsigned first,
                           unsigned count)
 {
     u64 large = walk->entry[walk->level], frame = align_down(gpa_gfn(walk->gpa).n, ENTRIES);
     for (unsigned slot = first; slot < first + count; slot++)
-        entry_make(s, entry_id(table, slot), splinter_value(s, large, gfn(frame + slot)));
+        entry_make(s, entry_id(table, slot), splinter_value(s, large, rights, gfn(frame + slot)));
 }
 
 // Whether a neighbour is filled, too.
@@ -168,13 +193,14 @@ static void fill_neighbour(struct shadow *s, const struct walk_context *w, u32 i
 {
     if (*entry_at(s, id) != s->unknown)
         return;
-    u64 guest_entry = s->tables[id >> 9].guest[id & (ENTRIES - 1)];
+    const struct shadow_table *t = &s->tables[id >> 9];
+    u64 guest_entry = t->guest[id & (ENTRIES - 1)];
     if (!(guest_entry & PTE_P)) {
         if (exact)
             entry_set(s, id, 0);
         return;
     }
-    u64 value = leaf_value(s, w, 1, guest_entry);
+    u64 value = leaf_value(s, w, 1, entry_in_role(t->role, guest_entry));
     if (value == s->unknown)
         return;
     entry_set(s, id, value);
@@ -202,9 +228,10 @@ void fill(struct shadow *s, const struct walk_context *w, u64 gva, const struct 
     unsigned slot = id & (ENTRIES - 1);
     if (t->splinter) {
         bool all = s->config.prefetch > 1 && !t->occupied;
-        fill_splinter(s, walk, id >> 9, all ? 0 : slot, all ? ENTRIES : 1);
+        u64 rights = splinter_rights(w, t->role, write);
+        fill_splinter(s, walk, rights, id >> 9, all ? 0 : slot, all ? ENTRIES : 1);
         return;
     }
-    entry_make(s, id, leaf_value(s, w, 1, marked(t->guest[slot], write)));
+    entry_make(s, id, leaf_value(s, w, 1, entry_to_fill(w, t->role, t->guest[slot], write)));
     fill_neighbours(s, w, id);
 }

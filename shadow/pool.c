@@ -2,18 +2,19 @@
 // are in entries.c.
 #include "place.h"
 
-static u32 *hash_head(const struct shadow *s, u64 frame, unsigned level, bool splinter)
+static u32 *hash_head(const struct shadow *s, struct table_key key)
 {
-    u64 key = (frame << 3 | level) * 2 + splinter;
-    return &s->hash[(u32)(key * 0x9e3779b97f4a7c15ul >> 40) & s->hash_mask];
+    u64 number = ((key.frame << 3 | key.level) * 2 + key.splinter) ^ (u64)key.role << 60;
+    return &s->hash[(u32)(number * 0x9e3779b97f4a7c15ul >> 40) & s->hash_mask];
 }
 
-u32 table_find(const struct shadow *s, u64 frame, unsigned level, bool splinter)
+u32 table_find(const struct shadow *s, struct table_key key)
 {
-    u32 at = *hash_head(s, frame, level, splinter);
+    u32 at = *hash_head(s, key);
     while (at != SHADOW_NONE) {
         const struct shadow_table *t = &s->tables[at];
-        if (t->frame == frame && t->level == level && t->splinter == splinter)
+        if (t->frame == key.frame && t->level == key.level && t->splinter == key.splinter &&
+            t->role == key.role)
             break;
         at = t->hash_next;
     }
@@ -23,7 +24,7 @@ u32 table_find(const struct shadow *s, u64 frame, unsigned level, bool splinter)
 static u32 *hash_of(struct shadow *s, u32 table)
 {
     const struct shadow_table *t = &s->tables[table];
-    return hash_head(s, t->frame, t->level, t->splinter);
+    return hash_head(s, (struct table_key){t->frame, t->level, t->role, t->splinter});
 }
 
 static void hash_insert(struct shadow *s, u32 table)
@@ -133,9 +134,9 @@ static u32 table_take(struct shadow *s, const u32 *keep)
     return table;
 }
 
-u32 table_get(struct shadow *s, u64 frame, unsigned level, bool splinter, bool marks, const u32 *keep)
+u32 table_get(struct shadow *s, struct table_key key, bool marks, const u32 *keep)
 {
-    u32 table = table_find(s, frame, level, splinter);
+    u32 table = table_find(s, key);
     if (table != SHADOW_NONE) {
         table_touch(s, table);
         return table;
@@ -144,12 +145,13 @@ u32 table_get(struct shadow *s, u64 frame, unsigned level, bool splinter, bool m
     struct shadow_table *t = &s->tables[table];
     *t = (struct shadow_table){
         .entries = t->entries,
-        .guest = splinter ? NULL : mfn_ptr(mfn(frame)),
-        .frame = frame,
+        .guest = key.splinter ? NULL : mfn_ptr(mfn(key.frame)),
+        .frame = key.frame,
         .parents = SHADOW_NONE,
-        .level = (u8)level,
+        .level = key.level,
+        .role = key.role,
         .used = true,
-        .splinter = splinter,
+        .splinter = key.splinter,
         .marks = marks,
     };
     hash_insert(s, table);

@@ -14,7 +14,8 @@ static u32 root_for(struct shadow *s, const struct walk_context *w)
         return unpaged_root(s);
     struct p2m_leaf leaf = p2m_lookup(s->p2m, gpa_gfn(w->regs.cr3 & PTE_ADDRESS));
     bool ram = p2m_is_ram(leaf.type);
-    return table_get(s, ram ? leaf.mfn.n : NO_ROOT, WALK_LEVELS, !ram, leaf.type == P2M_RAM, NULL);
+    struct table_key key = {ram ? leaf.mfn.n : NO_ROOT, WALK_LEVELS, role_of(&w->regs), !ram};
+    return table_get(s, key, leaf.type == P2M_RAM, NULL);
 }
 
 // A guest's address spaces share their kernel: a new root takes over the links whose entries are the same.
@@ -41,13 +42,13 @@ static void root_follow(struct shadow *s, const struct walk_context *w)
     const struct shadow_table *t = &s->tables[s->root];
     if (t->occupied || before == SHADOW_NONE || before == s->root || !table_is_exact(s, t))
         return;
-    if (table_is_exact(s, &s->tables[before]))
+    if (table_is_exact(s, &s->tables[before]) && s->tables[before].role == t->role)
         root_inherit(s, before, s->root);
 }
 
 static bool may_be_placed(const struct shadow *s, const struct walk_context *w)
 {
-    return s->config.targets && walk_mode(&w->regs) == PAGING_4LEVEL &&
+    return s->config.targets && walk_mode(&w->regs) == PAGING_4LEVEL && !role_of(&w->regs) &&
            p2m_lookup(s->p2m, gpa_gfn(w->regs.cr3 & PTE_ADDRESS)).type == P2M_RAM;
 }
 
@@ -103,13 +104,27 @@ void shadow_p2m_changing(struct shadow *s, gfn_t first, u64 count)
     settle(s);
 }
 
+// Where user pages have turned into the supervisor's, other checks would be made of them.
+static void forget_wp_clear(struct shadow *s)
+{
+    for (u32 table = s->newest, older; table != SHADOW_NONE; table = older) {
+        older = s->tables[table].older;
+        if (s->tables[table].role)
+            table_drop(s, table);
+    }
+}
+
 void shadow_paging_changed(struct shadow *s, const struct paging_regs *before,
                            const struct paging_regs *after)
 {
     u64 cr4 = before->cr4 ^ after->cr4;
     if ((before->efer ^ after->efer) & EFER_NXE) {
         shadow_drop_all(s); // entries are wrong, not only stale
-    } else if (cr4 & CR4_PGE || cr4 & before->cr4 & CR4_PCIDE || cr4 & after->cr4 & CR4_SMEP) {
+        return;
+    }
+    if (cr4 & (CR4_SMEP | CR4_SMAP | CR4_PKE))
+        forget_wp_clear(s);
+    if (cr4 & CR4_PGE || cr4 & before->cr4 & CR4_PCIDE || cr4 & after->cr4 & CR4_SMEP) {
         flush_everything(s);
         settle(s);
     }

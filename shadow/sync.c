@@ -84,18 +84,22 @@ static bool writes_in_burst(struct shadow *s, struct shadow_table *t, unsigned s
     return again || t->burst >= BURST || (t->bursty && !present);
 }
 
+// Those of them whose index is in the mask.
+static void frame_drop_traced(struct shadow *s, u64 frame, u32 mask)
+{
+    for (u32 left = s->frames[frame].traced & mask; left; left &= left - 1)
+        table_drop(s, frame_table(s, frame, (unsigned)__builtin_ctz(left)));
+}
+
 // Tables that nothing leads to, roots that are not in use among them, when they are written: the page is
 // about to be used for something else.
 static bool frame_drop_orphans(struct shadow *s, u64 frame)
 {
-    for (unsigned level = 1; level <= WALK_LEVELS; level++) {
-        if (s->frames[frame].levels & BIT(level) && !table_orphaned(s, frame_table(s, frame, level)))
+    for (u32 left = s->frames[frame].traced; left; left &= left - 1) {
+        if (!table_orphaned(s, frame_table(s, frame, (unsigned)__builtin_ctz(left))))
             return false;
     }
-    for (unsigned level = 1; level <= WALK_LEVELS; level++) {
-        if (s->frames[frame].levels & BIT(level))
-            table_drop(s, frame_table(s, frame, level));
-    }
+    frame_drop_traced(s, frame, ~0u);
     s->stats.orphans++;
     return true;
 }
@@ -105,9 +109,15 @@ bool write_frees_frame(struct shadow *s, u64 hpa)
     u64 frame = hpa_mfn(hpa).n;
     unsigned slot = hpa / 8 & (ENTRIES - 1);
     const struct shadow_frame *f = &s->frames[frame];
+    if (__builtin_expect(f->traced & TRACED_WP_CLEAR, 0) && !s->tables[s->root].role) {
+        frame_drop_traced(s, frame, TRACED_WP_CLEAR); // not in use: following them costs more than they save
+        if (!f->traced)
+            return true;
+    }
     if (!frame_traced_once(s, frame) || table_orphaned(s, f->table))
         return frame_drop_orphans(s, frame);
-    if (!s->config.strategy.sync || f->levels != BIT(1) || !writes_in_burst(s, &s->tables[f->table], slot))
+    if (!s->config.strategy.sync || !(f->traced & TRACED_LEVEL_1) ||
+        !writes_in_burst(s, &s->tables[f->table], slot))
         return false;
     table_leave_sync(s, f->table);
     return true;
@@ -117,10 +127,8 @@ void shadow_release(struct shadow *s, u64 hpa)
 {
     u64 frame = hpa_mfn(hpa).n, fresh_gva = s->fresh_gva;
     (void)frame_drop_orphans(s, frame);
-    for (unsigned level = 1; level <= WALK_LEVELS; level++) {
-        if (s->frames[frame].levels & BIT(level))
-            table_leave_sync(s, frame_table(s, frame, level));
-    }
+    for (u32 left = s->frames[frame].traced; left; left &= left - 1)
+        table_leave_sync(s, frame_table(s, frame, (unsigned)__builtin_ctz(left)));
     settle(s);
     s->fresh_gva = fresh_gva; // the guest has not run since the fault
 }

@@ -2,6 +2,7 @@
 // Private to shadow/: engine.h is the contract for everybody else.
 #pragma once
 
+#include <arch/cpu.h>
 #include <arch/phys.h>
 
 #include "engine.h"
@@ -69,15 +70,52 @@ static inline bool table_is_exact(const struct shadow *s, const struct shadow_ta
 // Gives the processor the root's links, as PDPTEs: before the guest runs, while s->unpaged.
 void unpaged_publish(struct shadow *s);
 
+// Roles: tables for a guest with CR0.WP = 0, apart from all others. The processor's WP is always set, so
+// there every link gives write access, and a table knows what the guest's entries above it deny.
+#define ROLE_READ_ONLY  1u // one of them has W = 0
+#define ROLE_SUPERVISOR 2u // one of them has U = 0
+#define ROLE_WP_CLEAR   4u
+#define ROLES           8u
+
+// The role of the guest's root.
+static inline u8 role_of(const struct paging_regs *regs)
+{
+    return regs->cr0 & CR0_PG && !(regs->cr0 & CR0_WP) ? ROLE_WP_CLEAR : 0;
+}
+
+// The role of the table that the guest's entry leads to, in a table of `role`.
+static inline u8 role_below(u8 role, u64 guest_entry)
+{
+    unsigned denied =
+        (guest_entry & PTE_W ? 0 : ROLE_READ_ONLY) | (guest_entry & PTE_U ? 0 : ROLE_SUPERVISOR);
+    return role ? (u8)(role | denied) : 0;
+}
+
+// Its index in struct shadow_frame.traced, and back.
+static inline unsigned traced_index(unsigned level, unsigned role)
+{
+    return WALK_LEVELS * role + level - 1;
+}
+
+#define TRACED_LEVEL_1  0x11111111u // of all roles
+#define TRACED_WP_CLEAR 0xffff0000u // of all levels
+
 // pool.c
 
-// The table that stands for (frame, level), or SHADOW_NONE. `frame`: see struct shadow_table.
-u32 table_find(const struct shadow *s, u64 frame, unsigned level, bool splinter);
+// What a table is found by. `frame`: see struct shadow_table.
+struct table_key {
+    u64 frame;
+    u8 level, role;
+    bool splinter;
+};
+
+// The table, or SHADOW_NONE.
+u32 table_find(const struct shadow *s, struct table_key key);
 
 // The same, made if there is none: then all its entries are unknown, and with tracing its guest table is
 // write-protected. `marks`: see struct shadow_table. Recycles the least recently used table when the pool is
 // empty, but none of `keep` (the path being built, which SHADOW_NONE ends; or NULL).
-u32 table_get(struct shadow *s, u64 frame, unsigned level, bool splinter, bool marks, const u32 *keep);
+u32 table_get(struct shadow *s, struct table_key key, bool marks, const u32 *keep);
 
 // Whether nothing leads to it.
 static inline bool table_orphaned(const struct shadow *s, u32 table)
@@ -173,18 +211,18 @@ void frame_untrace(struct shadow *s, u32 table);
 // Whether writes to the frame must be seen: a table stands for it that is not out of sync.
 static inline bool frame_traced(const struct shadow *s, u64 frame)
 {
-    return s->frames[frame].levels;
+    return s->frames[frame].traced;
 }
 
 // Whether just one table traces the frame: s->frames[frame].table.
 static inline bool frame_traced_once(const struct shadow *s, u64 frame)
 {
-    u8 levels = s->frames[frame].levels;
-    return levels && !(levels & (levels - 1));
+    u32 traced = s->frames[frame].traced;
+    return traced && !(traced & (traced - 1));
 }
 
-// The table of a level that traces the frame: its bit in `levels` is set.
-u32 frame_table(const struct shadow *s, u64 frame, unsigned level);
+// The table that traces the frame and has this index, whose bit in `traced` is set.
+u32 frame_table(const struct shadow *s, u64 frame, unsigned index);
 
 // Forgets all that maps or stands for the frame.
 void frame_forget(struct shadow *s, u64 frame);
@@ -196,9 +234,26 @@ void frame_forget(struct shadow *s, u64 frame);
 u64 leaf_value(const struct shadow *s, const struct walk_context *w, unsigned level, u64 guest_entry);
 
 // The rights that a table entry takes over from the guest's entry.
-static inline u64 link_flags(u64 guest_entry)
+static inline u64 link_flags(u8 role, u64 guest_entry)
 {
-    return guest_entry & RIGHTS;
+    return (guest_entry & RIGHTS) | (role ? PTE_W : 0);
+}
+
+// The guest's entry of a page, with what the entries above deny.
+static inline u64 entry_in_role(u8 role, u64 guest_entry)
+{
+    return role & ROLE_READ_ONLY ? guest_entry & ~PTE_W : guest_entry;
+}
+
+// The same for a write that is allowed. If only CR0.WP = 0 allows it the page becomes the supervisor's and
+// writable; a user's access faults, and takes that back. Not for user pages unless user_page_can_turn.
+u64 entry_for_write(const struct walk_context *w, u8 role, u64 guest_entry);
+
+// Whether a supervisor's page in place of a user's is the same to the supervisor: nothing else is checked of
+// user pages, and NX does what SMEP would.
+static inline bool user_page_can_turn(const struct paging_regs *regs)
+{
+    return !(regs->cr4 & (CR4_SMAP | CR4_PKE)) && (!(regs->cr4 & CR4_SMEP) || regs->efer & EFER_NXE);
 }
 
 // Makes the entries that a hidden fault needs, and some neighbours.

@@ -4,31 +4,32 @@
 
 // A large page of the guest's, at level 2 as a large leaf, or through splinters: these keep their rights in
 // the link, so they stand or fall with it.
-static u64 page_value(const struct shadow *s, const struct walk_context *w, unsigned level, u64 now,
-                      u64 guest_entry)
+static u64 page_value(const struct shadow *s, const struct walk_context *w, const struct shadow_table *t,
+                      u64 now, u64 guest_entry)
 {
-    bool leaf = level == 2 && entry_maps(s, now) && now & PTE_PS;
-    return leaf ? leaf_value(s, w, level, guest_entry) : s->unknown;
+    bool leaf = t->level == 2 && entry_maps(s, now) && now & PTE_PS;
+    return leaf ? leaf_value(s, w, t->level, entry_in_role(t->role, guest_entry)) : s->unknown;
 }
 
-static bool links_to_same(const struct shadow *s, u64 now, u64 guest_entry)
+static bool links_to_same(const struct shadow *s, u8 role, u64 now, u64 guest_entry)
 {
-    if (now & PTE_PS || (now & RIGHTS) != link_flags(guest_entry))
+    if (now & PTE_PS || (now & RIGHTS) != link_flags(role, guest_entry))
         return false;
     const struct shadow_table *c = &s->tables[entry_child(s, now)];
-    return c->guest && c->frame == p2m_lookup(s->p2m, gpa_gfn(guest_entry & PTE_ADDRESS)).mfn.n;
+    return c->guest && c->role == role_below(role, guest_entry) &&
+           c->frame == p2m_lookup(s->p2m, gpa_gfn(guest_entry & PTE_ADDRESS)).mfn.n;
 }
 
 // What an entry above level 1 is to be: these only follow, and are filled by faults.
-static u64 link_value(const struct shadow *s, const struct walk_context *w, unsigned level, u64 now,
-                      u64 guest_entry)
+static u64 link_value(const struct shadow *s, const struct walk_context *w, const struct shadow_table *t,
+                      u64 now, u64 guest_entry)
 {
     if (!entry_maps(s, now) || !(guest_entry & PTE_A))
         return s->unknown;
     if (guest_entry & PTE_PS)
-        return page_value(s, w, level, now, guest_entry);
-    bool reserved = guest_entry & walk_reserved_bits(w, PAGING_4LEVEL, level, false);
-    return !reserved && links_to_same(s, now, guest_entry) ? now : s->unknown;
+        return page_value(s, w, t, now, guest_entry);
+    bool reserved = guest_entry & walk_reserved_bits(w, PAGING_4LEVEL, t->level, false);
+    return !reserved && links_to_same(s, t->role, now, guest_entry) ? now : s->unknown;
 }
 
 bool entry_refresh(struct shadow *s, const struct walk_context *w, u32 id)
@@ -41,9 +42,9 @@ bool entry_refresh(struct shadow *s, const struct walk_context *w, u32 id)
     if (!(guest_entry & PTE_P))
         value = table_is_exact(s, t) ? 0 : s->unknown;
     else if (t->level == 1)
-        value = leaf_value(s, w, 1, guest_entry);
+        value = leaf_value(s, w, 1, entry_in_role(t->role, guest_entry));
     else
-        value = link_value(s, w, t->level, now, guest_entry);
+        value = link_value(s, w, t, now, guest_entry);
     if (value == now) {
         s->seen[id] = guest_entry;
         return false;
@@ -99,9 +100,9 @@ void shadow_written(struct shadow *s, const struct walk_context *w, u64 hpa, uns
         settle(s);
         return;
     }
-    for (unsigned level = WALK_LEVELS; level > 0; level--) {
-        for (unsigned slot = first; slot <= last && s->frames[frame].levels & BIT(level); slot++)
-            slot_written(s, w, frame_table(s, frame, level), slot);
+    for (unsigned index = WALK_LEVELS * ROLES; index-- > 0;) {
+        for (unsigned slot = first; slot <= last && s->frames[frame].traced & BIT(index); slot++)
+            slot_written(s, w, frame_table(s, frame, index), slot);
     }
     settle(s);
 }

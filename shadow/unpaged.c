@@ -28,7 +28,7 @@ int unpaged_init(struct shadow *s)
 
 u32 unpaged_root(struct shadow *s)
 {
-    return table_get(s, 0, PDPT_LEVEL, true, false, NULL);
+    return table_get(s, (struct table_key){.level = PDPT_LEVEL, .splinter = true}, false, NULL);
 }
 
 static u64 pdpte(const struct shadow *s, unsigned slot)

@@ -58,7 +58,7 @@ static bool unpaged(void)
     return model_mode(&guest.regs) == PAGING_NONE;
 }
 
-// The next VM entry. CR0.WP is always set while the guest runs: what CR0.WP = 0 allows is emulated. NXE makes
+// The next VM entry. CR0.WP is always set while the guest runs. NXE makes
 // the error code tell fetches from reads. A guest without paging has PAE paging, and its pages are
 // everybody's.
 static void cpu_load_context(void)
@@ -209,6 +209,7 @@ static void check_success(const struct attempt *a, const struct walk *out)
         bad("%s goes to gpa %lx without a fault; tables say %d, gpa %lx ec %x", attempt_text(a), gpa,
             a->result, a->present.gpa, a->present.error_code);
     happened.stale += !as_present;
+    happened.wp_clear += as_present && write && !a->present.writable;
     if (write && type == P2M_RAM)
         memory_store(gpa, a->data, a->bytes);
 }
@@ -227,9 +228,14 @@ static void check_direct(const struct attempt *a, u32 error_code)
     history_event(HISTORY_FAULT, a->gva);
 }
 
-// Whether the processor, with CR0.WP set, denies what the guest's registers allow.
+// Whether the processor, with CR0.WP set, denies what the guest's registers allow, and the page cannot be a
+// supervisor's meanwhile: SMAP and keys would not be checked, and without NX a fetch would be allowed.
 static bool needs_wp_clear(const struct attempt *a)
 {
+    u64 cr4 = guest.regs.cr4;
+    if (!a->present.user ||
+        !(cr4 & (CR4_SMAP | CR4_PKE) || (cr4 & CR4_SMEP && !(guest.regs.efer & EFER_NXE))))
+        return false;
     struct walk_context strict = guest;
     struct walk out;
     strict.regs.cr0 |= CR0_WP;

@@ -12,7 +12,7 @@ extern struct walk_context guest; // cpl and rflags may be set between instructi
 
 extern struct happened {
     u64 accesses, stores, hidden, true_faults, direct, emulated, traced, released, stale, stale_faults,
-        native_invlpg, untold, unpaged, p2m_changes;
+        native_invlpg, untold, unpaged, p2m_changes, wp_clear;
 } happened;
 
 // Starts the engine, and the guest at its first root, whose tables have been made.

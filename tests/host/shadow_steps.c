@@ -265,6 +265,24 @@ static void step_rights(void)
     guest_paging(&regs);
 }
 
+static void access_at(u64 gva, enum access kind, unsigned cpl)
+{
+    static const u64 value = 0x123456789abcdef0;
+    guest.cpl = cpl;
+    guest.rflags = maybe(RFLAGS_AC, 50);
+    guest_access(gva, (struct walk_access){kind, false}, &value, 8);
+}
+
+// A supervisor's write, which CR0.WP = 0 alone may allow, and what users and other keys make of the page.
+static void step_written_page(void)
+{
+    u64 gva = random_gva();
+    access_at(gva, ACCESS_WRITE, 0);
+    guest.pkru = (u32)(rnd(BIT(32)) & rnd(BIT(32)));
+    for (unsigned i = 0; i < 4; i++)
+        access_at(gva, (enum access)rnd(3), chance(50) ? 3 : 0);
+}
+
 static void step_pge(void)
 {
     struct paging_regs regs = guest.regs;
@@ -308,10 +326,10 @@ static struct {
     void (*run)(void);
     unsigned usual, weight;
 } steps[] = {
-    {step_access, 600, 0}, {step_edit, 220, 0},     {step_invlpg, 60, 0}, {step_root, 90, 0},
-    {step_rights, 20, 0},  {step_sweep, 3, 0},      {step_burst, 30, 0},  {step_pge, 3, 0},
-    {step_nxe, 1, 0},      {step_p2m, 3, 0},        {step_rounds, 20, 0}, {step_evict, 8, 0},
-    {step_unpaged, 8, 0},  {step_user_copy, 20, 0},
+    {step_access, 600, 0}, {step_edit, 220, 0},     {step_invlpg, 60, 0},       {step_root, 90, 0},
+    {step_rights, 20, 0},  {step_sweep, 3, 0},      {step_burst, 30, 0},        {step_pge, 3, 0},
+    {step_nxe, 1, 0},      {step_p2m, 3, 0},        {step_rounds, 20, 0},       {step_evict, 8, 0},
+    {step_unpaged, 8, 0},  {step_user_copy, 20, 0}, {step_written_page, 20, 0},
 };
 
 static unsigned total;

@@ -393,6 +393,32 @@ static void dropped_root_is_no_target(void **unused)
     machine_gone();
 }
 
+// A read-only page of users. With CR0.WP = 0 the supervisor writes it, by a root that is not in place, and
+// users do not; afterwards all is as before.
+static void wp_clear_has_its_own_root(void **unused)
+{
+    (void)unused;
+    make_in_place();
+    u64 leaf = 0x85;
+    assert_int_equal(vm_ram_write(v->vm, root(0) + 2 * PAGE_SIZE, &leaf, sizeof(leaf)), 0);
+    load_cr3(0);
+    for (unsigned i = 0; i < 3; i++) {
+        write_masked(0, guest.cr0 | CR0_WP);
+        refresh();
+        assert_int_equal(fault(OWN_GVA, PFEC_P | PFEC_W), MMU_GUEST_FAULT);
+        check_targets(BIT(START) | BIT(0));
+        write_masked(0, guest.cr0 & ~(u64)CR0_WP);
+        refresh();
+        check_targets(0);
+        check_cr3();
+        assert_int_not_equal(vmcs_read(GUEST_CR3), root(0));
+        assert_int_equal(fault(OWN_GVA, PFEC_P | PFEC_W), MMU_FIXED);
+        assert_int_equal(fault(OWN_GVA, PFEC_P | PFEC_W | PFEC_U), MMU_GUEST_FAULT);
+        assert_int_equal(fault(OWN_GVA, PFEC_P | PFEC_U), MMU_FIXED);
+    }
+    machine_gone();
+}
+
 // Whatever happens between them, loads lead to where the guest believes to be.
 static void random_loads(void **unused)
 {
@@ -429,6 +455,7 @@ int main(void)
         cmocka_unit_test(unseen_load_is_flushed),
         cmocka_unit_test(out_of_sync_no_targets),
         cmocka_unit_test(dropped_root_is_no_target),
+        cmocka_unit_test(wp_clear_has_its_own_root),
         cmocka_unit_test(random_loads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -121,6 +121,7 @@ static void check_counts(void)
         {"stale translations used", &happened.stale, 50},
         {"stale faults", &happened.stale_faults, 0},
         {"accesses that the error code does not tell", &happened.untold, 50},
+        {"writes that CR0.WP = 0 alone allows", &happened.wp_clear, 300},
         {"INVLPG without an exit", &happened.native_invlpg, 3000},
         {"accesses without paging", &happened.unpaged, 5000},
         {"p2m changes", &happened.p2m_changes, 200},
