@@ -13,6 +13,8 @@
 #define X2APIC_MSR(offset) (IA32_X2APIC_FIRST + ((offset) >> 4))
 #define ICR_SELF           (1u << 18)
 #define LVT_MASKED         0x10000u
+#define LVT_MODE           0x700u
+#define LVT_EXTINT         0x700u
 #define SVR_RESET          0xffu
 #define SVR_ENABLED        BIT(8)
 #define CPUID_1_ECX_X2APIC BIT(21)
@@ -31,6 +33,7 @@ enum {
     REG_ICR = 0x300,
     REG_ICR_HIGH = 0x310,
     REG_LVT_TIMER = 0x320,
+    REG_LVT_LINT0 = 0x350,
     REG_LVT_ERROR = 0x370,
     REG_TIMER_INITIAL = 0x380,
     REG_DIVIDE = 0x3e0,
@@ -166,6 +169,21 @@ void apic_raise(struct vcpu *v, u8 vector)
         wrmsr(X2APIC_MSR(REG_ICR), ICR_SELF | vector);
     else
         *page_register(REG_ICR) = ICR_SELF | vector;
+}
+
+// LINT0 of the machine's own leads to 8259s that the monitor has masked.
+void apic_virtual_wire(const struct apic *apic)
+{
+    register_write(apic, REG_SVR, SVR_ENABLED | SVR_RESET);
+    register_write(apic, REG_LVT_LINT0, LVT_EXTINT);
+}
+
+bool apic_takes_extint(const struct vcpu *v)
+{
+    const struct apic *apic = &v->vm->apic;
+    if (!(apic->base & APIC_BASE_ENABLE))
+        return true;
+    return (register_read(apic, REG_LVT_LINT0) & (LVT_MODE | LVT_MASKED)) == LVT_EXTINT;
 }
 
 u64 apic_base_read(const struct vcpu *v)

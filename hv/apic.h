@@ -36,6 +36,13 @@ int apic_map(struct vcpu *v) must_check;
 // exit.
 void apic_raise(struct vcpu *v, u8 vector);
 
+// What PC firmware leaves to a kernel that knows of no local APIC: enabled, the 8259s' interrupts come
+// through LINT0.
+void apic_virtual_wire(const struct apic *apic);
+
+// Whether the guest lets interrupts of 8259s through: LINT0 is ExtINT, or there is no local APIC before them.
+bool apic_takes_extint(const struct vcpu *v);
+
 // Puts all registers to what they are after reset: nothing pending but what is in IRR, everything masked.
 void apic_reset(struct apic *apic);
 

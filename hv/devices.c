@@ -6,11 +6,15 @@
 #include "event.h"
 #include "vm.h"
 
-#define UART_PIN       4
+#define UART_PIN       4    // and input of the 8259s
 #define EXIT_PORT      0xf4 // where test kernels write their status
 #define KEYBOARD_PORT  0x64
 #define KEYBOARD_RESET 0xfe
+#define PIC1_PORT      0x20
+#define PIT_PORT       0x40
+#define PORT61         0x61
 #define RTC_PORT       0x70
+#define PIC2_PORT      0xa0
 
 static void uart_transmit(void *context, u8 byte)
 {
@@ -22,6 +26,7 @@ static void uart_line_changed(void *context, bool level)
 {
     struct vcpu *v = context;
     ioapic_set_line(&v->vm->ioapic, UART_PIN, level);
+    legacy_set_line(v, UART_PIN, level);
 }
 
 static void ioapic_deliver(void *context, u8 vector, enum ioapic_delivery mode, u8 destination)
@@ -99,6 +104,10 @@ static const struct port_row {
     {ACPI_SLEEP_STATUS_PORT, ACPI_SLEEP_STATUS_PORT, false, zero_read, NULL},
     {ACPI_RESET_PORT, ACPI_RESET_PORT, false, NULL, reset_write},
     {KEYBOARD_PORT, KEYBOARD_PORT, false, NULL, reset_write},
+    {PIC1_PORT, PIC1_PORT + 1, true, legacy_pic_read, legacy_pic_write},
+    {PIT_PORT, PIT_PORT + 3, true, legacy_pit_read, legacy_pit_write},
+    {PORT61, PORT61, true, legacy_pit_read, legacy_pit_write},
+    {PIC2_PORT, PIC2_PORT + 1, true, legacy_pic_read, legacy_pic_write},
     {RTC_PORT, RTC_PORT + 1, true, legacy_rtc_read, legacy_rtc_write},
 };
 
@@ -163,6 +172,7 @@ static u64 ioapic_access_read(struct vcpu *v, u32 offset, unsigned bytes)
 static void ioapic_access_write(struct vcpu *v, u32 offset, unsigned bytes, u64 value)
 {
     ioapic_write(&v->vm->ioapic, offset, bytes, (u32)value);
+    legacy_attend(v); // the timer's pin may have been unmasked
 }
 
 static const struct page_row {

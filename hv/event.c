@@ -138,12 +138,37 @@ void event_block_nmis(struct vcpu *v)
         vmcs_write(GUEST_INTERRUPTIBILITY, vmcs_read(GUEST_INTERRUPTIBILITY) | BLOCKING_NMI);
 }
 
+// Exits as soon as the guest can take an NMI, or an interrupt.
+static void window(struct vcpu *v, u32 control, bool open)
+{
+    u32 controls = open ? v->proc_controls | control : v->proc_controls & ~control;
+    if (controls != v->proc_controls)
+        vmcs_write(PROCESSOR_BASED_CONTROLS, controls);
+    v->proc_controls = controls;
+}
+
 static void nmi_window(struct vcpu *v, bool open)
 {
-    u32 other = v->proc_controls & ~(u32)PROC_NMI_WINDOW_EXITING;
-    u32 controls = other | (open ? PROC_NMI_WINDOW_EXITING : 0);
-    v->proc_controls = controls;
-    vmcs_write(PROCESSOR_BASED_CONTROLS, controls);
+    window(v, PROC_NMI_WINDOW_EXITING, open);
+}
+
+bool event_takes_interrupt(struct vcpu *v)
+{
+    (void)v;
+    return vmcs_read(GUEST_RFLAGS) & RFLAGS_IF &&
+           !(vmcs_read(GUEST_INTERRUPTIBILITY) & (BLOCKING_STI | BLOCKING_MOV_SS)) &&
+           !(vmcs_read(ENTRY_INTERRUPTION_INFO) & INFO_VALID);
+}
+
+void event_interrupt(struct vcpu *v, u8 vector)
+{
+    (void)v;
+    vmcs_write(ENTRY_INTERRUPTION_INFO, INFO_VALID | vector); // type 0: external interrupt
+}
+
+void event_interrupt_window(struct vcpu *v, bool wanted)
+{
+    window(v, PROC_INTERRUPT_WINDOW_EXITING, wanted);
 }
 
 void event_nmi(struct vcpu *v)

@@ -64,6 +64,12 @@ void event_cancel(struct vcpu *v);
 // as it did before. Not where the exit interrupted a delivery, in which the bit means nothing.
 void event_block_nmis(struct vcpu *v);
 
+// Whether an external interrupt can be injected at the next entry; the injection, if so; and an exit as soon
+// as one can be, or no longer.
+bool event_takes_interrupt(struct vcpu *v);
+void event_interrupt(struct vcpu *v, u8 vector);
+void event_interrupt_window(struct vcpu *v, bool wanted);
+
 // Gives the guest an NMI: at once, or as soon as NMIs are not blocked.
 void event_nmi(struct vcpu *v);
 

@@ -19,6 +19,7 @@ enum exit_reason {
 enum verdict exit_exception(struct vcpu *v);
 enum verdict exit_triple_fault(struct vcpu *v);
 enum verdict exit_init(struct vcpu *v);
+enum verdict exit_interrupt_window(struct vcpu *v);
 enum verdict exit_nmi_window(struct vcpu *v);
 enum verdict exit_task_switch(struct vcpu *v);
 enum verdict exit_cpuid(struct vcpu *v);

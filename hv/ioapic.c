@@ -50,6 +50,12 @@ static bool pin_level_enabled(const struct ioapic *io, unsigned pin)
     return (io->entry[pin] & (ENTRY_LEVEL | ENTRY_MASKED)) == ENTRY_LEVEL;
 }
 
+bool ioapic_listens(const struct ioapic *io, unsigned pin)
+{
+    assert_that(pin < IOAPIC_PINS);
+    return !(io->entry[pin] & ENTRY_MASKED);
+}
+
 void ioapic_resample(struct ioapic *io, unsigned pin)
 {
     assert_that(pin < IOAPIC_PINS);

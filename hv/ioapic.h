@@ -43,6 +43,9 @@ void ioapic_write(struct ioapic *io, u32 offset, unsigned bytes, u32 value);
 // too, and once more when the guest unmasks it while it is asserted.
 void ioapic_set_line(struct ioapic *io, unsigned pin, bool asserted);
 
+// Whether an edge at this pin would be delivered.
+bool ioapic_listens(const struct ioapic *io, unsigned pin);
+
 // Delivers again if the pin is level-triggered, unmasked and asserted. To be called after each access of the
 // guest to the device at this pin: the handler has then seen the device, and it still wants attention.
 void ioapic_resample(struct ioapic *io, unsigned pin);

@@ -1,9 +1,20 @@
-// See legacy.h. The models are pure (rtc.c): here they get their time, which is the TSC's.
+// See legacy.h. The models are pure (pit.c, pic.c, rtc.c): here they get their time, which is the TSC's, and
+// the way to the processor. An interrupt of the 8259s comes as ExtINT: it is injected, since the local APIC,
+// which is the guest's, can be asked only for vectors that it serves itself.
 #include <arch/io.h>
 
 #include "clock.h"
+#include "event.h"
 #include "legacy.h"
+#include "limit.h"
 #include "vm.h"
+
+#define TIMER_INPUT     0 // of the 8259s
+#define TIMER_PIN       0 // of the IOAPIC: the MADT has no overrides
+#define PORT61          0x61
+#define PIC2            0xa0
+#define MOST_INTERRUPTS 10000 // of the timer in a second: a guest that programs more still gets on
+#define LINT0_LOOKS     1000  // in a second
 
 // Since the start. A guest that sets the TSC back makes the clocks stand still.
 static u64 time_of(struct vcpu *v, u64 rate)
@@ -17,9 +28,107 @@ static u64 time_of(struct vcpu *v, u64 rate)
 void legacy_init(struct vcpu *v, u64 second)
 {
     struct legacy *l = &v->vm->legacy;
+    const struct guest_map *map = &v->vm->map;
     l->started = l->last = rdtsc();
-    rtc_init(&l->rtc, second, v->vm->map.low_end,
-             v->vm->map.high_end ? v->vm->map.high_end - GUEST_HIGH_RAM : 0);
+    l->seen = 0;
+    rtc_init(&l->rtc, second, map->low_end, map->high_end ? map->high_end - GUEST_HIGH_RAM : 0);
+    pit_init(&l->pit, 0);
+    pic_init(&l->pic);
+}
+
+// Several edges since the last look are one interrupt, as they are while it is masked.
+static void tell_edges(struct vcpu *v)
+{
+    struct legacy *l = &v->vm->legacy;
+    u64 now = time_of(v, PIT_HZ);
+    bool rose = pit_next_edge(&l->pit, l->seen) <= now;
+    l->seen = now;
+    for (unsigned level = rose ? 2 : 0; level--;) {
+        pic_set_line(&l->pic, TIMER_INPUT, level);
+        ioapic_set_line(&v->vm->ioapic, TIMER_PIN, level);
+    }
+}
+
+static bool reaches_processor(struct vcpu *v)
+{
+    return pic_output(&v->vm->legacy.pic) && apic_takes_extint(v);
+}
+
+void legacy_attend(struct vcpu *v)
+{
+    tell_edges(v);
+    bool wanted = reaches_processor(v);
+    if (wanted && event_takes_interrupt(v)) {
+        event_interrupt(v, pic_acknowledge(&v->vm->legacy.pic));
+        wanted = reaches_processor(v);
+    }
+    event_interrupt_window(v, wanted);
+    limit_arm(v);
+}
+
+enum verdict exit_interrupt_window(struct vcpu *v)
+{
+    legacy_attend(v);
+    return VERDICT_RESUME;
+}
+
+// The guest opens its local APIC's LINT0 without an exit: an interrupt that waits for it is looked after.
+u64 legacy_wait(struct vcpu *v)
+{
+    struct legacy *l = &v->vm->legacy;
+    u64 hz = v->vm->tsc_hz;
+    if (pic_output(&l->pic) && !apic_takes_extint(v))
+        return hz / LINT0_LOOKS;
+    if (!pic_listens(&l->pic, TIMER_INPUT) && !ioapic_listens(&v->vm->ioapic, TIMER_PIN))
+        return ~0ull;
+    u64 edge = pit_next_edge(&l->pit, l->seen);
+    if (edge == PIT_NEVER)
+        return ~0ull;
+    u64 at = l->started + clock_cycles(edge, hz, PIT_HZ), soonest = hz / MOST_INTERRUPTS;
+    return at > l->last + soonest ? at - l->last : soonest;
+}
+
+void legacy_set_line(struct vcpu *v, unsigned input, bool level)
+{
+    struct pic *pic = &v->vm->legacy.pic;
+    pic_set_line(pic, input, level);
+    if (pic_output(pic))
+        legacy_attend(v);
+}
+
+u32 legacy_pit_read(struct vcpu *v, u16 port)
+{
+    struct pit *pit = &v->vm->legacy.pit;
+    u64 now = time_of(v, PIT_HZ);
+    return port == PORT61 ? pit_port61_read(pit, now) : pit_read(pit, port & 3, now);
+}
+
+enum verdict legacy_pit_write(struct vcpu *v, u16 port, u32 value)
+{
+    struct legacy *l = &v->vm->legacy;
+    tell_edges(v);
+    if (port == PORT61)
+        pit_port61_write(&l->pit, (u8)value, l->seen);
+    else
+        pit_write(&l->pit, port & 3, (u8)value, l->seen);
+    legacy_attend(v);
+    return VERDICT_SKIP;
+}
+
+u32 legacy_pic_read(struct vcpu *v, u16 port)
+{
+    tell_edges(v);
+    u8 value = pic_read(&v->vm->legacy.pic, port >= PIC2, port & 1);
+    legacy_attend(v);
+    return value;
+}
+
+enum verdict legacy_pic_write(struct vcpu *v, u16 port, u32 value)
+{
+    tell_edges(v);
+    pic_write(&v->vm->legacy.pic, port >= PIC2, port & 1, (u8)value);
+    legacy_attend(v);
+    return VERDICT_SKIP;
 }
 
 u32 legacy_rtc_read(struct vcpu *v, u16 port)

@@ -1,13 +1,19 @@
-// What a PC has had since 1984, for guests that look for it: the real-time clock. Linux in ACPI's
-// hardware-reduced mode reads the clock at its start, and nothing else of this. Ports come as offsets from
-// the first of a row of devices.c, one byte at a time.
+// What a PC has had since 1984, for guests that look for it: interval timer, interrupt controllers, real-time
+// clock. Linux in ACPI's hardware-reduced mode reads the clock at its start, and nothing else of this. The
+// timer's interrupt goes to input 0 of the 8259s and to pin 0 of the IOAPIC, and costs an exit each; while it
+// is masked at both, or no guest has asked for it, nothing of this exits.
 #pragma once
 
 #include "exit.h"
+#include "pic.h"
+#include "pit.h"
 #include "rtc.h"
 
 struct legacy {
+    struct pit pit;
+    struct pic pic;
     struct rtc rtc;
+    u64 seen;          // the edges of channel 0 until this tick of PIT_HZ have been told
     u64 started, last; // TSC: time 0 of the models, and the latest time that they were told
 };
 
@@ -16,3 +22,18 @@ void legacy_init(struct vcpu *v, u64 second);
 
 u32 legacy_rtc_read(struct vcpu *v, u16 port);
 enum verdict legacy_rtc_write(struct vcpu *v, u16 port, u32 value);
+
+u32 legacy_pit_read(struct vcpu *v, u16 port);
+enum verdict legacy_pit_write(struct vcpu *v, u16 port, u32 value);
+u32 legacy_pic_read(struct vcpu *v, u16 port);
+enum verdict legacy_pic_write(struct vcpu *v, u16 port, u32 value);
+
+// A device's line at an input of the 8259s has changed.
+void legacy_set_line(struct vcpu *v, unsigned input, bool level);
+
+// Brings timer and interrupts up to date and asks for the next exit that they need: after whatever may have
+// changed a mask, and when the timer has come.
+void legacy_attend(struct vcpu *v);
+
+// TSC cycles until legacy_attend is wanted, or ~0: nothing is waited for.
+u64 legacy_wait(struct vcpu *v);

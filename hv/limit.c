@@ -13,42 +13,44 @@ static bool has_timer(const struct vmx_caps *caps)
     return caps->pin.may & PIN_PREEMPTION_TIMER && caps->exit.may & EXIT_SAVE_PREEMPTION_TIMER;
 }
 
-static bool wanted(const struct vcpu *v)
+static void timer_switch(struct vcpu *v, bool on)
 {
-    return v->vm->params->limit && has_timer(v->caps);
+    u64 pin = vmcs_read(PIN_BASED_CONTROLS), exit = vmcs_read(EXIT_CONTROLS);
+    vmcs_write(PIN_BASED_CONTROLS, on ? pin | PIN_PREEMPTION_TIMER : pin & ~(u64)PIN_PREEMPTION_TIMER);
+    vmcs_write(EXIT_CONTROLS,
+               on ? exit | EXIT_SAVE_PREEMPTION_TIMER : exit & ~(u64)EXIT_SAVE_PREEMPTION_TIMER);
+    v->timer_runs = on;
 }
 
-u32 limit_pin_controls(const struct vcpu *v)
+static u64 wait_of(struct vcpu *v)
 {
-    return wanted(v) ? PIN_PREEMPTION_TIMER : 0;
+    u64 limit = v->vm->params->limit ? v->vm->tsc_hz : ~0ull, legacy = legacy_wait(v);
+    return limit < legacy ? limit : legacy;
 }
 
-u32 limit_exit_controls(const struct vcpu *v)
+void limit_arm(struct vcpu *v)
 {
-    return wanted(v) ? EXIT_SAVE_PREEMPTION_TIMER : 0;
-}
-
-static void arm(const struct vcpu *v)
-{
-    u64 ticks = v->vm->tsc_hz >> TIMER_RATE(v->caps->misc);
-    vmcs_write(PREEMPTION_TIMER, ticks < 0xffffffff ? ticks : 0xffffffff);
-}
-
-void limit_start(struct vcpu *v)
-{
-    if (wanted(v))
-        arm(v);
-    else if (v->vm->params->limit)
-        log_warn("limit=: this processor has no VMX-preemption timer: a guest that hangs is not ended");
+    u64 wait = wait_of(v), ticks = wait >> TIMER_RATE(v->caps->misc);
+    bool on = wait != ~0ull && has_timer(v->caps);
+    if (on != v->timer_runs)
+        timer_switch(v, on);
+    if (on)
+        vmcs_write(PREEMPTION_TIMER, ticks < 0xffffffff ? ticks : 0xffffffff);
+    else if (wait != ~0ull && !v->timer_missed) {
+        v->timer_missed = true;
+        log_warn(
+            "this processor has no VMX-preemption timer: a guest that hangs is not ended, and the interval "
+            "timer's interrupts come late");
+    }
 }
 
 enum verdict exit_preemption_timer(struct vcpu *v)
 {
     u64 limit = v->vm->params->limit;
-    if (rdtsc() - v->started >= limit * v->vm->tsc_hz) {
+    if (limit && rdtsc() - v->started >= limit * v->vm->tsc_hz) {
         v->vm->failed = true;
         return vm_stop(v, "guest ended by limit=: it has run for %lu s", limit);
     }
-    arm(v);
+    legacy_attend(v);
     return VERDICT_RESUME;
 }

@@ -1,14 +1,11 @@
-// limit=: how long a guest may run, so that one that hangs does not keep others of a comparison from running.
-// The VMX-preemption timer comes once a second of the guest's own time, whatever the guest does; what the
-// monitor spends is seen then too.
+// The VMX-preemption timer, for its two users: limit=, how long a guest may run, so that one that hangs does
+// not keep others of a comparison from running, and the guest's interval timer (legacy.h). For limit= it
+// comes once a second of the guest's own time, whatever the guest does; what the monitor spends is seen then
+// too.
 #pragma once
 
 #include "exit.h"
 
-// The pin-based and exit controls that the timer needs: none where there is no limit, or where the processor
-// has no such timer, which is said. Before the controls are written.
-u32 limit_pin_controls(const struct vcpu *v);
-u32 limit_exit_controls(const struct vcpu *v);
-
-// Starts the timer, after the controls are written.
-void limit_start(struct vcpu *v);
+// Sets the timer to whichever user is first, or off. After the controls are written, and when a user's wait
+// has changed. What cannot be, since the processor has no such timer, is said once.
+void limit_arm(struct vcpu *v);

@@ -115,6 +115,7 @@ static const char *load_multiboot(struct vm *vm, const struct guest_modules *gue
     *start = (struct guest_start){
         .paging = {CR0_PE | CR0_ET, 0, 0, 0},
         .rip = entry.eip,
+        .virtual_wire = true,
         .code_selector = 0x10, // as GRUB has them
         .data_selector = 0x18,
     };

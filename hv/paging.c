@@ -79,8 +79,8 @@ static void apply_cr3_targets(struct vcpu *v, const struct mmu_needs *needs)
 
 static void paging_apply_controls(struct vcpu *v, const struct mmu_needs *needs)
 {
-    u32 nmi_window = v->proc_controls & PROC_NMI_WINDOW_EXITING;
-    u32 proc = vmx_controls_fit(v->caps->proc, v->base_proc | needs->proc) | nmi_window;
+    u32 windows = v->proc_controls & (PROC_NMI_WINDOW_EXITING | PROC_INTERRUPT_WINDOW_EXITING);
+    u32 proc = vmx_controls_fit(v->caps->proc, v->base_proc | needs->proc) | windows;
     v->cr3_owned = needs->proc & PROC_CR3_STORE_EXITING;
     if (proc != v->proc_controls)
         vmcs_write(PROCESSOR_BASED_CONTROLS, proc);

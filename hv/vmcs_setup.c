@@ -53,8 +53,8 @@ static void setup_controls(struct vcpu *v)
     v->base_proc2 = proc2_wanted(&v->vm->cpuid);
     v->entry_controls = vmx_controls_fit(caps->entry, ENTRY_LOAD_DEBUG_CONTROLS | msrs->entry_controls);
     v->cr4_allowed = cpuid_cr4_allowed(&v->vm->cpuid);
-    vmcs_write(PIN_BASED_CONTROLS, vmx_controls_fit(caps->pin, PIN_NEEDED | limit_pin_controls(v)));
-    u32 exit = EXIT_NEEDED | msrs->exit_controls | limit_exit_controls(v);
+    vmcs_write(PIN_BASED_CONTROLS, vmx_controls_fit(caps->pin, PIN_NEEDED));
+    u32 exit = EXIT_NEEDED | msrs->exit_controls;
     vmcs_write(EXIT_CONTROLS, vmx_controls_fit(caps->exit, exit));
     vmcs_write(MSR_BITMAP, v->vm->msr_bitmap_hpa);
     vmcs_write(CR3_TARGET_COUNT, 0);
@@ -163,7 +163,7 @@ void vmcs_start_guest(struct vcpu *v, const struct guest_start *start)
     vmcs_write(VMCS_LINK_POINTER, ~0ull);
     msr_switch_set(&v->vm->msr_switch, SWITCHED_PAT, PAT_RESET);
     start_counting(v->vm);
-    limit_start(v);
+    limit_arm(v);
     vmcs_write(GUEST_DR7, DR7_RESET);
     vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED);
     vmcs_write(GUEST_RIP, start->rip);

@@ -23,6 +23,7 @@ struct guest_start {
     u64 gdt_base;
     u16 gdt_limit;
     u16 code_selector, data_selector;
+    bool virtual_wire; // apic_virtual_wire
 };
 
 // What the processor lacks for any mode, as one sentence, or NULL.

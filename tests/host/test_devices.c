@@ -185,8 +185,9 @@ static void nobody_reads_as_ones(void **state)
 {
     (void)state;
     for (u32 port = 0; port < 0x10000; port++) {
-        bool answers = (port >= UART && port < UART + 8) || port == 0x600 || port == 0x601 || port == 0x70 ||
-                       port == 0x71;
+        bool uart = port >= UART && port < UART + 8, pit = (port >= 0x40 && port <= 0x43) || port == 0x61;
+        bool pic = (port & ~0x81u) == 0x20, rtc = port == 0x70 || port == 0x71;
+        bool answers = uart || pit || pic || rtc || port == 0x600 || port == 0x601;
         if (!answers)
             assert_int_equal(devices_port_read(v, (u16)port, 4), 0xffffffff);
     }
@@ -203,6 +204,136 @@ static void clock_ports(void **state)
     assert_int_equal(devices_port_read(v, 0x70, 2), 0x5aff);
     out(0x70, 0x8d);
     assert_int_equal(in(0x71), 0x80);
+}
+
+#define LINT0         0xfee00350
+#define EXTINT        0x700u
+#define INTERRUPT     (BIT(31) | 0x20)
+#define WINDOW        BIT(2)
+#define TIMER_REDTBL0 0x10
+
+static void local_apic_lint0(u32 value)
+{
+    *(u32 *)phys_ptr(LINT0) = value;
+}
+
+// 8259s as every kernel programs them, input 0 open; the timer comes once, 10 ticks from now.
+static void start_timer(void)
+{
+    static const struct {
+        u16 port;
+        u8 value;
+    } writes[] = {{0x20, 0x11}, {0x21, 0x20}, {0x21, 4},  {0x21, 1},
+                  {0x21, 0xfe}, {0x43, 0x30}, {0x40, 10}, {0x40, 0}};
+    for (size_t i = 0; i < ARRAY_SIZE(writes); i++)
+        out(writes[i].port, writes[i].value);
+}
+
+static void wait_for_timer(void)
+{
+    for (unsigned i = 0; i < 1000; i++) // the TSC goes on by 100 a look
+        in(0x61);
+    legacy_attend(v);
+}
+
+static u64 injected(void)
+{
+    u64 info = vmcs_read(ENTRY_INTERRUPTION_INFO);
+    vmcs_write(ENTRY_INTERRUPTION_INFO, 0);
+    return info;
+}
+
+static void timer_by_8259(void **state)
+{
+    (void)state;
+    local_apic_lint0(EXTINT);
+    vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
+    start_timer();
+    assert_int_equal(injected(), 0);
+    assert_in_range(legacy_wait(v), 1, v->vm->tsc_hz / 1000);
+    wait_for_timer();
+    assert_int_equal(injected(), INTERRUPT);
+    assert_int_equal(legacy_wait(v), ~0ull); // mode 0 comes once
+    legacy_attend(v);
+    assert_int_equal(injected(), 0);
+}
+
+// While the guest has interrupts off, the exit at which it has them on is asked for.
+static void timer_waits_for_if(void **state)
+{
+    (void)state;
+    local_apic_lint0(EXTINT);
+    start_timer();
+    wait_for_timer();
+    assert_int_equal(injected(), 0);
+    assert_true(vmcs_read(PROCESSOR_BASED_CONTROLS) & WINDOW);
+    vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
+    vmcs_write(GUEST_INTERRUPTIBILITY, 1); // STI
+    legacy_attend(v);
+    assert_int_equal(injected(), 0);
+    vmcs_write(GUEST_INTERRUPTIBILITY, 0);
+    assert_int_equal(exit_interrupt_window(v), VERDICT_RESUME);
+    assert_int_equal(injected(), INTERRUPT);
+    assert_false(vmcs_read(PROCESSOR_BASED_CONTROLS) & WINDOW);
+}
+
+// What waits for LINT0 is looked after, since the guest opens it without an exit.
+static void timer_waits_for_lint0(void **state)
+{
+    (void)state;
+    local_apic_lint0(EXTINT | 1u << 16);
+    vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
+    start_timer();
+    wait_for_timer();
+    assert_int_equal(injected(), 0);
+    assert_false(vmcs_read(PROCESSOR_BASED_CONTROLS) & WINDOW);
+    assert_in_range(legacy_wait(v), 1, v->vm->tsc_hz / 100);
+    local_apic_lint0(EXTINT);
+    legacy_attend(v);
+    assert_int_equal(injected(), INTERRUPT);
+}
+
+// Masked at both, nothing is waited for; an edge that came meanwhile is pending at the 8259s.
+static void timer_masked(void **state)
+{
+    (void)state;
+    local_apic_lint0(EXTINT);
+    vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
+    start_timer();
+    out(0x21, 0xff);
+    assert_int_equal(legacy_wait(v), ~0ull);
+    wait_for_timer();
+    assert_int_equal(injected(), 0);
+    out(0x21, 0xfe);
+    assert_int_equal(injected(), INTERRUPT);
+}
+
+static void timer_by_ioapic(void **state)
+{
+    (void)state;
+    start_timer();
+    out(0x21, 0xff);
+    devices_page_write(v, GUEST_IOAPIC_GPA, 4, TIMER_REDTBL0);
+    devices_page_write(v, GUEST_IOAPIC_GPA + 0x10, 4, VECTOR);
+    assert_in_range(legacy_wait(v), 1, v->vm->tsc_hz / 1000);
+    raised();
+    wait_for_timer();
+    assert_int_equal(raised(), ICR_SELF | VECTOR);
+    assert_int_equal(injected(), 0);
+}
+
+// A guest that has no IOAPIC driver finds the UART at the 8259s.
+static void uart_by_8259(void **state)
+{
+    (void)state;
+    local_apic_lint0(EXTINT);
+    vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
+    start_timer();
+    out(0x21, 0xef);
+    out(MCR, OUT2);
+    out(IER, 1);
+    uart_receive(&v->vm->uart, 'a');
+    assert_int_equal(injected(), BIT(31) | 0x24);
 }
 
 static void local_apic_page_wants_words(void **state)
@@ -248,6 +379,12 @@ int main(void)
         TEST(ends),
         TEST(nobody_reads_as_ones),
         TEST(clock_ports),
+        TEST(timer_by_8259),
+        TEST(timer_waits_for_if),
+        TEST(timer_waits_for_lint0),
+        TEST(timer_masked),
+        TEST(timer_by_ioapic),
+        TEST(uart_by_8259),
         TEST(local_apic_page_wants_words),
         TEST(page_without_a_row),
     };

@@ -28,16 +28,22 @@ static void make(u64 limit, u32 pin, u32 exit)
     machine_log[0] = 0;
 }
 
+static bool timer_on(void)
+{
+    bool on = vmcs_read(PIN_BASED_CONTROLS) & PIN_PREEMPTION_TIMER;
+    assert_int_equal(on, !!(vmcs_read(EXIT_CONTROLS) & EXIT_SAVE_PREEMPTION_TIMER)); // SDM vol. 3, 27.2.1.2
+    return on;
+}
+
 static void armed_for_a_second(void **state)
 {
     (void)state;
     make(60, PIN_PREEMPTION_TIMER, EXIT_SAVE_PREEMPTION_TIMER);
-    assert_int_equal(limit_pin_controls(v), PIN_PREEMPTION_TIMER);
-    assert_int_equal(limit_exit_controls(v), EXIT_SAVE_PREEMPTION_TIMER);
-    limit_start(v);
+    limit_arm(v);
+    assert_true(timer_on());
     assert_int_equal(vmcs_read(PREEMPTION_TIMER), 3200 >> RATE);
     v->vm->tsc_hz = 1ull << 40; // more than the field holds
-    limit_start(v);
+    limit_arm(v);
     assert_int_equal(vmcs_read(PREEMPTION_TIMER), 0xffffffff);
     assert_string_equal(machine_log, "");
     machine_gone();
@@ -63,16 +69,14 @@ static void none(void **state)
 {
     (void)state;
     make(0, PIN_PREEMPTION_TIMER, EXIT_SAVE_PREEMPTION_TIMER);
-    assert_int_equal(limit_pin_controls(v) | limit_exit_controls(v), 0);
-    limit_start(v);
-    assert_int_equal(vmcs_read(PREEMPTION_TIMER), 0);
+    limit_arm(v);
+    assert_false(timer_on());
     assert_string_equal(machine_log, "");
     machine_gone();
     for (unsigned half = 0; half < 2; half++) { // of what the timer needs
         make(60, half ? PIN_PREEMPTION_TIMER : 0, half ? 0 : EXIT_SAVE_PREEMPTION_TIMER);
-        assert_int_equal(limit_pin_controls(v) | limit_exit_controls(v), 0);
-        limit_start(v);
-        assert_int_equal(vmcs_read(PREEMPTION_TIMER), 0);
+        limit_arm(v);
+        assert_false(timer_on());
         assert_non_null(strstr(machine_log, "no VMX-preemption timer"));
         machine_gone();
     }

@@ -50,14 +50,15 @@ struct vcpu {
     bool observed;         // trace=, audit= or p2m.churn= is on: they look at each exit
     u32 audit;             // after so many exits a table of the back end's is checked; 0: never
     u32 unaudited;         // exits since the last check
-    unsigned physical_bits;    // MAXPHYADDR of the guest
-    bool has_1g_pages;         // in the guest's CPUID
-    bool debugged;             // the guest has moved to or from a debug register: debug.h
-    bool nmi_pending;          // an NMI of the guest's waits until it is not blocked
-    u32 base_proc, base_proc2; // processor-based controls that every mode wants
-    u32 entry_controls;        // entry controls but "IA-32e mode guest"
-    u32 proc_controls;         // primary processor-based controls as written last
-    unsigned cr3_targets;      // as written last
+    unsigned physical_bits;        // MAXPHYADDR of the guest
+    bool has_1g_pages;             // in the guest's CPUID
+    bool debugged;                 // the guest has moved to or from a debug register: debug.h
+    bool timer_runs, timer_missed; // the VMX-preemption timer: limit.c
+    bool nmi_pending;              // an NMI of the guest's waits until it is not blocked
+    u32 base_proc, base_proc2;     // processor-based controls that every mode wants
+    u32 entry_controls;            // entry controls but "IA-32e mode guest"
+    u32 proc_controls;             // primary processor-based controls as written last
+    unsigned cr3_targets;          // as written last
     u64 cr3_target[VCPU_CR3_TARGETS];
 
     struct exit_account exits[EXIT_REASONS]; // by basic reason
