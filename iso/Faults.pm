@@ -29,6 +29,8 @@ my @TABLE = (
     { word => 'wp-dirty', from => '3.0', to => '3.0', cpu => 'tigerlake', groups => ['cr'],
         wrong => 'a processor with CET panics when the supervisor writes to a read-only page while CR0.WP is 0',
         so => 'the micro-guest\'s group cr is not run on model tigerlake' },
+    { word => 'no-generic', from => '3.0', to => '3.0.devel', wrong => 'model bx_generic, whose features could be chosen, is gone',
+        so => 'a processor without performance counters, and one with VT-x that is not GenuineIntel, are not tried' },
 );
 
 # Its own word for it, such as 2.7 or 3.0.devel; '' where Bochs is not installed.
