@@ -1,7 +1,7 @@
 ; Exception entry: 32 stubs that complete the trap frame (arch/traps.h) and call trap_handle, which may change it.
-; Interrupts are on only in trap_interrupts, which drops what is pending: it has no more to do than to return.
+; Interrupts are never on: there are no stubs for them.
 
-global trap_table, trap_interrupts, trap_interrupt
+global trap_table
 extern trap_handle
 
 %macro stub 1
@@ -59,16 +59,6 @@ trap_common:
     pop r14
     pop r15
     add rsp, 16
-    iretq
-
-trap_interrupts:
-    sti
-    nop                                 ; STI holds interrupts off until after the next instruction
-    nop
-    cli
-    ret
-
-trap_interrupt:
     iretq
 
 section .rodata

@@ -27,17 +27,16 @@ struct table_pointer {
     u64 base;
 } __attribute__((packed));
 
-enum { VECTOR_NMI = 2, VECTOR_DF = 8, VECTOR_GP = 13, VECTOR_MC = 18, EXCEPTIONS = 32, VECTORS = 256 };
+enum { VECTOR_NMI = 2, VECTOR_DF = 8, VECTOR_GP = 13, VECTOR_MC = 18, EXCEPTIONS = 32 };
 
 extern const u64 trap_table[EXCEPTIONS];
-extern const u8 trap_interrupt[];
 extern u64 gdt[5];
 extern struct table_pointer gdt_pointer;
 extern const u8 world_check[], world_entered[], world_nmi[];
 
 u64 world_nmis;
 
-static struct gate idt[VECTORS] __attribute__((aligned(16)));
+static struct gate idt[EXCEPTIONS] __attribute__((aligned(16)));
 static struct gate parked_idt[EXCEPTIONS] __attribute__((aligned(16)));
 static struct tss tss;
 static u8 fault_stack[8192] __attribute__((aligned(16)));
@@ -159,9 +158,7 @@ void traps_init(void)
                  vector == VECTOR_DF || vector == VECTOR_MC ? 1
                  : vector == VECTOR_NMI                     ? 2
                                                             : 0);
-    for (unsigned vector = EXCEPTIONS; vector < VECTORS; vector++)
-        gate_set(&idt[vector], (u64)trap_interrupt, 0);
-    idt_load(idt, VECTORS);
+    idt_load(idt, EXCEPTIONS);
     tss_load();
 }
 

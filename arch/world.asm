@@ -10,7 +10,7 @@
 %define HOST_RSP_FIELD 0x6c14
 
 extern world_nmis
-global world_enter, world_check, world_entered, world_nmi, world_exit
+global world_enter, world_check, world_entered, world_nmi, world_idle, world_exit
 
 section .text
 bits 64
@@ -65,6 +65,11 @@ world_nmi:
     pop rdi
     mov eax, 2
     jmp world_return
+
+; A guest that only exits (hv/drain.c).
+world_idle:
+    vmcall
+    jmp world_idle
 
 ; The VMCS's HOST_RIP. On the stack: struct world *.
 world_exit:

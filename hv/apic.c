@@ -2,6 +2,7 @@
 #include <arch/cpu.h>
 #include <arch/io.h>
 #include <arch/phys.h>
+#include <arch/timer.h>
 #include <arch/traps.h>
 
 #include "apic.h"
@@ -64,30 +65,15 @@ static void register_write(const struct apic *apic, u32 offset, u32 value)
         *page_register(offset) = value;
 }
 
-static bool any_pending(const struct apic *apic)
-{
-    u32 any = 0;
-    for (u32 word = 0; word < 8; word++)
-        any |= register_read(apic, REG_IRR + 0x10 * word);
-    return any;
-}
-
-// An interrupt that was being served is not any more.
-static void end_service(const struct apic *apic)
+void apic_end_service(const struct apic *apic)
 {
     for (unsigned in_service = 0; in_service < 256; in_service++)
         register_write(apic, REG_EOI, 0);
 }
 
-// A local APIC forgets what is pending only when it is disabled, after which it does not come back on every
-// processor: so the monitor takes it. Each turn takes at least one of 256 vectors.
-static void drop_pending(const struct apic *apic)
+void apic_accept(const struct apic *apic, bool on)
 {
-    register_write(apic, REG_SVR, SVR_ENABLED | SVR_RESET);
-    for (unsigned turn = 0; turn < 256 && any_pending(apic); turn++) {
-        trap_interrupts();
-        end_service(apic);
-    }
+    register_write(apic, REG_SVR, on ? SVR_ENABLED | SVR_RESET : SVR_RESET);
 }
 
 void apic_reset(struct apic *apic)
@@ -100,7 +86,7 @@ void apic_reset(struct apic *apic)
         register_write(apic, REG_CMCI, LVT_MASKED);
     register_write(apic, REG_DIVIDE, 0);
     register_write(apic, REG_TPR, 0);
-    end_service(apic);
+    apic_end_service(apic);
     register_write(apic, REG_ESR, 0);
     if (!apic->hardware_x2apic) {
         register_write(apic, REG_LDR, 0);
@@ -111,7 +97,9 @@ void apic_reset(struct apic *apic)
     apic->dfr = 0xffffffff;
 }
 
-// Firmware of large machines hands over in x2APIC mode. Guests expect what a PC starts with.
+// Firmware of large machines hands over in x2APIC mode, and so does a guest. Guests expect what a PC starts
+// with. On the way the local APIC is disabled, after which that of Bochs 2.7 is gone: in an emulator it stays
+// in x2APIC mode.
 static void to_xapic(struct apic *apic, u64 base)
 {
     u64 off = base & ~APIC_BASE_MODE;
@@ -137,17 +125,17 @@ u32 apic_host_id(void)
     return apic.hardware_x2apic ? id : id >> 24;
 }
 
-void apic_init(struct apic *apic)
+void apic_init(struct apic *apic, u32 id)
 {
     u64 base = rdmsr(IA32_APIC_BASE);
     apic->hardware_x2apic = base & APIC_BASE_X2APIC;
-    if (apic->hardware_x2apic)
+    if (apic->hardware_x2apic && !timer_counts_instructions())
         to_xapic(apic, base);
+    if (!apic->hardware_x2apic)
+        *page_register(REG_ID) = id << 24; // some processors let a guest write it
     apic->base = GUEST_LAPIC_GPA | APIC_BASE_BSP | APIC_BASE_ENABLE;
-    apic->id = apic_host_id();
+    apic->id = id;
     apic_reset(apic);
-    drop_pending(apic);
-    register_write(apic, REG_SVR, SVR_RESET);
 }
 
 int apic_map(struct vcpu *v)

@@ -24,10 +24,16 @@ const char *apic_missing(void);
 // The machine's own local APIC ID. After apic_missing has found nothing.
 u32 apic_host_id(void);
 
-// Takes the machine's local APIC over from firmware or from the guest before, in xAPIC mode where it lets
-// itself be put there, with its registers at their reset values and nothing pending. After apic_missing has
-// found nothing.
-void apic_init(struct apic *apic);
+// Takes the machine's local APIC, whose ID was `id` at boot, over from firmware or from the guest before, in
+// xAPIC mode where it lets itself be put there, with its registers at their reset values. What is pending
+// stays so (drain.h). After apic_missing has found nothing.
+void apic_init(struct apic *apic, u32 id);
+
+// Software-enables it, so that it delivers what is pending, or puts SVR to its value after reset.
+void apic_accept(const struct apic *apic, bool on);
+
+// No interrupt is being served any more, whatever was.
+void apic_end_service(const struct apic *apic);
 
 // Maps the APIC page as the guest's mode wants it. ERR_NOMEM.
 int apic_map(struct vcpu *v) must_check;

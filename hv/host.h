@@ -15,4 +15,5 @@ struct host {
     struct vmx_caps caps;
     struct timer_rates rates;
     struct pmu pmu; // what can be counted
+    u32 apic_id;    // of this processor's local APIC
 };

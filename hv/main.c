@@ -178,7 +178,7 @@ static void find_counters(void)
 static void start_input(void)
 {
     int irq = console_irq();
-    if (irq < 0 || host_ioapic_route_nmi(&host.acpi, (u8)irq, apic_host_id())) {
+    if (irq < 0 || host_ioapic_route_nmi(&host.acpi, (u8)irq, host.apic_id)) {
         log_warn("console input does not work: there is no serial port with an interrupt that can be routed");
         return;
     }
@@ -230,6 +230,7 @@ _Noreturn void monitor_main(u64 info_hpa, u64 image_hpa)
     warn_about_time();
     park_processors();
     find_counters();
+    host.apic_id = apic_host_id();
     msr_keep();
     frames_keep(&host.frames);
     start_input();

@@ -28,7 +28,7 @@ enum verdict nmi_take(struct vcpu *v)
 
 // An NMI exit leaves NMIs blocked in root mode until an IRET (SDM vol. 3, 28.3.3); Bochs 2.7 also wants the
 // interruptibility field written.
-static void unblock_nmis(void)
+void nmi_unblock(void)
 {
     __asm__ volatile(
         "mov %%ss, %%eax\n push %%rax\n lea 8(%%rsp), %%rax\n push %%rax\n pushf\n mov %%cs, %%eax\n"
@@ -51,7 +51,7 @@ static enum verdict page_fault_of_iret(struct vcpu *v)
 static __attribute__((noinline)) enum verdict not_a_plain_page_fault(struct vcpu *v, u64 info)
 {
     if (INFO_TYPE_OF(info) == TYPE_NMI) {
-        unblock_nmis();
+        nmi_unblock();
         return handle(v);
     }
     switch (info & INFO_VECTOR) {

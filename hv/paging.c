@@ -13,6 +13,7 @@
 #define CR0_FIXED_EXEMPT (CR0_PE | CR0_PG) // free under "unrestricted guest"
 #define CR0_DEFINED \
     (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
+#define CR0_UNCACHED   (CR0_CD | CR0_NW)
 #define CS_L           BIT(13)
 #define PDPTE_RESERVED 0x1e6ull // bits 8:5 and 2:1
 #define PDPTE_PRESENT  1ull
@@ -39,13 +40,15 @@ struct paging_regs vcpu_paging(const struct vcpu *v)
     };
 }
 
+// NE must be 1. CD and NW stay 0 in the processor, and the guest sees what it wrote: neither VM exit nor VM
+// entry changes them (SDM vol. 3, 28.5.1), so they would turn off the monitor's caches and the next guest's.
 static void apply_cr0(struct vcpu *v, const struct paging_regs *guest, const struct mmu_needs *needs)
 {
     u64 fixed = v->caps->cr0_fixed0 & ~(unrestricted(needs) ? CR0_FIXED_EXEMPT : 0);
-    v->cr0_mask = CR0_NE | needs->cr0_owned;
+    v->cr0_mask = CR0_NE | CR0_UNCACHED | needs->cr0_owned;
     vmcs_write(CR0_MASK, v->cr0_mask);
     vmcs_write(CR0_READ_SHADOW, guest->cr0);
-    vmcs_write(GUEST_CR0, needs->hw.cr0 | fixed);
+    vmcs_write(GUEST_CR0, (needs->hw.cr0 & ~CR0_UNCACHED) | fixed);
 }
 
 static void apply_cr4(struct vcpu *v, const struct paging_regs *guest, const struct mmu_needs *needs)

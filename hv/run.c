@@ -9,6 +9,7 @@
 #include <hv/log.h>
 
 #include "devices.h"
+#include "drain.h"
 #include "loader.h"
 #include "msr_keep.h"
 #include "msr_table.h"
@@ -134,11 +135,14 @@ static const char *make_vm(struct vm *vm, struct host *host, const struct params
         vm->pmu = host->pmu;
     vm->vcpu.audit = (u32)params->audit;
     vm->vcpu.observed = params->audit || params->churn || params->trace;
-    apic_init(&vm->apic);
+    apic_init(&vm->apic, host->apic_id);
+    const char *why = drain_pending(&vm->apic, &host->caps, &host->frames);
+    if (why)
+        return why;
     make_cpuid(vm, host);
     if (make_translation(vm))
         return no_memory;
-    const char *why = vm_memory_make(vm);
+    why = vm_memory_make(vm);
     if (why)
         return why;
     return make_vmcs(vm) ? no_memory : NULL;

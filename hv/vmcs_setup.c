@@ -10,7 +10,7 @@
 #include "vm.h"
 #include "vmcs_setup.h"
 
-extern const u8 world_exit[];
+extern const u8 world_exit[], world_idle[];
 
 // The controls that every mode wants. `needed`: without it the monitor does not work; else it is used where
 // it exists.
@@ -141,8 +141,65 @@ static void start_segments(const struct guest_start *start)
     vmcs_write(GUEST_IDTR_LIMIT, 0);
 }
 
-#define PAT_RESET 0x0007040600070406ull
 #define DR7_RESET 0x400ull
+
+// What no mode and no back end decides.
+static void start_state(const struct guest_start *start)
+{
+    static const enum vmcs_field zeros[] = {
+        GUEST_IA32_DEBUGCTL, GUEST_INTERRUPTIBILITY, GUEST_ACTIVITY_STATE, GUEST_PENDING_DEBUG_EXCEPTIONS,
+        GUEST_SYSENTER_CS,   GUEST_SYSENTER_ESP,     GUEST_SYSENTER_EIP,   GUEST_RSP};
+    for (size_t i = 0; i < ARRAY_SIZE(zeros); i++)
+        vmcs_write(zeros[i], 0);
+    vmcs_write(VMCS_LINK_POINTER, ~0ull);
+    vmcs_write(GUEST_DR7, DR7_RESET);
+    vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED);
+    vmcs_write(GUEST_RIP, start->rip);
+    start_segments(start);
+}
+
+static void setup_idle_controls(const struct vmx_caps *caps)
+{
+    static const enum vmcs_field zeros[] = {PAGE_FAULT_ERROR_CODE_MASK,
+                                            PAGE_FAULT_ERROR_CODE_MATCH,
+                                            CR3_TARGET_COUNT,
+                                            CR0_MASK,
+                                            CR4_MASK,
+                                            EXIT_MSR_STORE_COUNT,
+                                            EXIT_MSR_LOAD_COUNT,
+                                            ENTRY_MSR_LOAD_COUNT,
+                                            ENTRY_INTERRUPTION_INFO};
+    for (size_t i = 0; i < ARRAY_SIZE(zeros); i++)
+        vmcs_write(zeros[i], 0);
+    vmcs_write(PIN_BASED_CONTROLS,
+               vmx_controls_fit(caps->pin, PIN_EXTERNAL_INTERRUPT_EXITING | PIN_NMI_EXITING));
+    vmcs_write(PROCESSOR_BASED_CONTROLS, vmx_controls_fit(caps->proc, 0));
+    vmcs_write(EXIT_CONTROLS, vmx_controls_fit(caps->exit, EXIT_HOST_64BIT | EXIT_ACKNOWLEDGE_INTERRUPT));
+    vmcs_write(ENTRY_CONTROLS, vmx_controls_fit(caps->entry, ENTRY_IA32E_GUEST));
+    vmcs_write(EXCEPTION_BITMAP, 0xffffffff);
+}
+
+void vmcs_setup_idle(const struct vmx_caps *caps)
+{
+    static const struct guest_start start = {
+        .paging.efer = EFER_LMA, .code_selector = SELECTOR_CODE, .data_selector = SELECTOR_DATA};
+    setup_idle_controls(caps);
+    setup_host();
+    start_state(&start);
+    vmcs_write(GUEST_CR0, read_cr0());
+    vmcs_write(GUEST_CR3, read_cr3());
+    vmcs_write(GUEST_CR4, read_cr4());
+}
+
+void vmcs_idle_again(void)
+{
+    vmcs_write(GUEST_RIP, (u64)world_idle);
+    vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
+    vmcs_write(GUEST_INTERRUPTIBILITY, 0);
+    vmcs_write(GUEST_ACTIVITY_STATE, 0);
+}
+
+#define PAT_RESET 0x0007040600070406ull
 
 // The counters stand still in the monitor, and so until the first entry.
 static void start_counting(struct vm *vm)
@@ -155,19 +212,10 @@ static void start_counting(struct vm *vm)
 
 void vmcs_start_guest(struct vcpu *v, const struct guest_start *start)
 {
-    static const enum vmcs_field zeros[] = {
-        GUEST_IA32_DEBUGCTL, GUEST_INTERRUPTIBILITY, GUEST_ACTIVITY_STATE, GUEST_PENDING_DEBUG_EXCEPTIONS,
-        GUEST_SYSENTER_CS,   GUEST_SYSENTER_ESP,     GUEST_SYSENTER_EIP,   GUEST_RSP};
-    for (size_t i = 0; i < ARRAY_SIZE(zeros); i++)
-        vmcs_write(zeros[i], 0);
-    vmcs_write(VMCS_LINK_POINTER, ~0ull);
+    start_state(start);
     msr_switch_set(&v->vm->msr_switch, SWITCHED_PAT, PAT_RESET);
     start_counting(v->vm);
     limit_arm(v);
-    vmcs_write(GUEST_DR7, DR7_RESET);
-    vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED);
-    vmcs_write(GUEST_RIP, start->rip);
-    start_segments(start);
     v->world.regs = start->gprs;
     paging_start(v, &start->paging);
     mmu_load(v);

@@ -39,9 +39,12 @@ enum cr4_bit {
 enum msr {
     IA32_TSC = 0x10,
     IA32_APIC_BASE = 0x1B,
+    IA32_TSC_ADJUST = 0x3B,
+    IA32_SPEC_CTRL = 0x48,
     IA32_SYSENTER_CS = 0x174,
     IA32_SYSENTER_ESP = 0x175,
     IA32_SYSENTER_EIP = 0x176,
+    IA32_DEBUGCTL = 0x1D9,
     IA32_PAT = 0x277,
     IA32_TSC_DEADLINE = 0x6E0,
 };

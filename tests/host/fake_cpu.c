@@ -2,6 +2,7 @@
 #include "fake_cpu.h"
 
 #include <arch/io.h>
+#include <arch/timer.h>
 #include <arch/traps.h>
 #include <arch/vmx.h>
 
@@ -57,7 +58,7 @@ static unsigned msr_count;
 struct fake_msr_write fake_msr_writes[FAKE_MSR_WRITES];
 unsigned fake_msr_write_count;
 bool (*fake_msr_refuses)(u32 msr, u64 value);
-void (*fake_interrupts)(void);
+bool fake_counts_instructions;
 struct cpuid (*fake_cpuid)(u32 leaf, u32 subleaf);
 u64 fake_cr2, fake_xcr0, fake_dr6, fake_breakpoints[4];
 unsigned fake_invept, fake_invvpid;
@@ -95,7 +96,7 @@ void fake_cpu_reset(void)
     memset(vmcs, 0, sizeof(vmcs));
     msr_count = fake_msr_write_count = 0;
     fake_msr_refuses = NULL;
-    fake_interrupts = NULL;
+    fake_counts_instructions = false;
     fake_cpuid = NULL;
     fake_cr2 = fake_dr6 = 0;
     memset(fake_breakpoints, 0, sizeof(fake_breakpoints));
@@ -108,10 +109,9 @@ struct cpuid cpuid(u32 leaf, u32 subleaf)
     return fake_cpuid ? fake_cpuid(leaf, subleaf) : (struct cpuid){0, 0, 0, 0};
 }
 
-void trap_interrupts(void)
+bool timer_counts_instructions(void)
 {
-    if (fake_interrupts)
-        fake_interrupts();
+    return fake_counts_instructions;
 }
 
 bool trap_try_rdmsr(u32 index, u64 *value)

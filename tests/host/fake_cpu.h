@@ -33,8 +33,8 @@ extern unsigned fake_msr_write_count;
 struct cpuid;
 extern struct cpuid (*fake_cpuid)(u32 leaf, u32 subleaf);
 
-// What trap_interrupts does; NULL: nothing is pending.
-extern void (*fake_interrupts)(void);
+// What timer_counts_instructions says.
+extern bool fake_counts_instructions;
 
 extern u64 fake_cr2, fake_xcr0, fake_dr6, fake_breakpoints[4];
 extern unsigned fake_invept, fake_invvpid; // how often

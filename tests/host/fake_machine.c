@@ -153,7 +153,7 @@ struct vcpu *machine_make_for(const struct mmu_ops *ops, const struct mmu_option
     mmu = ops;
     if (flags & MACHINE_X2APIC)
         fake_msr_refuses = stays_x2apic;
-    apic_init(&vm.apic);
+    apic_init(&vm.apic, 7);
     cpuid_make(&vm.cpuid, &(struct cpuid_facts){host_cpuid, 7, 1000000000, 1000000000, {false}});
     vm.vcpu.physical_bits = cpuid_physical_bits(&vm.cpuid);
     vm.vcpu.has_1g_pages = vm.cpuid.has[CPUID_PDPE1GB];

@@ -11,11 +11,19 @@ use Test::More;
 
 my @CONFIGURATIONS = ('ept', 'shadow', 'ept,vpid=off', 'trace,shadow.pool=64', 'ept,p2m.max=4k');
 
+my @CLEAN = map { "clean_$_" } qw(processor lapic memory);
+
+sub check {
+    my ($cpu, $group, $end) = @_;
+    my $run = micro_monitored("$cpu-$group", $cpu, 'compare=' . join('/', @CONFIGURATIONS), $group);
+    my @ends = $run->{text} =~ /^\[penumbra\] comparison: \d of 5, (\S+): \Q$end\E after/mg;
+    is_deeply(\@ends, \@CONFIGURATIONS, "$cpu, $group: each configuration ends as its guest wants");
+    my @results = $run->{text} =~ /^((?:not )?ok \Q$group\E\..*)$/mg;
+    is_deeply(\@results, [map { map { "ok $group.$_" } @CLEAN, 'dirt' } @CONFIGURATIONS], "$cpu, $group: each finds a clean machine");
+}
+
 for my $cpu ('corei7_skylake_x', 'corei7_haswell_4770') {
-    my $run = micro_monitored($cpu, $cpu, 'compare=' . join('/', @CONFIGURATIONS), 'left');
-    my @ends = $run->{text} =~ /^\[penumbra\] comparison: \d of 5, (\S+): guest ended with status 0 after/mg;
-    is_deeply(\@ends, \@CONFIGURATIONS, "$cpu: each configuration ends with status 0");
-    my @results = $run->{text} =~ /^((?:not )?ok left\..*)$/mg;
-    is_deeply(\@results, [map { ('ok left.clean', 'ok left.dirt') } @CONFIGURATIONS], "$cpu: each finds a clean machine");
+    check($cpu, 'left', 'guest ended with status 0');
+    check($cpu, 'leftinit', 'guest reset by an INIT signal');
 }
 done_testing;

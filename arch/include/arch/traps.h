@@ -19,10 +19,6 @@ void traps_init(void);
 // to `handler`, on the stack of the moment, with interrupts off. The trap_try functions do not work there.
 void traps_init_parked(const u8 *handler);
 
-// Takes the interrupts that the local APIC would deliver now, and does nothing with them: they stay in
-// service until an EOI. What is of no higher priority class than one in service stays pending.
-void trap_interrupts(void);
-
 // For the VMCS host state: linear addresses of the tables.
 u64 traps_gdt_base(void);
 u64 traps_idt_base(void);

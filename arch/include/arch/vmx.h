@@ -7,9 +7,10 @@
 #include <arch/vmcs.h>
 
 // Pin-based controls (SDM vol. 3, table 25-5).
-#define PIN_NMI_EXITING      BIT(3)
-#define PIN_VIRTUAL_NMIS     BIT(5)
-#define PIN_PREEMPTION_TIMER BIT(6)
+#define PIN_EXTERNAL_INTERRUPT_EXITING BIT(0)
+#define PIN_NMI_EXITING                BIT(3)
+#define PIN_VIRTUAL_NMIS               BIT(5)
+#define PIN_PREEMPTION_TIMER           BIT(6)
 // Primary processor-based controls (table 25-6).
 #define PROC_INTERRUPT_WINDOW_EXITING BIT(2)
 #define PROC_INVLPG_EXITING           BIT(9)
@@ -35,6 +36,7 @@
 #define EXIT_SAVE_DEBUG_CONTROLS   BIT(2)
 #define EXIT_HOST_64BIT            BIT(9)
 #define EXIT_LOAD_PERF_CTRL        BIT(12) // IA32_PERF_GLOBAL_CTRL
+#define EXIT_ACKNOWLEDGE_INTERRUPT BIT(15)
 #define EXIT_SAVE_PAT              BIT(18)
 #define EXIT_LOAD_PAT              BIT(19)
 #define EXIT_SAVE_EFER             BIT(20)

@@ -1,0 +1,65 @@
+// See drain.h. The processor looks for what is pending before the first instruction of a guest that has IF =
+// 1 (SDM vol. 3, 27.7.5), and acknowledges an interrupt as part of the exit (26.2.1): so the monitor sees
+// each vector, also those from 16 to 31, and no handler runs. The guest's first instruction is VMCALL: an
+// exit for that says that nothing is pending.
+#include <arch/console.h>
+#include <arch/io.h>
+#include <arch/panic.h>
+
+#include "drain.h"
+#include "exit.h"
+#include "nmi.h"
+#include "vmcs_setup.h"
+
+#define TURNS 1024 // 240 vectors, each of which may be pending and in service, an INIT, some NMIs
+
+// False: nothing was pending.
+static bool take_one(struct world *world, const struct apic *apic)
+{
+    world_nmi_take();
+    vmcs_idle_again();
+    enum world_result result = world_switch(world);
+    assert_that(result != WORLD_FAILED);
+    if (result == WORLD_NMI)
+        return true;
+    switch (vmcs_read(EXIT_REASON)) {
+    case EXIT_VMCALL:
+        return false;
+    case EXIT_EXTERNAL_INTERRUPT:
+        apic_end_service(apic);
+        return true;
+    case EXIT_EXCEPTION_OR_NMI:
+        nmi_unblock();
+        return true;
+    default:
+        return true; // an INIT
+    }
+}
+
+// The console's NMI may have been among those taken: if it still has input, there is another one.
+static void console_again(void)
+{
+    world_nmi_take();
+    console_interrupt(false);
+    console_interrupt(true);
+}
+
+const char *drain_pending(const struct apic *apic, const struct vmx_caps *caps, struct frames *frames)
+{
+    struct world world = {.launched = 0};
+    mfn_t region;
+    if (vmx_vmcs_new(caps, frames, &region))
+        return "No memory is left for the monitor: give the guest less with mem=.";
+    vmcs_setup_idle(caps);
+    apic_accept(apic, true);
+    unsigned turn = 0;
+    while (turn < TURNS && take_one(&world, apic))
+        turn++;
+    apic_accept(apic, false);
+    console_again();
+    vmx_vmcs_drop(region);
+    frames_free(frames, region, ORDER_4K);
+    return turn < TURNS ? NULL
+                        : "Interrupts or INIT signals do not stop coming, so that no guest can start clean: "
+                          "switch the machine off and on.";
+}

@@ -1,0 +1,14 @@
+// What a guest has left pending when it ended: interrupts in the local APIC, an INIT, NMIs. A local APIC
+// forgets interrupts only when it is disabled, after which it does not come back on every processor; an INIT
+// waits for the next VM entry. So the monitor takes them, as exits of a guest of its own that does nothing
+// but exit. It never sets its own RFLAGS.IF: under KVM without APICv interrupts are lost afterwards.
+#pragma once
+
+#include <arch/frames.h>
+#include <arch/vmx.h>
+
+#include "apic.h"
+
+// Between two guests, after apic_init, in VMX operation. No VMCS is current afterwards. NULL, or what went
+// wrong as one sentence.
+const char *drain_pending(const struct apic *apic, const struct vmx_caps *caps, struct frames *frames);
