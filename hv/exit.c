@@ -6,6 +6,7 @@
 
 #include "dump_vmcs.h"
 #include "event.h"
+#include "limit.h"
 #include "nmi.h"
 #include "paging.h"
 #include "trace.h"
@@ -76,10 +77,10 @@ static __attribute__((noinline)) enum verdict attend(struct vcpu *v, enum verdic
         return verdict;
     if (v->observed)
         churn_exit(v);
-    if (v->refresh || v->refresh_controls)
-        paging_refresh(v);
     if (v->unsupported)
         return vm_stop_unsupported(v, "%s", v->unsupported);
+    if (v->refresh || v->refresh_controls)
+        paging_refresh(v);
     return v->observed ? audit(v) : verdict;
 }
 
@@ -97,7 +98,7 @@ static enum verdict dispatch(struct vcpu *v)
     enum verdict verdict = row->handle(v);
     if (verdict == VERDICT_SKIP)
         skip_instruction(v);
-    bool seldom = v->refresh || v->refresh_controls || v->observed || v->unsupported;
+    bool seldom = v->refresh || v->refresh_controls || v->observed;
     return __builtin_expect(seldom, 0) ? attend(v, verdict) : verdict;
 }
 
@@ -107,20 +108,22 @@ static __attribute__((noinline)) enum verdict not_entered(struct vcpu *v, enum w
     return result == WORLD_NMI ? nmi_take(v) : entry_failed(v);
 }
 
-// Puts what the monitor has spent since the last exit to that exit's account.
-static inline void account_exit(struct vcpu *v)
+// Puts what the monitor has spent since the last exit to that exit's account. The TSC of now.
+static inline u64 account_exit(struct vcpu *v)
 {
     struct exit_account *to = v->account;
-    u64 cycles = rdtsc() - v->last_exit;
+    u64 now = rdtsc(), cycles = now - v->last_exit;
     v->monitor_cycles += cycles;
     to->cycles += cycles;
     to->log2[__builtin_clzl(cycles | 1) ^ 63]++;
+    return now;
 }
 
 // Enters the guest once and handles what comes of it.
 static enum verdict run_once(struct vcpu *v)
 {
-    account_exit(v);
+    if (__builtin_expect(account_exit(v) >= v->deadline, 0))
+        return limit_end(v);
     enum world_result result = world_switch(&v->world);
     bool entered = result == WORLD_EXIT;
     v->last_exit = rdtsc();
@@ -130,6 +133,7 @@ static enum verdict run_once(struct vcpu *v)
 void vcpu_run(struct vcpu *v)
 {
     v->started = v->last_exit = rdtsc();
+    v->deadline = limit_deadline(v);
     v->account = &v->outside;
     enum verdict verdict = attend(v, VERDICT_RESUME);
     while (__builtin_expect(verdict != VERDICT_STOP, 1))

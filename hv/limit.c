@@ -44,13 +44,22 @@ void limit_arm(struct vcpu *v)
     }
 }
 
-enum verdict exit_preemption_timer(struct vcpu *v)
+u64 limit_deadline(const struct vcpu *v)
 {
     u64 limit = v->vm->params->limit;
-    if (limit && rdtsc() - v->started >= limit * v->vm->tsc_hz) {
-        v->vm->failed = true;
-        return vm_stop(v, "guest ended by limit=: it has run for %lu s", limit);
-    }
+    return limit ? v->started + limit * v->vm->tsc_hz : ~0ull;
+}
+
+enum verdict limit_end(struct vcpu *v)
+{
+    v->vm->failed = true;
+    v->last_exit = rdtsc(); // the run ends now: what the monitor has spent since the exit is accounted for
+    return vm_stop(v, "guest ended by limit=: it has run for %lu s", v->vm->params->limit);
+}
+
+// For limit= it is enough that there was an exit: the deadline is looked at before the next entry.
+enum verdict exit_preemption_timer(struct vcpu *v)
+{
     legacy_attend(v);
     return VERDICT_RESUME;
 }

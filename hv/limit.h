@@ -1,7 +1,6 @@
 // The VMX-preemption timer, for its two users: limit=, how long a guest may run, so that one that hangs does
 // not keep others of a comparison from running, and the guest's interval timer (legacy.h). For limit= it
-// comes once a second of the guest's own time, whatever the guest does; what the monitor spends is seen then
-// too.
+// comes once a second of the guest's own time, whatever the guest does.
 #pragma once
 
 #include "exit.h"
@@ -9,3 +8,11 @@
 // Sets the timer to whichever user is first, or off. After the controls are written, and when a user's wait
 // has changed. What cannot be, since the processor has no such timer, is said once.
 void limit_arm(struct vcpu *v);
+
+// The TSC at which the guest has had its time, from v->started on; ~0 without a limit. It counts all time,
+// the guest's and the monitor's, and is compared before each entry: so a guest that spends its time in exits
+// is ended too.
+u64 limit_deadline(const struct vcpu *v);
+
+// Ends the guest, which is past its deadline.
+enum verdict limit_end(struct vcpu *v);

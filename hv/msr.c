@@ -6,6 +6,7 @@
 #include <hv/log.h>
 
 #include "event.h"
+#include "limit.h"
 #include "msr.h"
 #include "msr_table.h"
 #include "paging.h"
@@ -85,6 +86,7 @@ static bool write_clock(struct vcpu *v, u32 index, u64 value)
     v->last_exit += jump;
     v->vm->legacy.started += jump;
     v->vm->legacy.last += jump;
+    v->deadline = limit_deadline(v);
     return ok;
 }
 

@@ -215,6 +215,7 @@ static void shadow_paging_written(struct vcpu *v, const struct paging_regs *befo
     if (self.loaded)
         shadow_paging_changed(&self.engine, before, after);
     self.loaded = mode_supported(after);
+    v->refresh_controls |= !self.loaded; // so that what follows is looked at
     if (self.loaded)
         load_root(v);
     else

@@ -17,9 +17,14 @@ sub check {
     my ($cpu, $group, $end) = @_;
     my $run = micro_monitored("$cpu-$group", $cpu, 'compare=' . join('/', @CONFIGURATIONS), $group);
     my @ends = $run->{text} =~ /^\[penumbra\] comparison: \d of 5, (\S+): \Q$end\E after/mg;
+    my $refused = () = $run->{text} =~ /^\[penumbra\] error: .* cannot run here: Interrupts or INIT signals do not stop coming/mg;
+  SKIP: {
+    skip "$cpu, $group: an INIT that has exited stays pending in this emulator (Bochs 2.7): the next guests are refused", 2
+        if $group eq 'leftinit' && "@ends" eq $CONFIGURATIONS[0] && $refused == @CONFIGURATIONS - 1;
     is_deeply(\@ends, \@CONFIGURATIONS, "$cpu, $group: each configuration ends as its guest wants");
     my @results = $run->{text} =~ /^((?:not )?ok \Q$group\E\..*)$/mg;
     is_deeply(\@results, [map { map { "ok $group.$_" } @CLEAN, 'dirt' } @CONFIGURATIONS], "$cpu, $group: each finds a clean machine");
+  }
 }
 
 for my $cpu ('corei7_skylake_x', 'corei7_haswell_4770') {
