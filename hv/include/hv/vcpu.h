@@ -45,14 +45,14 @@ struct vcpu {
     bool plain_roots;        // a write of CR3 changes nothing but the root: mmu_root_written
     const char *unsupported; // the back end cannot go on, in one sentence: the guest ends before the next
                              // entry, if refresh_controls or observed is set too
-    bool refresh;           // the back end wants mmu_paging_written before the next entry: paging_refresh
-    bool refresh_controls;  // it wants other intercepts: paging_refresh before the next entry
-    bool observed;          // trace=, audit= or p2m.churn= is on: they look at each exit
-    u32 audit;              // after so many exits a table of the back end's is checked; 0: never
-    u32 unaudited;          // exits since the last check
-    unsigned physical_bits; // MAXPHYADDR of the guest
-    bool has_1g_pages;      // in the guest's CPUID
-    bool debugged;          // the guest has moved to or from a debug register: debug.h
+    bool refresh;            // the back end wants mmu_paging_written before the next entry: paging_refresh
+    bool refresh_controls;   // it wants other intercepts: paging_refresh before the next entry
+    bool observed;           // trace=, audit= or p2m.churn= is on: they look at each exit
+    u32 audit;               // after so many exits a table of the back end's is checked; 0: never
+    u32 unaudited;           // exits since the last check
+    unsigned physical_bits;  // MAXPHYADDR of the guest
+    bool has_1g_pages;       // in the guest's CPUID
+    bool debugged;           // the guest has moved to or from a debug register: debug.h
     bool timer_runs, timer_missed; // the VMX-preemption timer: limit.c
     bool nmi_pending;              // an NMI of the guest's waits until it is not blocked
     u32 base_proc, base_proc2;     // processor-based controls that every mode wants
