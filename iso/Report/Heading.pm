@@ -54,9 +54,9 @@ sub machine_facts {
     my ($report) = @_;
     my $machine = $report->{machine} // (guests($report))[0] // {};
     my @lines = ('processor: ' . processor($machine));
-    push @lines, 'memory of the machine: ' . grouped($machine->{memory_mib}) . ' MiB' if $machine->{memory_mib};
+    push @lines, 'memory of the machine: ' . grouped(plain($machine->{memory_mib})) . ' MiB' if $machine->{memory_mib};
     push @lines, 'where: ' . where($report);
-    push @lines, 'monitor: Penumbra ' . ($machine->{version} // 'of a version that the log does not tell')
+    push @lines, 'monitor: Penumbra ' . plain($machine->{version} // 'of a version that the log does not tell')
         if @{ $report->{configurations} };
     return @lines;
 }
@@ -89,7 +89,7 @@ sub warnings_of {
     my @told = grep { defined } map { $_->{processor} } @{ $report->{machines} }, guests($report);
     my @processors = uniq map { join ' ', split } @told;
     my $processors = join '; ', map { plain($_) } @processors;
-    my @versions = uniq grep { defined } map { $_->{version} } @{ $report->{machines} };
+    my @versions = uniq map { plain($_) } grep { defined } map { $_->{version} } @{ $report->{machines} };
     return (
         @processors > 1 ? ("**The logs are from different processors** ($processors): ratios mean little.", '') : (),
         @versions > 1 ? ("**The logs are from different versions of the monitor**: @versions.", '') : (),

@@ -13,7 +13,6 @@ use strict;
 use warnings;
 use Exporter 'import';
 use JSON::PP;
-use Scalar::Util 'looks_like_number';
 our @EXPORT_OK = qw(log_read);
 
 my $JSON = JSON::PP->new;
@@ -112,6 +111,7 @@ sub monitor_line {
         $log->{late} += $at->{boot}{late};
     }
     return $log->{refused}++ unless $at->{boot} && ($word // '') eq $at->{boot}{word};
+    return $log->{broken}++ unless configuration_valid($line->{configuration} // 'none');
     my $take = $MONITOR{ $line->{penumbra} };
     $take->($at, $line) if $take;
     my $alone = $line->{penumbra} eq 'summary' && !defined $line->{configuration}; # a run without compare=
@@ -165,15 +165,24 @@ sub guest_line {
 # Names go into tables, into pictures' programs and onto screens.
 sub name_valid { return $_[0] =~ /^[\w.+-]{1,63}\z/a }
 
-# Either an error, or cycles of at least one repetition and a number of iterations; counters that are there are numbers.
+# As a monitor prints them; where a log lacks its beginning, they may be a guest's.
+sub configuration_valid { return $_[0] =~ /^[\w.,=+-]{1,400}\z/a }
+
+# Counts as bench and the monitor print them. A guest could print anything, and a number that is none, or has no end, or is below 0,
+# would spoil rows and pictures of others.
+sub count_valid { return defined $_[0] && !ref $_[0] && $_[0] =~ /^\d{1,18}\z/a }
+sub above_zero { return count_valid($_[0]) && $_[0] > 0 }
+sub counts_valid { my ($map) = @_; return ref $map eq 'HASH' && !grep { !name_valid($_) || !count_valid($map->{$_}) } keys %$map }
+
+# Either an error, or cycles of at least one repetition and a number of iterations; counters that are there are counts.
 sub workload_valid {
     my ($line) = @_;
     return 0 unless name_valid($line->{bench});
     return !ref $line->{error} if defined $line->{error};
-    my ($cycles, @maps) = ($line->{cycles}, grep { defined } @$line{qw(counters gauges)});
-    return 0 unless ref $cycles eq 'ARRAY' && @$cycles && !grep { !looks_like_number($_) } @$cycles;
-    return 0 if grep { ref ne 'HASH' || grep({ !looks_like_number($_) } values %$_) || grep({ !name_valid($_) } keys %$_) } @maps;
-    return looks_like_number($line->{iterations}) && $line->{iterations} > 0 && looks_like_number($line->{guest_faults} // 0);
+    my $cycles = $line->{cycles};
+    return 0 unless ref $cycles eq 'ARRAY' && @$cycles && !grep { !above_zero($_) } @$cycles;
+    return 0 if grep { !counts_valid($_) } grep { defined } @$line{qw(counters gauges)};
+    return above_zero($line->{iterations}) && count_valid($line->{guest_faults} // 0);
 }
 
 1;

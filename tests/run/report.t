@@ -474,6 +474,31 @@ subtest 'text of a guest' => sub {
     unlike($table, qr/[^\n\x20-\x7e]/, 'and nothing is a control character');
 };
 
+# A line with such a number is left out, and costs no other configuration its row or its picture.
+subtest 'numbers of a guest' => sub {
+    my $of = sub { my ($what) = @_; return '{"bench":"fork","iterations":1,"cycles":[5],"guest_faults":0}' =~ s/"$what->[0]":[^,]*[\]\d]/"$what->[0]":$what->[1]/r };
+    my @odd = map { $of->($_) } (map { [cycles => "[$_]"] } qw(0 -5 1.5 1e400 "nan" "inf" null {} "0x10" " 5")),
+        (map { [iterations => $_] } qw(0 1e-320 1e400 "inf" true [])), map { [guest_faults => $_] } qw(-1 1e400 "nan");
+    push @odd, map { my $map = $_; map { '{"bench":"fork","iterations":1,"cycles":[5],"' . $map . '":{"exits":' . $_ . '}}' } qw(-1 1e400 "nan" []) }
+        qw(counters gauges);
+    my ($status) = program('numbers', with_lines($LOG, @odd), '--title', 'T');
+    is($status, 0, 'there is a report with its pictures');
+    my $table = Machine::file_read("$FOLDER/numbers/table.md");
+    like($table, qr/^\* lines that could not be read and were left out: @{[scalar @odd]}$/m, 'all are left out, and counted');
+    is(columns_of($table, 0, 2, 3), columns_of(table($LOG), 0, 2, 3), 'the others are as without them');
+};
+
+# Such a log may be a guest's from its first line on.
+subtest 'a monitor\'s text where the beginning is missing' => sub {
+    my @late = map { /(.*)/ } '{"penumbra":"begin","word":"0123456789ab","run":1,"round":1,"configuration":"<b>`x`|"}',
+        '{"penumbra":"machine","word":"0123456789ab","version":"<b>","memory_mib":"<i>","rounds":1,"configurations":["ept"]}',
+        '{"penumbra":"begin","word":"0123456789ab","run":1,"round":1,"configuration":"ept","parameters":"<b>"}',
+        '{"bench":"begin","monitor":"PenumbraVMM"}', '{"bench":"fork","iterations":1,"cycles":[5]}';
+    my $table = table(join "\n", @late, '');
+    unlike($table =~ s/`[^`]*`//gr, qr/<[bi]>/, 'is text as a guest\'s is');
+    like($table, qr/^\* lines that could not be read and were left out: 1$/m, 'and a configuration has a name of a configuration');
+};
+
 subtest 'nothing to report' => sub {
     for (['empty', ''], ['noise', "SeaBIOS\r\n[penumbra] error: Penumbra cannot run here.\r\n"],
         ['refused', "{\"penumbra\":\"refused\",\"run\":1,\"configuration\":\"ept\",\"reason\":\"no EPT\"}\r\n"]) {
