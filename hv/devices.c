@@ -34,7 +34,7 @@ static void ioapic_deliver(void *context, u8 vector, enum ioapic_delivery mode, 
     struct vcpu *v = context;
     (void)destination; // there is one processor: every destination that is answered is it
     if (mode == IOAPIC_NMI)
-        event_nmi(v);
+        event_nmi_later(v);
     else
         apic_raise(v, vector);
 }

@@ -171,15 +171,19 @@ void event_interrupt_window(struct vcpu *v, bool wanted)
     window(v, PROC_INTERRUPT_WINDOW_EXITING, wanted);
 }
 
+void event_nmi_later(struct vcpu *v)
+{
+    v->nmi_pending = true;
+    nmi_window(v, true);
+}
+
 void event_nmi(struct vcpu *v)
 {
     u64 blocked = vmcs_read(GUEST_INTERRUPTIBILITY) & (BLOCKING_STI | BLOCKING_MOV_SS | BLOCKING_NMI);
-    if (blocked || vmcs_read(ENTRY_INTERRUPTION_INFO) & INFO_VALID) {
-        v->nmi_pending = true;
-        nmi_window(v, true);
-        return;
-    }
-    vmcs_write(ENTRY_INTERRUPTION_INFO, INFO_VALID | INFO_TYPE(TYPE_NMI) | VECTOR_NMI);
+    if (blocked || vmcs_read(ENTRY_INTERRUPTION_INFO) & INFO_VALID)
+        event_nmi_later(v);
+    else
+        vmcs_write(ENTRY_INTERRUPTION_INFO, INFO_VALID | INFO_TYPE(TYPE_NMI) | VECTOR_NMI);
 }
 
 // A processor on which STI does not hold NMIs back opens the window behind STI; but it may refuse to deliver

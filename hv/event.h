@@ -70,8 +70,10 @@ bool event_takes_interrupt(struct vcpu *v);
 void event_interrupt(struct vcpu *v, u8 vector);
 void event_interrupt_window(struct vcpu *v, bool wanted);
 
-// Gives the guest an NMI: at once, or as soon as NMIs are not blocked.
+// Gives the guest an NMI: at once, or as soon as NMIs are not blocked. At an exit between two instructions;
+// later: also while an instruction is carried out, at its end or after it.
 void event_nmi(struct vcpu *v);
+void event_nmi_later(struct vcpu *v);
 
 // After an instruction was completed by the monitor, or one iteration of a repeated one, which is not the
 // last. RFLAGS were `before`, and `after` is what the instruction makes of them. They are written: RF is

@@ -57,18 +57,21 @@ static bool reaches_processor(struct vcpu *v)
 void legacy_attend(struct vcpu *v)
 {
     tell_edges(v);
-    bool wanted = reaches_processor(v);
-    if (wanted && event_takes_interrupt(v)) {
-        event_interrupt(v, pic_acknowledge(&v->vm->legacy.pic));
-        wanted = reaches_processor(v);
-    }
-    event_interrupt_window(v, wanted);
+    event_interrupt_window(v, reaches_processor(v));
     limit_arm(v);
+}
+
+void legacy_interrupt(struct vcpu *v)
+{
+    tell_edges(v);
+    if (reaches_processor(v) && event_takes_interrupt(v))
+        event_interrupt(v, pic_acknowledge(&v->vm->legacy.pic));
+    legacy_attend(v);
 }
 
 enum verdict exit_interrupt_window(struct vcpu *v)
 {
-    legacy_attend(v);
+    legacy_interrupt(v);
     return VERDICT_RESUME;
 }
 

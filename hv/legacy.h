@@ -32,8 +32,13 @@ enum verdict legacy_pic_write(struct vcpu *v, u16 port, u32 value);
 void legacy_set_line(struct vcpu *v, unsigned input, bool level);
 
 // Brings timer and interrupts up to date and asks for the next exit that they need: after whatever may have
-// changed a mask, and when the timer has come.
+// changed a mask. An interrupt waits for the end of the instruction that the monitor carries out meanwhile,
+// which may still fault, or trap: a trap would be lost, as VM entry drops it where it injects another event
+// (SDM vol. 3, 27.7.3).
 void legacy_attend(struct vcpu *v);
+
+// The same at an exit between two instructions: an interrupt that can be delivered is.
+void legacy_interrupt(struct vcpu *v);
 
 // TSC cycles until legacy_attend is wanted, or ~0: nothing is waited for.
 u64 legacy_wait(struct vcpu *v);

@@ -60,6 +60,6 @@ enum verdict limit_end(struct vcpu *v)
 // For limit= it is enough that there was an exit: the deadline is looked at before the next entry.
 enum verdict exit_preemption_timer(struct vcpu *v)
 {
-    legacy_attend(v);
+    legacy_interrupt(v);
     return VERDICT_RESUME;
 }

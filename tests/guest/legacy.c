@@ -137,6 +137,37 @@ static void test_pit_wakes_hlt(void)
     pic_stop();
 }
 
+extern const u8 legacy_stepped[];
+static volatile u64 step_rip, ticks_at_step;
+static void step(struct regs *regs)
+{
+    step_rip = regs->rip;
+    ticks_at_step = ticks;
+    regs->rflags &= ~RFLAGS_TF;
+    dr6_write(0xFFFF0FF0);
+}
+
+// The OUT that lets an interrupt in is stepped over: its trap comes first, then the interrupt.
+static void test_pit_stepped(void)
+{
+    ticks = step_rip = 0;
+    trap_hook(BASE, tick);
+    trap_hook(DB, step);
+    pic_start(0);
+    pit_start(0x30, 100);
+    while (outb(0x20, 0x0A), !(inb(0x20) & 1))
+        continue;
+    asm volatile("pushfq\n orl $0x300, (%%rsp)\n popfq\n outb %%al, $0x21\n"
+                 ".globl legacy_stepped\nlegacy_stepped: nop\n nop\n cli"
+                 :
+                 : "a"(0xFE)
+                 : "memory", "cc");
+    expect("trap after OUT", step_rip, (u64)legacy_stepped);
+    expect("ticks at the trap", ticks_at_step, 0);
+    expect("ticks", ticks, 1);
+    pic_stop();
+}
+
 static u8 cmos(u8 index)
 {
     outb(0x70, index);
@@ -176,14 +207,10 @@ static void test_clock_set(void)
 }
 
 static const struct test tests[] = {
-    {"pic_registers", test_pic_registers},
-    {"pit_counts", test_pit_counts},
-    {"pit_channel_2", test_pit_channel_2},
-    {"pit_periodic", test_pit_periodic},
-    {"pit_once", test_pit_once},
-    {"pit_wakes_hlt", test_pit_wakes_hlt},
-
-    {"clock", test_clock},
+    {"pic_registers", test_pic_registers}, {"pit_counts", test_pit_counts},
+    {"pit_channel_2", test_pit_channel_2}, {"pit_periodic", test_pit_periodic},
+    {"pit_once", test_pit_once},           {"pit_wakes_hlt", test_pit_wakes_hlt},
+    {"pit_stepped", test_pit_stepped},     {"clock", test_clock},
     {"clock_set", test_clock_set},
 };
 GROUP(group_legacy, "legacy", tests, true);
