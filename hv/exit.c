@@ -122,7 +122,7 @@ static inline u64 account_exit(struct vcpu *v)
 // Enters the guest once and handles what comes of it.
 static enum verdict run_once(struct vcpu *v)
 {
-    if (__builtin_expect(account_exit(v) >= v->deadline, 0))
+    if (__builtin_expect(account_exit(v) - v->started >= v->allowed, 0))
         return limit_end(v);
     enum world_result result = world_switch(&v->world);
     bool entered = result == WORLD_EXIT;
@@ -133,7 +133,7 @@ static enum verdict run_once(struct vcpu *v)
 void vcpu_run(struct vcpu *v)
 {
     v->started = v->last_exit = rdtsc();
-    v->deadline = limit_deadline(v);
+    v->allowed = limit_allowed(v);
     v->account = &v->outside;
     enum verdict verdict = attend(v, VERDICT_RESUME);
     while (__builtin_expect(verdict != VERDICT_STOP, 1))

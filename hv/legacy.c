@@ -21,7 +21,7 @@ static u64 time_of(struct vcpu *v, u64 rate)
 {
     struct legacy *l = &v->vm->legacy;
     u64 now = rdtsc();
-    l->last = now > l->last ? now : l->last;
+    l->last = (s64)(now - l->last) > 0 ? now : l->last;
     return clock_ticks(l->last - l->started, v->vm->tsc_hz, rate);
 }
 
@@ -87,8 +87,8 @@ u64 legacy_wait(struct vcpu *v)
     u64 edge = pit_next_edge(&l->pit, l->seen);
     if (edge == PIT_NEVER)
         return ~0ull;
-    u64 at = l->started + clock_cycles(edge, hz, PIT_HZ), soonest = hz / MOST_INTERRUPTS;
-    return at > l->last + soonest ? at - l->last : soonest;
+    u64 at = clock_cycles(edge, hz, PIT_HZ), now = l->last - l->started, soonest = hz / MOST_INTERRUPTS;
+    return at > now + soonest ? at - now : soonest;
 }
 
 void legacy_set_line(struct vcpu *v, unsigned input, bool level)

@@ -44,10 +44,10 @@ void limit_arm(struct vcpu *v)
     }
 }
 
-u64 limit_deadline(const struct vcpu *v)
+u64 limit_allowed(const struct vcpu *v)
 {
     u64 limit = v->vm->params->limit;
-    return limit ? v->started + limit * v->vm->tsc_hz : ~0ull;
+    return limit ? limit * v->vm->tsc_hz : ~0ull;
 }
 
 enum verdict limit_end(struct vcpu *v)
@@ -57,7 +57,7 @@ enum verdict limit_end(struct vcpu *v)
     return vm_stop(v, "guest ended by limit=: it has run for %lu s", v->vm->params->limit);
 }
 
-// For limit= it is enough that there was an exit: the deadline is looked at before the next entry.
+// For limit= it is enough that there was an exit: the time is looked at before the next entry.
 enum verdict exit_preemption_timer(struct vcpu *v)
 {
     legacy_interrupt(v);

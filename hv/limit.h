@@ -9,10 +9,10 @@
 // has changed. What cannot be, since the processor has no such timer, is said once.
 void limit_arm(struct vcpu *v);
 
-// The TSC at which the guest has had its time, from v->started on; ~0 without a limit. It counts all time,
-// the guest's and the monitor's, and is compared before each entry: so a guest that spends its time in exits
-// is ended too.
-u64 limit_deadline(const struct vcpu *v);
+// How many TSC cycles the guest has, from v->started on; ~0 without a limit. That counts all time, the
+// guest's and the monitor's, and is compared before each entry: so a guest that spends its time in exits is
+// ended too. Differences are compared: a guest may set the TSC to just before its end.
+u64 limit_allowed(const struct vcpu *v);
 
-// Ends the guest, which is past its deadline.
+// Ends the guest, which has had its time.
 enum verdict limit_end(struct vcpu *v);

@@ -86,7 +86,6 @@ static bool write_clock(struct vcpu *v, u32 index, u64 value)
     v->last_exit += jump;
     v->vm->legacy.started += jump;
     v->vm->legacy.last += jump;
-    v->deadline = limit_deadline(v);
     return ok;
 }
 

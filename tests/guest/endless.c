@@ -32,6 +32,13 @@ static void spin(void)
         asm volatile("pause");
 }
 
+// The TSC passes its end, 2^64, within the time that the guest has.
+static void clock(void)
+{
+    msr_write(IA32_TSC, -BIT(20));
+    spin();
+}
+
 #define ONE(name, run)                                        \
     static const struct test name##_tests[] = {{#name, run}}; \
     GROUP(group_endless_##name, "endless-" #name, name##_tests, false)
@@ -39,3 +46,4 @@ ONE(output, output);
 ONE(string, string_output);
 ONE(cpuid, cpuid);
 ONE(spin, spin);
+ONE(clock, clock);

@@ -260,6 +260,21 @@ static void timer_by_8259(void **state)
     assert_int_equal(injected(), 0);
 }
 
+// The guest has set the TSC to just before its end.
+static void timer_over_the_end_of_the_tsc(void **state)
+{
+    (void)state;
+    local_apic_lint0(EXTINT);
+    vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
+    start_timer();
+    u64 before = v->vm->legacy.last - v->vm->legacy.started;
+    v->vm->legacy.last = -1ull;
+    v->vm->legacy.started = v->vm->legacy.last - before;
+    assert_in_range(legacy_wait(v), 1, v->vm->tsc_hz / 1000);
+    wait_for_timer();
+    assert_int_equal(injected(), INTERRUPT);
+}
+
 // While the guest has interrupts off, the exit at which it has them on is asked for.
 static void timer_waits_for_if(void **state)
 {
@@ -385,6 +400,7 @@ int main(void)
         TEST(nobody_reads_as_ones),
         TEST(clock_ports),
         TEST(timer_by_8259),
+        TEST(timer_over_the_end_of_the_tsc),
         TEST(timer_waits_for_if),
         TEST(timer_waits_for_lint0),
         TEST(timer_masked),

@@ -18,7 +18,7 @@ module2 /micro.elf multiboot endless-$guest end
 END
 }
 
-for my $guest (qw(output string cpuid spin)) {
+for my $guest (qw(output string cpuid spin clock)) {
     my $run = run($guest, 'compare=ept/shadow limit=1', $guest);
     my @ends = $run->{text} =~ /^.*\[penumbra\] error: comparison: \d of 2, (\S+): guest ended by limit=: it has run for 1 s after 1 s/mg;
     is_deeply(\@ends, ['ept', 'shadow'], "$guest: limit= ends it");

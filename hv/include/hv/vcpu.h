@@ -66,7 +66,7 @@ struct vcpu {
     struct exit_account *account; // of the exit being handled
     u64 cr3_writes;               // that exited
     u64 started, last_exit;       // TSC
-    u64 deadline;                 // TSC at which limit= ends the guest; ~0: never
+    u64 allowed;                  // cycles from `started` on after which limit= ends the guest; ~0: never
     u64 monitor_cycles; // between an exit and the next entry, those of the exit being handled not yet
 };
 
