@@ -155,12 +155,13 @@ void write_cr2(u64 value)
     fake_cr2 = value;
 }
 
-u64 xgetbv(void)
+// A program may bring its own XCR0.
+__attribute__((weak)) u64 xgetbv(void)
 {
     return fake_xcr0;
 }
 
-bool trap_try_xsetbv(u64 value)
+__attribute__((weak)) bool trap_try_xsetbv(u64 value)
 {
     if (!(value & 1))
         return false;

@@ -32,6 +32,7 @@ void machine_start_32(struct vcpu *v);
 #define RIGHTS_CODE_32 0xc09bull
 #define RIGHTS_CODE_16 0x009bull
 #define RIGHTS_DATA    0xc093ull
+#define RIGHTS_STACK   RIGHTS_DATA
 
 // What the monitor would have said on the consoles, and the guest on its UART.
 extern char machine_log[1024];

@@ -238,7 +238,7 @@ static void alignment(void **state)
     vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_AC);
     vmcs_write(GUEST_CR0, vmcs_read(GUEST_CR0) | CR0_AM);
     assert_int_equal(try(DS, PAGE_END + 2, 4, true), 0); // CPL 0
-    vmcs_write(GUEST_SS_ACCESS_RIGHTS, RIGHTS_DATA | 3 << 5);
+    vmcs_write(GUEST_SS_ACCESS_RIGHTS, RIGHTS_STACK | 3 << 5);
     for (unsigned bytes = 1; bytes <= 8; bytes *= 2) {
         assert_int_equal(try(DS, PAGE_END + bytes, bytes, true), 0);
         assert_int_equal(try(SS, PAGE_END + bytes / 2, bytes, true), bytes > 1 ? VECTOR_AC : 0);

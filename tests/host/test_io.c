@@ -255,7 +255,7 @@ static void element_over_two_pages(void **state)
 static void user_faults_say_user(void **state)
 {
     (void)state;
-    vmcs_write(GUEST_SS_ACCESS_RIGHTS, RIGHTS_DATA | 3 << 5);
+    vmcs_write(GUEST_SS_ACCESS_RIGHTS, RIGHTS_STACK | 3 << 5);
     *vcpu_reg(v, GPR_RSI) = ABSENT_GVA;
     assert_int_equal(io(Q_STRING | Q_PORT(TRANSMIT), ADDRESS(2) | SEGMENT(DS)), VERDICT_FAULT);
     check_page_fault(ABSENT_GVA, 4);
@@ -331,7 +331,7 @@ static void types(void **state)
 static void alignment_check(void **state)
 {
     (void)state;
-    vmcs_write(GUEST_SS_ACCESS_RIGHTS, RIGHTS_DATA | 3 << 5);
+    vmcs_write(GUEST_SS_ACCESS_RIGHTS, RIGHTS_STACK | 3 << 5);
     vmcs_write(GUEST_CR0, vmcs_read(GUEST_CR0) | CR0_AM);
     vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_AC);
     *vcpu_reg(v, GPR_RSI) = BUFFER + 1;
