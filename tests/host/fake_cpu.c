@@ -14,6 +14,10 @@
 struct vmcs_counts vmcs_counts;
 
 static u64 vmcs[FIELDS];
+static struct {
+    u64 value;
+    bool set;
+} left[FIELDS]; // by the processor, at the last exit
 
 // SDM vol. 3, table 25-21: bits 14:13 of an encoding are the width, bits 11:10 the kind (1: read-only).
 static u64 field_mask(enum vmcs_field field)
@@ -46,7 +50,13 @@ void vmcs_write(enum vmcs_field field, u64 value)
 
 void fake_vmcs_set(enum vmcs_field field, u64 value)
 {
-    vmcs[field] = value & field_mask(field);
+    left[field].value = vmcs[field] = value & field_mask(field);
+    left[field].set = true;
+}
+
+u64 fake_vmcs_left(enum vmcs_field field)
+{
+    return left[field].set ? left[field].value : vmcs_read(field);
 }
 
 static struct {
@@ -94,6 +104,7 @@ u64 fake_msr(u32 msr)
 void fake_cpu_reset(void)
 {
     memset(vmcs, 0, sizeof(vmcs));
+    memset(left, 0, sizeof(left));
     msr_count = fake_msr_write_count = 0;
     fake_msr_refuses = NULL;
     fake_counts_instructions = false;

@@ -11,9 +11,12 @@ void fake_cpu_reset(void);
 
 // Sets a VMCS field as the processor does on a VM exit: also one that VMWRITE must not touch.
 void fake_vmcs_set(enum vmcs_field field, u64 value);
+// What that was, whatever has been written since; the field as it is where it was never set so.
+u64 fake_vmcs_left(enum vmcs_field field);
 
 // The checks of VM entry on events for the guest and on what they must fit (SDM vol. 3, 27.2.1.3, 27.3.1.4
-// and 27.3.1.5): fails the test where the processor would not enter.
+// and 27.3.1.5): fails the test where the processor would not enter, but not for guest state that it would
+// not have left either.
 void fake_entry_check(void);
 
 // What happened to MSRs. `refuse`: WRMSR of a value raises #GP.

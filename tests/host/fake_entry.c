@@ -104,24 +104,32 @@ static const struct {
     {bad_pending, false, "pending debug exceptions"},
 };
 
-void fake_entry_check(void)
+// With guest state as `get` has it.
+static struct entry entry_read(u64 (*get)(enum vmcs_field))
 {
-    struct entry e = {
-        .info = vmcs_read(ENTRY_INTERRUPTION_INFO),
+    u64 info = vmcs_read(ENTRY_INTERRUPTION_INFO);
+    return (struct entry){
+        .info = info,
         .error_code = vmcs_read(ENTRY_EXCEPTION_ERROR_CODE),
         .length = vmcs_read(ENTRY_INSTRUCTION_LENGTH),
-        .cr0 = vmcs_read(GUEST_CR0),
-        .rflags = vmcs_read(GUEST_RFLAGS),
-        .blocking = vmcs_read(GUEST_INTERRUPTIBILITY),
-        .activity = vmcs_read(GUEST_ACTIVITY_STATE),
-        .pending = vmcs_read(GUEST_PENDING_DEBUG_EXCEPTIONS),
-        .debugctl = vmcs_read(GUEST_IA32_DEBUGCTL),
+        .cr0 = get(GUEST_CR0),
+        .rflags = get(GUEST_RFLAGS),
+        .blocking = get(GUEST_INTERRUPTIBILITY),
+        .activity = get(GUEST_ACTIVITY_STATE),
+        .pending = get(GUEST_PENDING_DEBUG_EXCEPTIONS),
+        .debugctl = get(GUEST_IA32_DEBUGCTL),
+        .type = info >> 8 & 7,
+        .vector = info & 0xff,
+        .injects = info >> 31,
     };
-    e.type = e.info >> 8 & 7;
-    e.vector = e.info & 0xff;
-    e.injects = e.info >> 31;
+}
+
+void fake_entry_check(void)
+{
+    struct entry e = entry_read(vmcs_read), exited = entry_read(fake_vmcs_left);
     for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
-        if ((e.injects || !checks[i].of_injection) && checks[i].fails(&e))
+        bool applies = checks[i].of_injection ? e.injects : !checks[i].fails(&exited);
+        if (applies && checks[i].fails(&e))
             fail_msg("VM entry fails: %s: event %lx, RFLAGS %lx, blocking %lx, pending %lx", checks[i].what,
                      e.info, e.rflags, e.blocking, e.pending);
     }
