@@ -4,7 +4,7 @@ RUN_TESTS := $(sort $(wildcard tests/run/*.t))
 JOBS      ?= 2
 
 .PHONY: test test-parts run-tests stress test-fresh
-test-parts: $(MONITOR) $(ISO) guest-tests guest-stress
+test-parts: $(MONITOR) $(ISO) $(SETTINGS) guest-tests guest-stress
 
 # Long ones first, so that both processors are busy to the end.
 run-tests: test-parts
