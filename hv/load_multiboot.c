@@ -91,7 +91,9 @@ struct info_range {
     u32 type;
 } __attribute__((packed));
 
-static const char loader_name[] = "Penumbra";
+// The command line begins with its first word, as GRUB 2's does, and not with the kernel's name. Kernels that
+// take both (Xen) tell by "GRUB 2" in the name of the loader, and drop the first word without it.
+static const char loader_name[] = "Penumbra, like GRUB 2";
 
 static int refuse(char *message, size_t size, const char *sentence)
 {

@@ -7,6 +7,7 @@
 
 #include "acpi_tables.h"
 #include "bios_data.h"
+#include "bios_vectors.h"
 #include "dsdt.h"
 #include "guest_modules.h"
 #include "load_linux.h"
@@ -128,6 +129,7 @@ const char *loader_load(struct vm *vm, const struct boot_info *boot, struct gues
 {
     struct guest_modules modules;
     struct guest_ram ram = vm_loader_ram(vm);
+    bios_vectors_write(&ram);
     bios_data_write(&ram);
     if (guest_modules_sort(&modules, boot, problem, sizeof(problem)))
         return problem;
