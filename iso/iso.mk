@@ -11,7 +11,13 @@ NATIVE_ARGS ?= i8042.noaux
 ISO_PARTS := iso/make-image iso/grub.cfg.in iso/entries.in
 
 .PHONY: iso run compare
-iso: $(ISO)
+iso: export MONITOR_ARGS := $(MONITOR_ARGS)
+iso: export GUEST_ARGS := $(GUEST_ARGS)
+iso: export INITRDS := $(GUEST_INITRD)
+iso:
+	@$(MAKE) --no-print-directory $(SETTINGS)
+	@iso/run --check-image
+	@$(MAKE) --no-print-directory $(ISO)
 
 VALUES_iso = $(MONITOR) $(GUEST_KERNEL) $(GUEST_INITRD) $(GUEST_COMPARE) MEM=$(MEM) MONITOR_ARGS=$(MONITOR_ARGS) \
              GUEST_ARGS=$(GUEST_ARGS) NATIVE_ARGS=$(NATIVE_ARGS)
@@ -21,7 +27,8 @@ $(ISO): $(MONITOR) $(GUEST_KERNEL) $(GUEST_INITRD) $(GUEST_COMPARE) $(ISO_PARTS)
 	    --monitor-args $(call quoted,$(MONITOR_ARGS)) --guest-args $(call quoted,$(GUEST_ARGS)) \
 	    --native-args $(call quoted,$(NATIVE_ARGS))
 
-# The settings go through the environment, since APPEND may hold any character.
+# The settings go through the environment as they were typed: a $ in one is no variable of make's.
+$(foreach name,COMPARE BENCH SERIAL TITLE OUT APPEND ARGS PROG,$(eval override $(name) := $$(value $(name))))
 export MMU VPID MEM EMU CPU FIRMWARE APPEND ARGS NATIVE NATIVE_ARGS MONITOR GUEST_KERNEL GUEST_COMPARE BUILD PROG
 OWN_INITRD = $(filter-out $(GUEST_BUILD)/initrd.gz,$(GUEST_INITRD))
 run: export INITRDS = $(if $(PROG),$(OWN_INITRD) $(GUEST_COMPARE),$(GUEST_INITRD))

@@ -48,9 +48,47 @@ check_cpu() {
     if [ "$EMU" = bochs ]; then
         models=$(perl -I"$here" -MBochs -e 'Bochs::model_find(shift)' "$CPU" 2>&1) || die "CPU=$CPU: ${models#emulate: }"
     else
-        qemu-system-x86_64 -cpu help | grep -qE "^ *(x86 )?${CPU%%,*}( |$)" ||
+        qemu-system-x86_64 -cpu help | awk -v model="${CPU%%,*}" '$1 == model || ($1 == "x86" && $2 == model) { found = 1 } END { exit !found }' ||
             die "CPU=$CPU: QEMU has no such model (qemu-system-x86_64 -cpu help lists them)"
     fi
+}
+
+# check_guest_words NAME WORDS: all words of a guest's kernel, which reach it as they are. GRUB takes some characters for its own, and
+# a kernel has only so much room for them (cmdline_size at 0x238).
+check_guest_words() {
+    local room=2047 quotes=${2//[^\"]/}
+    [[ $2 != *[$'\n'"{}|&\$;<>'\\"]* && " $2" != *' #'* ]] ||
+        die "$1=${!1}: GRUB, which starts the guest, takes these characters for its own: { } | & \$ ; < > ' \\, a # before a word, and a new line"
+    ((${#quotes} % 2 == 0)) || die "$1=${!1}: a \" lacks its second one"
+    [ ! -f "$GUEST_KERNEL" ] || room=$(field "$GUEST_KERNEL" 568 4)
+    ((${#2} <= room)) || die "$1= is too long: with it the guest's command line has ${#2} characters, and its kernel takes $room"
+}
+
+# What PROG= names, as guest-images/take-prog takes it.
+check_prog() {
+    local scratch problem
+    [ -n "$PROG" ] || return 0
+    scratch=$(mktemp -d)
+    problem=$("$here/../guest-images/take-prog" "$PROG" "$scratch/tree" 2>&1) || { rm -rf "$scratch"; die "${problem#take-prog: }"; }
+    rm -rf "$scratch"
+}
+
+# The words of bench: options with a number, and names of workloads.
+check_bench() {
+    local word option=''
+    for word in ${BENCH//,/ }; do
+        case $option$word in
+        -[rit]) option=$word ;;
+        -[rit]?*)
+            word=${word#-[rit]}
+            [[ $word =~ ^[0-9]+(\.[0-9]+)?$ ]] || die "BENCH=$BENCH: $word should be a number"
+            option=''
+            ;;
+        -*) die "BENCH=$BENCH: bench has the options -r, -i and -t, each with a number" ;;
+        *) grep -qF "WORKLOAD(\"$word\"," "$here/../guest-images/bench/workloads.def" || die "BENCH=$BENCH: there is no workload $word" ;;
+        esac
+    done
+    [ -z "$option" ] || die "BENCH=$BENCH: $option lacks its number"
 }
 
 field() { od -A n -t "u$3" -j "$2" -N "$3" "$1" | tr -d ' '; } # FILE OFFSET BYTES

@@ -36,6 +36,8 @@ my $i386 = bzimage_write("$folder/i386", xloadflags => 0);
 my $initrd = Kernels::write_file("$folder/initrd", "070701" . "\0" x (20 << 20));
 my $none = 'there is no such file that can be read$';
 
+my $grub = 'GRUB, which starts the guest, takes these characters for its own: ';
+
 make_refuses('run', @$_) for (
     ['MEM=1\.5G: write it as a number with K, M or G, such as 512M or 2G$', 'MEM=1.5G'],
     ['MEM=lots: write it as', 'MEM=lots'],
@@ -59,6 +61,12 @@ make_refuses('run', @$_) for (
     ['MEM=50M does not suffice: the initrd holds 20 MiB, and the kernel unpacks it in memory: MEM=61M at least$',
         'MEM=50M', "KERNEL=$kernel", "INITRD=$initrd"],
     ['PROG= goes into the initrd that is built here', "INITRD=$initrd", 'PROG=/bin/true'],
+    ['PROG=\S+/no \$thing: there is no such file or folder$', "PROG=$folder/no \$thing"],
+    ['CPU=q.mu64: QEMU has no such model', 'EMU=qemu', 'CPU=q.mu64'],
+    (map { ["APPEND=\Q$_\E: $grub", "APPEND=$_"] } "it's", 'a;b', '$HOME', '$(shell false)', 'a\\b', 'quiet #'),
+    ["APPEND=quiet\$", "APPEND=quiet\nmenuentry"],
+    ['APPEND=dyndbg="file x: a " lacks its second one$', 'APPEND=dyndbg="file x'],
+    ['APPEND= is too long: with it the guest\'s command line has 3026 characters, and its kernel takes 2047$', 'APPEND=' . 'x' x 3000],
 );
 make_refuses('compare', @$_) for (
     ['MEM=1\.5G: write it as', 'MEM=1.5G'],
@@ -67,10 +75,24 @@ make_refuses('compare', @$_) for (
     ['LIMIT=soon: it takes a number from 1 to 1000000$', 'LIMIT=soon'],
     ['EXIT_COST=much: it takes a number from 0 to 1000000$', 'EXIT_COST=much'],
     ['COMPARE= and BENCH= take words joined by', 'BENCH=fork exec'],
+    ['BENCH=-r,3,forkk: there is no workload forkk$', 'BENCH=-r,3,forkk'],
+    ['BENCH=-r: -r lacks its number$', 'BENCH=-r'],
+    ['BENCH=-x,fork: bench has the options', 'BENCH=-x,fork'],
+    ['PROG=\S+/nothing: there is no such file or folder$', "PROG=$folder/nothing"],
+    (map { [(split /=/)[0] . '= is given more than once', "ARGS=$_"] } qw(limit=1 vmcall=user seed=1)),
+    ["OUT=\\S+/initrd: this is no folder", "OUT=$folder/initrd"],
     ['MMU=shadow has no effect here', 'MMU=shadow'],
     ["SERIAL=\\S+/nothing: $none", "SERIAL=$folder/nothing"],
     ["INITRD=\\S+/nothing: $none", "INITRD=$folder/nothing"],
 );
+# The ISO of make alone; iso/run looks at its settings.
+for (['MEM=1\.5G: write it as', 'MEM=1.5G'], ['There is no parameter `fast\'', 'MONITOR_ARGS=fast'], ["GUEST_ARGS=it's: $grub", "GUEST_ARGS=it's"],
+    map { ["$_=\\S+/nothing: $none", "$_=$folder/nothing"] } qw(KERNEL INITRD)) {
+    my ($sentence, $setting) = @$_;
+    my ($text, $status) = command('make', '-s', "BUILD=$BUILT", $setting);
+    like($text, qr/^run: $sentence/m, "make $setting");
+    isnt($status, 0, "make $setting: its status");
+}
 is(join(' ', map { s{.*/}{}r } grep { -f && !m{/values/} } glob "$BUILT/* $BUILT/*/*"), 'parameters', 'nothing but the parser has been built');
 
 # Without VT-x the monitor refuses; the run ends.
