@@ -9,5 +9,5 @@ check: export CHECK_INCLUDES_hv := $(INCLUDES_hv)
 check: export CHECK_INCLUDES_ept := $(INCLUDES_ept)
 check: export CHECK_INCLUDES_shadow := $(INCLUDES_shadow)
 check: export CHECK_INCLUDES_main := $(INCLUDES_main)
-check: $(BUILD)/hv/dsdt.h
+check: $(BUILD)/hv/dsdt.h $(BUILD)/hv/version.h
 	prove --jobs 2 --comments --failures --directives --exec '' $(CHECKS)
