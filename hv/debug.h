@@ -36,6 +36,7 @@ static inline bool debug_watches_memory(struct vcpu *v)
 
 // The kinds of breakpoints (values of DR7.R/Wn) that an access hits.
 enum watches {
+    WATCHES_NONE = 0,
     WATCHES_WRITE = 1 << 1 | 1 << 3,
     WATCHES_IO = 1 << 2,
     WATCHES_READ = 1 << 3,

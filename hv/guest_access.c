@@ -186,15 +186,18 @@ static int translate(struct guest_access *a, u64 gva, unsigned bytes, enum acces
     return 0;
 }
 
+// Data breakpoints do not see what is fetched.
 static int resolve(struct guest_access *a, struct insn_address at, unsigned bytes, enum access kind,
                    struct piece piece[2])
 {
+    static const enum watches watched[] = {
+        [ACCESS_READ] = WATCHES_READ, [ACCESS_WRITE] = WATCHES_WRITE, [ACCESS_FETCH] = WATCHES_NONE};
     u64 gva;
     int error = segment_check(a, at, bytes, kind == ACCESS_WRITE, &gva);
     if (!error)
         error = translate(a, gva, bytes, kind, piece);
     if (!error && a->dr7)
-        a->hits |= debug_match(a->dr7, gva, bytes, kind == ACCESS_WRITE ? WATCHES_WRITE : WATCHES_READ);
+        a->hits |= debug_match(a->dr7, gva, bytes, watched[kind]);
     return error;
 }
 

@@ -274,6 +274,19 @@ static void test_step_to_table(void)
     expect("RF in the frame", t.rflags & RFLAGS_RF, 0);
 }
 
+// A data breakpoint on bytes that are only executed is not hit.
+static void test_watch_code(void)
+{
+    extern const u8 watch_code_here[];
+    dr0_write((u64)watch_code_here);
+    dr1_write((u64)watch_code_here + 8);
+    watch_from(WATCH(0, ACCESS, BYTES_8) | WATCH(1, ACCESS, BYTES_8));
+    asm volatile(".balign 8\n watch_code_here: movl $1, (%0)\n nop; nop; nop; nop; nop; nop" ::"r"(IOAPIC_GPA)
+                 : "memory");
+    watch_end();
+    expect("#DB", notes, 0);
+}
+
 // INT1: a trap, and no bit of DR6.
 static void test_int1(void)
 {
@@ -306,6 +319,7 @@ static const struct test tests[] = {
     X(pair, ioapic),     X(pair, hole),     X(pair, port),     X(pair, cr3),        X(pair, outs),
     X(pair, ins),        X(fault, frames),  X(watch, port),    X(watch, device),    X(watch, strings),
     X(step, iterations), X(step, tables),   X(step, to_table), {"int1", test_int1}, X(dr6, stays),
+    X(watch, code),
 };
 #undef X
 GROUP(group_breakpoints, "breakpoints", tests, true);
