@@ -23,15 +23,23 @@ static void set_rf(bool set)
         vmcs_write(GUEST_RFLAGS, rflags);
 }
 
+// An NMI whose delivery an exception interrupts is lost, and blocks NMIs until the handler's IRET.
+static u64 blocking_of_delivery(void)
+{
+    return INFO_TYPE_OF(vmcs_read(IDT_VECTORING_INFO)) == TYPE_NMI ? BLOCKING_NMI : 0;
+}
+
 // An exception that is delivered ends what STI and MOV SS block, and a wait in HLT. VM entry refuses some
 // that do not fit these (SDM vol. 3, 27.3.1.5).
 static enum verdict queue_exception(struct vcpu *v, u64 info)
 {
-    u64 blocking = vmcs_read(GUEST_INTERRUPTIBILITY);
-    if (blocking & (BLOCKING_STI | BLOCKING_MOV_SS))
-        vmcs_write(GUEST_INTERRUPTIBILITY, blocking & ~(BLOCKING_STI | BLOCKING_MOV_SS));
-    if (v->delivering)
+    u64 before = vmcs_read(GUEST_INTERRUPTIBILITY), blocking = before & ~(BLOCKING_STI | BLOCKING_MOV_SS);
+    if (v->delivering) {
+        blocking |= blocking_of_delivery();
         vmcs_write(GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
+    }
+    if (blocking != before)
+        vmcs_write(GUEST_INTERRUPTIBILITY, blocking);
     vmcs_write(ENTRY_INTERRUPTION_INFO, info);
     return VERDICT_FAULT;
 }
@@ -118,8 +126,6 @@ enum verdict event_pf_in_delivery(struct vcpu *v, u64 gva, u32 error_code)
     bool exception = INFO_TYPE_OF(info) == TYPE_EXCEPTION;
     if (exception && (info & 31) == VECTOR_DF)
         return exit_triple_fault(v);
-    if (INFO_TYPE_OF(info) == TYPE_NMI) // it is lost, and blocks NMIs until the handler's IRET
-        vmcs_write(GUEST_INTERRUPTIBILITY, vmcs_read(GUEST_INTERRUPTIBILITY) | BLOCKING_NMI);
     if (!exception || !(PAGE_FAULTS & BIT(info & 31)))
         return event_pf(v, gva, error_code);
     write_cr2(gva); // set before the processor knows that it becomes a double fault

@@ -169,6 +169,13 @@ static void alignment_check(void **state)
     fake_vmcs_set(IDT_VECTORING_INFO, VALID | info); // its own delivery: again, and no double fault
     exception(info, 0);
     assert_int_equal(vmcs_read(ENTRY_INTERRUPTION_INFO), VALID | info);
+    assert_int_equal(vmcs_read(GUEST_INTERRUPTIBILITY), 0);
+    fake_vmcs_set(IDT_VECTORING_INFO,
+                  VALID | INFO_TYPE(TYPE_NMI) | VECTOR_NMI); // it blocks others all the same
+    vmcs_write(GUEST_INTERRUPTIBILITY, BIT(3));
+    exception(info, 0);
+    assert_int_equal(vmcs_read(ENTRY_INTERRUPTION_INFO), VALID | info);
+    assert_int_equal(vmcs_read(GUEST_INTERRUPTIBILITY), BIT(3));
 }
 
 static void matches(void **state)
