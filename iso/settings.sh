@@ -73,6 +73,12 @@ check_prog() {
     rm -rf "$scratch"
 }
 
+# A workload of bench. Programs in /prog are some too: of PROG=, or of an initrd of one's own.
+is_workload() {
+    [ -n "$PROG" ] || [[ ${INITRDS# } = *" "* || ${INITRDS# } != "$BUILD"/* ]] ||
+        grep -qF "WORKLOAD(\"$1\"," "$here/../guest-images/bench/workloads.def"
+}
+
 # The words of bench: options with a number, and names of workloads.
 check_bench() {
     local word option=''
@@ -85,7 +91,7 @@ check_bench() {
             option=''
             ;;
         -*) die "BENCH=$BENCH: bench has the options -r, -i and -t, each with a number" ;;
-        *) grep -qF "WORKLOAD(\"$word\"," "$here/../guest-images/bench/workloads.def" || die "BENCH=$BENCH: there is no workload $word" ;;
+        *) is_workload "$word" || die "BENCH=$BENCH: there is no workload $word" ;;
         esac
     done
     [ -z "$option" ] || die "BENCH=$BENCH: $option lacks its number"

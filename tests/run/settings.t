@@ -85,6 +85,12 @@ make_refuses('compare', @$_) for (
     ["SERIAL=\\S+/nothing: $none", "SERIAL=$folder/nothing"],
     ["INITRD=\\S+/nothing: $none", "INITRD=$folder/nothing"],
 );
+delete local $ENV{PROG};
+for (['PROG', 'tests/run/prog'], ['INITRDS', "$initrd build/guest/compare.lz4"]) {
+    my ($name, $value) = @$_;
+    my ($text, $status) = command('env', "BUILD=$BUILT", 'EMU=bochs', 'BENCH=-r,2,works', "$name=$value", 'iso/compare', '--check');
+    is("$status $text", '0 ', "iso/compare --check: BENCH= may name a program of $name");
+}
 # The ISO of make alone; iso/run looks at its settings.
 for (['MEM=1\.5G: write it as', 'MEM=1.5G'], ['There is no parameter `fast\'', 'MONITOR_ARGS=fast'], ["GUEST_ARGS=it's: $grub", "GUEST_ARGS=it's"],
     map { ["$_=\\S+/nothing: $none", "$_=$folder/nothing"] } qw(KERNEL INITRD)) {
