@@ -53,7 +53,7 @@ sub json_lines {
     my @lines = ({
         report => 'machine', machine => $report->{machine}, title => $report->{title}, exit_cost => $report->{exit_cost},
         broken_lines => $report->{broken}, stray_results => $report->{stray}, refused_lines => $report->{refused},
-        mixed_logs => $report->{mixed}, late_logs => $report->{late},
+        mixed_logs => $report->{mixed}, late_logs => $report->{late}, empty_logs => $report->{empty},
     });
     for my $column (@columns) { push @lines, map { configuration_line($column, $_) } 1 .. @{ $column->{rounds} } }
     for my $column (@columns) { push @lines, map { result_line($report, $column, $_) } @{ $report->{workloads} } }

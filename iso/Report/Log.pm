@@ -28,18 +28,19 @@ sub line_read {
         grep { /^\{"/ } split /(?=\{"(?:penumbra|bench)":)/, $line;
 }
 
-# The serial line's text as {boots, sections, broken, stray, refused, mixed, late}. A boot, of the monitor, is {word, machine}. A
-# section is {boot, configuration, begin, guest, workloads, guest_end, summary, refused}: its boot and objects of the log,
+# The serial line's text as {boots, sections, broken, stray, refused, mixed, late, empty}. A boot, of the monitor, is
+# {word, machine}. A section is {boot, configuration, begin, guest, workloads, guest_end, summary, refused}: its boot and objects of the log,
 # workloads a list of them. Then counts: lines that cannot be read, results of no section, lines that claim to be the
-# monitor's; logs of which nothing could be used, and logs that begin in the middle.
+# monitor's; logs of which nothing could be used, that begin in the middle, or that have no line of monitor or bench.
 sub log_read {
     my (@texts) = @_;
-    my $log = { boots => [], sections => [], map { $_ => 0 } qw(broken stray refused mixed late) };
+    my $log = { boots => [], sections => [], map { $_ => 0 } qw(broken stray refused mixed late empty) };
     for my $text (@texts) {
         my $at = { sections => [] }; # where in this text: {boot or native, open, pending, sections}
         for my $line (split /[\r\n]+/, $text) {
             boot_open($log, $at, $1) if !$at->{native} && $line =~ /^\[penumbra ([0-9a-f]+)\] $ANNOUNCED/;
             for my $object (line_read($line)) {
+                $at->{any} = 1;
                 if ($object) { line_take($log, $at, $object) }
                 else { $log->{broken}++ }
             }
@@ -70,6 +71,7 @@ sub boot_end {
 sub text_end {
     my ($log, $at) = @_;
     boot_end($log, $at);
+    $log->{empty}++ unless $at->{any};
     push @{ $log->{sections} }, grep { !($at->{mixed} && $_->{native}) } @{ $at->{sections} };
     $log->{mixed}++ if $at->{mixed};
 }

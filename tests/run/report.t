@@ -505,6 +505,8 @@ subtest 'nothing to report' => sub {
         my ($name, $log) = @$_;
         is(join(' ', program($name, $log)), "1 report: there is no result in the log\n", $name);
     }
+    like(table("$NATIVE$NEXT\x1f\x8b\x08 packed"), qr/^\* logs without any line of JSON, .*: 1$/m, 'one of several logs has nothing: it is said');
+    unlike(table($LOG), qr/logs without/, 'and else it is not');
     my @command = ("$Machine::TOP/iso/report", '--output', "$FOLDER/none", "$FOLDER/no-such");
     my $status = Machine::run_quietly("$FOLDER/none.said", @command);
     like("$status " . Machine::file_read("$FOLDER/none.said"), qr/^1 report: .*no-such: No such file or directory\n$/, 'no log');
