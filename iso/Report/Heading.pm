@@ -255,7 +255,7 @@ sub befell {
     push @lines, map { remarks($_, @{ $_->{remarks} }, told_too_much($_)) } @columns;
     push @lines, "* lines that could not be read and were left out: $report->{broken}" if $report->{broken};
     my $empty = $report->{empty};
-    push @lines, "* logs without any line of JSON, since the monitor refused to run, or they are packed or recoded: $empty" if $empty;
+    push @lines, "* logs without any line of JSON, since the monitor refused to run, or are packed or recoded: $empty" if $empty;
     push @lines, "* results that belong to no configuration and were left out: $report->{stray}" if $report->{stray};
     return @lines;
 }

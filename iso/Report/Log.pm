@@ -29,8 +29,8 @@ sub line_read {
 }
 
 # The serial line's text as {boots, sections, broken, stray, refused, mixed, late, empty}. A boot, of the monitor, is
-# {word, machine}. A section is {boot, configuration, begin, guest, workloads, guest_end, summary, refused}: its boot and objects of the log,
-# workloads a list of them. Then counts: lines that cannot be read, results of no section, lines that claim to be the
+# {word, machine}. A section is {boot, configuration, begin, guest, workloads, guest_end, summary, refused}: its boot and objects
+# of the log, workloads a list of them. Then counts: lines that cannot be read, results of no section, lines that claim to be the
 # monitor's; logs of which nothing could be used, that begin in the middle, or that have no line of monitor or bench.
 sub log_read {
     my (@texts) = @_;
