@@ -24,14 +24,14 @@ enum verdict debug_exception(struct vcpu *v, u64 info);
 u64 debug_dr7(struct vcpu *v);
 static inline u64 debug_enabled(struct vcpu *v)
 {
-    return __builtin_expect(v->debugged, 0) ? debug_dr7(v) : 0;
+    return unlikely(v->debugged) ? debug_dr7(v) : 0;
 }
 
 // Whether a data breakpoint is enabled.
 bool debug_watches(struct vcpu *v);
 static inline bool debug_watches_memory(struct vcpu *v)
 {
-    return __builtin_expect(v->debugged, 0) && debug_watches(v);
+    return unlikely(v->debugged) && debug_watches(v);
 }
 
 // The kinds of breakpoints (values of DR7.R/Wn) that an access hits.

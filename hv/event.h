@@ -46,7 +46,7 @@ void event_queue_again(struct vcpu *v, u64 idt_vectoring_info);
 static inline bool event_redeliver(struct vcpu *v)
 {
     u64 info = vmcs_read(IDT_VECTORING_INFO);
-    if (__builtin_expect(!(info & INFO_VALID), 1))
+    if (likely(!(info & INFO_VALID)))
         return false;
     event_queue_again(v, info);
     return true;
@@ -82,11 +82,11 @@ void event_single_step(struct vcpu *v);
 static inline void event_progress(struct vcpu *v, u64 before, u64 rflags)
 {
     u64 blocking = vmcs_read(GUEST_INTERRUPTIBILITY);
-    if (__builtin_expect((blocking & (BLOCKING_STI | BLOCKING_MOV_SS)) != 0, 0))
+    if (unlikely(blocking & (BLOCKING_STI | BLOCKING_MOV_SS)))
         vmcs_write(GUEST_INTERRUPTIBILITY, blocking & ~(BLOCKING_STI | BLOCKING_MOV_SS));
     if (rflags != before)
         vmcs_write(GUEST_RFLAGS, rflags);
-    if (__builtin_expect((before & RFLAGS_TF) != 0, 0))
+    if (unlikely(before & RFLAGS_TF))
         event_single_step(v);
 }
 static inline void event_instruction_done(struct vcpu *v, u64 before, u64 after)

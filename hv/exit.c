@@ -99,7 +99,7 @@ static enum verdict dispatch(struct vcpu *v)
     if (verdict == VERDICT_SKIP)
         skip_instruction(v);
     bool seldom = v->refresh || v->refresh_controls || v->observed;
-    return __builtin_expect(seldom, 0) ? attend(v, verdict) : verdict;
+    return unlikely(seldom) ? attend(v, verdict) : verdict;
 }
 
 static __attribute__((noinline)) enum verdict not_entered(struct vcpu *v, enum world_result result)
@@ -122,12 +122,12 @@ static inline u64 account_exit(struct vcpu *v)
 // Enters the guest once and handles what comes of it.
 static enum verdict run_once(struct vcpu *v)
 {
-    if (__builtin_expect(account_exit(v) - v->started >= v->allowed, 0))
+    if (unlikely(account_exit(v) - v->started >= v->allowed))
         return limit_end(v);
     enum world_result result = world_switch(&v->world);
     bool entered = result == WORLD_EXIT;
     v->last_exit = rdtsc();
-    return __builtin_expect(entered, 1) ? dispatch(v) : not_entered(v, result);
+    return likely(entered) ? dispatch(v) : not_entered(v, result);
 }
 
 void vcpu_run(struct vcpu *v)
@@ -136,6 +136,6 @@ void vcpu_run(struct vcpu *v)
     v->allowed = limit_allowed(v);
     v->account = &v->outside;
     enum verdict verdict = attend(v, VERDICT_RESUME);
-    while (__builtin_expect(verdict != VERDICT_STOP, 1))
+    while (likely(verdict != VERDICT_STOP))
         verdict = run_once(v);
 }

@@ -142,7 +142,7 @@ enum verdict exit_page_fault(struct vcpu *v)
     f.gva = vmcs_read(EXIT_QUALIFICATION);
     f.gva_valid = true;
     f.error_code = (u32)vmcs_read(EXIT_INTERRUPTION_ERROR_CODE);
-    if (__builtin_expect(v->observed, 0) && uncovered(v, &f))
+    if (unlikely(v->observed) && uncovered(v, &f))
         return VERDICT_RESUME;
     switch (mmu_fault(v, &f)) {
     case MMU_FIXED:

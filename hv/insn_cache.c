@@ -17,7 +17,7 @@ const struct insn *insn_cache_decode(struct insn_cache *cache, u64 rip, const u8
     struct insn_slot *slot = &cache->slots[(rip ^ rip >> 6) % INSN_CACHE_SLOTS];
     u64 now[INSN_CACHE_BYTES / sizeof(u64)];
     __builtin_memcpy(now, bytes, sizeof(now));
-    if (__builtin_expect(now[0] == slot->bytes[0] && now[1] == slot->bytes[1] && slot->insn.length, 1))
+    if (likely(now[0] == slot->bytes[0] && now[1] == slot->bytes[1] && slot->insn.length))
         return &slot->insn;
     return fill(slot, bytes);
 }

@@ -66,7 +66,7 @@ void msr_switch_setup(struct msr_switch *m)
 
 void msr_switch_set(struct msr_switch *m, enum switched_msr msr, u64 value)
 {
-    if (__builtin_expect(m->listed[msr], false))
+    if (unlikely(m->listed[msr]))
         entry_of(m->guest, msr)->value = value;
     else
         vmcs_write(rows[msr].guest, value);

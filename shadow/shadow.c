@@ -135,7 +135,7 @@ static void follow_exactness(struct vcpu *v)
 {
     enum sync sync = self.engine.out_of_sync ? SYNC_LOST : SYNC_WHOLE;
     bool targets = self.target_changes != self.engine.target_changes;
-    if (__builtin_expect(sync == self.sync && !targets, 1))
+    if (likely(sync == self.sync && !targets))
         return; // nothing else changes them but a root load
     self.sync = sync;
     bool exits = !self.direct_invlpg || !shadow_is_exact(&self.engine);

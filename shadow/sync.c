@@ -109,7 +109,7 @@ bool write_frees_frame(struct shadow *s, u64 hpa)
     u64 frame = hpa_mfn(hpa).n;
     unsigned slot = hpa / 8 & (ENTRIES - 1);
     const struct shadow_frame *f = &s->frames[frame];
-    if (__builtin_expect(f->traced & TRACED_WP_CLEAR, 0) && !s->tables[s->root].role) {
+    if (unlikely(f->traced & TRACED_WP_CLEAR) && !s->tables[s->root].role) {
         frame_drop_traced(s, frame, TRACED_WP_CLEAR); // not in use: following them costs more than they save
         if (!f->traced)
             return true;

@@ -178,7 +178,7 @@ static inline __attribute__((always_inline)) struct spot spot_under(const struct
 static inline struct spot spot_of(const struct shadow *s, u64 gva)
 {
     const struct shadow_table *root = &s->tables[s->root];
-    if (__builtin_expect(root->level == WALK_LEVELS, 1))
+    if (likely(root->level == WALK_LEVELS))
         return spot_under(s, gva, root->entries, WALK_LEVELS);
     return spot_under(s, gva, root->entries, WALK_LEVELS - 1);
 }

@@ -9,6 +9,6 @@ _Noreturn void panic(const char *format, ...) printf_like(1);
 
 #define assert_that(condition)                                            \
     do {                                                                  \
-        if (__builtin_expect(!(condition), 0))                            \
+        if (unlikely(!(condition)))                                       \
             panic("%s:%d: not true: %s", __FILE__, __LINE__, #condition); \
     } while (0)

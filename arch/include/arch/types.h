@@ -59,6 +59,10 @@ static inline u64 mfn_hpa(mfn_t m)
 #define must_check     __attribute__((warn_unused_result))
 #define printf_like(f) __attribute__((format(printf, f, (f) + 1)))
 
+// Which way a condition nearly always goes: the compiler puts the other way out of line.
+#define likely(condition)   __builtin_expect(!!(condition), 1)
+#define unlikely(condition) __builtin_expect(!!(condition), 0)
+
 static inline u64 align_down(u64 value, u64 alignment)
 {
     return value & ~(alignment - 1);

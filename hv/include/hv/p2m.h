@@ -97,7 +97,7 @@ struct p2m_leaf p2m_lookup_tree(const struct p2m *p, gfn_t g);
 static inline struct p2m_leaf p2m_lookup(const struct p2m *p, gfn_t g)
 {
     const struct p2m_region *region = &p->regions[g.n / P2M_REGION % P2M_REGIONS];
-    if (__builtin_expect(region->number != g.n / P2M_REGION, 0))
+    if (unlikely(region->number != g.n / P2M_REGION))
         return p2m_lookup_tree(p, g);
     return (struct p2m_leaf){mfn(region->leaf.mfn.n + g.n % P2M_REGION), region->leaf.type,
                              region->leaf.level};
