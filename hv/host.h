@@ -1,4 +1,5 @@
-// What the machine is, found out once at boot and the same for every guest.
+// What the machine is, found out once at boot and the same for every guest; and what the monitor can run
+// guests by.
 #pragma once
 
 #include <arch/acpi.h>
@@ -7,6 +8,7 @@
 #include <arch/pmu.h>
 #include <arch/timer.h>
 #include <arch/vmx.h>
+#include <hv/mmu.h>
 
 struct host {
     struct boot_info boot;
@@ -14,6 +16,7 @@ struct host {
     struct acpi acpi;
     struct vmx_caps caps;
     struct timer_rates rates;
-    struct pmu pmu; // what can be counted
-    u32 apic_id;    // of this processor's local APIC
+    struct pmu pmu;                         // what can be counted
+    u32 apic_id;                            // of this processor's local APIC
+    const struct mmu_ops *const *back_ends; // by enum mmu_mode
 };

@@ -29,8 +29,7 @@
 #define INFO_LIMIT        (1 * MIB) // more boot information than any boot loader has
 #define FIRMWARE_END      (1 * MIB) // RAM below may be read by firmware, after boot too: no guest gets it
 
-const struct mmu_ops *mmu;
-const struct mmu_ops *const mmu_modes[] = {[MMU_EPT] = &ept_ops, [MMU_SHADOW] = &shadow_ops};
+static const struct mmu_ops *const back_ends[] = {[MMU_EPT] = &ept_ops, [MMU_SHADOW] = &shadow_ops};
 
 static struct params params;
 static struct host host;
@@ -221,6 +220,7 @@ _Noreturn void monitor_main(u64 info_hpa, u64 image_hpa);
 _Noreturn void monitor_main(u64 info_hpa, u64 image_hpa)
 {
     traps_init();
+    host.back_ends = back_ends;
     read_boot_info(info_hpa);
     start_console();
     read_parameters();

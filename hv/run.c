@@ -32,7 +32,7 @@ static const char *choose_vpid(struct params *params, const struct vmx_caps *cap
 
 const char *run_missing(struct params *params, const struct host *host)
 {
-    mmu = mmu_modes[params->mmu];
+    mmu = host->back_ends[params->mmu];
     if (params->audit && !mmu->audit)
         return "audit= checks shadow tables, and mmu=ept has none: use mmu=shadow, or audit=off.";
     return choose_vpid(params, &host->caps);

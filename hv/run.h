@@ -5,9 +5,6 @@
 #include "host.h"
 #include "vm.h"
 
-// The back end of each enum mmu_mode: hv/main.c names them.
-extern const struct mmu_ops *const mmu_modes[];
-
 // What this machine lacks for these parameters, as one sentence with the remedy, or NULL. Chooses the back
 // end and turns vpid=auto into on or off. After vmx_missing.
 const char *run_missing(struct params *params, const struct host *host);

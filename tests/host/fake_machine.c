@@ -18,7 +18,6 @@
 #define LAPIC_HPA     0xfee00000ull
 #define LAPIC_VERSION 0x50014u
 
-const struct mmu_ops *mmu;
 char machine_log[1024];
 char machine_console[65536];
 size_t machine_console_length;

@@ -1,6 +1,7 @@
 // The seam between the monitor and what translates guest memory: EPT (ept/) or shadow paging (shadow/).
-// The back end is chosen once, by hv/main.c; everybody else calls the mmu_* functions below, whose comments
-// are the contract. A back end translates; it does not inject events, move RIP or know of devices.
+// hv/main.c names the back ends, and run_missing (hv/run.h) chooses one; everybody else calls the mmu_*
+// functions below, whose comments are the contract. A back end translates; it does not inject events, move
+// RIP or know of devices.
 #pragma once
 
 #include <hv/counters.h>
