@@ -4,7 +4,6 @@
 #include <hv/p2m_change.h>
 
 #include "churn.h"
-#include "guest_access.h"
 #include "vm.h"
 
 #define SEED 0x9e3779b97f4a7c15ull // the same in each run, so that a run can be had again
@@ -38,12 +37,12 @@ static u64 any_page(struct vm *vm)
 // The page of the next instruction or of the stack, a table that leads there, or the top table.
 static u64 page_in_use(struct vcpu *v)
 {
-    struct guest_access a;
+    struct walk_context context;
     struct walk walk = {.level = 0};
     struct churn *c = &v->vm->churn;
     u64 gva = vmcs_read(random_below(c, 2) ? GUEST_RIP : GUEST_RSP);
-    guest_access_init(&a, v);
-    if (walk_guest(&a.walk, gva, (struct walk_access){.kind = ACCESS_READ}, false, &walk))
+    vcpu_walk_context(v, &context);
+    if (walk_guest(&context, gva, (struct walk_access){.kind = ACCESS_READ}, false, &walk))
         return any_page(v->vm);
     u64 level = random_below(c, WALK_LEVELS + 1);
     return level && walk.entry_gpa[level] ? walk.entry_gpa[level] : walk.gpa;

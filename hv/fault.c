@@ -129,11 +129,11 @@ static __attribute__((noinline)) enum verdict traced_write(struct vcpu *v, const
 // Under shadow paging the monitor walks the guest's tables itself.
 static __attribute__((noinline)) bool uncovered(struct vcpu *v, const struct mmu_fault *f)
 {
-    struct guest_access a;
+    struct walk_context context;
     if (!v->vm->churn.count)
         return false;
-    guest_access_init(&a, v);
-    return churn_uncover(v, &a.walk, f->gva, f->error_code & PFEC_W);
+    vcpu_walk_context(v, &context);
+    return churn_uncover(v, &context, f->gva, f->error_code & PFEC_W);
 }
 
 enum verdict exit_page_fault(struct vcpu *v)

@@ -10,65 +10,14 @@
 #include "guest_access.h"
 #include "vm.h"
 
-#define DPL_OF(rights) ((rights) >> 5 & 3)
-
-unsigned vcpu_cpl(const struct vcpu *v)
-{
-    (void)v;
-    return DPL_OF(vmcs_read(GUEST_SS_ACCESS_RIGHTS));
-}
-
-#define RIGHTS_L  BIT(13)
-#define RIGHTS_DB BIT(14)
-
-// "IA-32e mode guest" is EFER.LMA: where the guest can change it without an exit, exits store it there (SDM
-// vol. 3, A.6, bit 5), and not every processor has the field GUEST_IA32_EFER.
-unsigned vcpu_code_bits(const struct vcpu *v)
-{
-    (void)v;
-    u64 rights = vmcs_read(GUEST_CS_ACCESS_RIGHTS);
-    bool long_mode = vmcs_read(ENTRY_CONTROLS) & ENTRY_IA32E_GUEST;
-    return long_mode && rights & RIGHTS_L ? 64 : rights & RIGHTS_DB ? 32 : 16;
-}
-
-// The processor's PKRU is the guest's. All the monitor's pages are supervisor pages, which have no keys; it
-// turns CR4.PKE on only to read the register.
-u32 vcpu_pkru(void)
-{
-    u32 pkru, high;
-    __asm__ volatile(
-        "mov %%cr4, %%r8\n mov %%r8, %%r9\n bts $22, %%r9\n mov %%r9, %%cr4\n rdpkru\n mov %%r8, %%cr4"
-        : "=a"(pkru), "=d"(high)
-        : "c"(0)
-        : "r8", "r9", "memory");
-    return pkru;
-}
-
 void guest_access_init(struct guest_access *a, struct vcpu *v)
 {
     *a = (struct guest_access){
         .v = v,
         .dr7 = debug_enabled(v),
-        .walk =
-            {
-                .p2m = &v->vm->p2m,
-                .regs = vcpu_paging(v),
-                .rflags = vmcs_read(GUEST_RFLAGS),
-                .cpl = vcpu_cpl(v),
-                .physical_bits = v->physical_bits,
-                .has_1g_pages = v->has_1g_pages,
-            },
         .code_bits = vcpu_code_bits(v),
     };
-    if (a->walk.regs.cr4 & CR4_PKE)
-        a->walk.pkru = vcpu_pkru();
-    if (walk_mode(&a->walk.regs) == PAGING_PAE) {
-        static const enum vmcs_field pdptes[4] = {GUEST_PDPTE0, GUEST_PDPTE1, GUEST_PDPTE2, GUEST_PDPTE3};
-        for (unsigned i = 0; i < 4; i++) {
-            if (!vmcs_try_read(pdptes[i], &a->walk.pdptes[i])) // a processor without EPT does not have them
-                a->walk.pdptes[i] = 0;
-        }
-    }
+    vcpu_walk_context(v, &a->walk);
 }
 
 static int leave_fault(struct guest_access *a, unsigned vector, u32 error_code)
@@ -80,6 +29,7 @@ static int leave_fault(struct guest_access *a, unsigned vector, u32 error_code)
 
 // Access rights of a segment (SDM vol. 3, table 25-2; types: table 3-1).
 #define RIGHTS_UNUSABLE    BIT(16)
+#define RIGHTS_DB          BIT(14)
 #define RIGHTS_CODE        BIT(3)
 #define RIGHTS_EXPAND_DOWN BIT(2) // of data
 #define RIGHTS_ACCESS      BIT(1) // data: may be written; code: may be read
@@ -311,18 +261,12 @@ int guest_may_write(struct guest_access *a, struct insn_address at, unsigned byt
     return resolve(a, at, bytes, ACCESS_WRITE, piece);
 }
 
-static u64 code_gva(const struct guest_access *a)
-{
-    u64 rip = vmcs_read(GUEST_RIP);
-    return a->code_bits == 64 ? rip : (u32)(vmcs_read(GUEST_CS_BASE) + rip);
-}
-
 // Code that lies in one page, and how it is found there: 0 and *gpa, or an error.
 typedef int find_code_fn(struct guest_access *a, u64 gva, unsigned bytes, u64 *gpa);
 
 static unsigned code_read(struct guest_access *a, u8 *to, unsigned bytes, find_code_fn *find)
 {
-    u64 gva = code_gva(a), gpa;
+    u64 gva = linear(a->code_bits, (struct insn_address){vmcs_read(GUEST_RIP), INSN_CS}), gpa;
     unsigned done = 0;
     while (done < bytes) {
         unsigned part = bytes_in_page(gva + done, bytes - done);

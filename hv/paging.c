@@ -29,17 +29,6 @@ static u64 physical_mask(const struct vcpu *v)
     return BIT(v->physical_bits) - 1;
 }
 
-struct paging_regs vcpu_paging(const struct vcpu *v)
-{
-    u64 cr0 = vmcs_read(GUEST_CR0), cr4 = vmcs_read(GUEST_CR4);
-    return (struct paging_regs){
-        .cr0 = (cr0 & ~v->cr0_mask) | (vmcs_read(CR0_READ_SHADOW) & v->cr0_mask),
-        .cr3 = v->cr3_owned ? v->owned_cr3 : vmcs_read(GUEST_CR3),
-        .cr4 = (cr4 & ~v->cr4_mask) | (vmcs_read(CR4_READ_SHADOW) & v->cr4_mask),
-        .efer = v->efer_owned ? v->owned_efer : vmcs_read(GUEST_IA32_EFER),
-    };
-}
-
 // NE must be 1. CD and NW stay 0 in the processor, and the guest sees what it wrote: neither VM exit nor VM
 // entry changes them (SDM vol. 3, 28.5.1), so they would turn off the monitor's caches and the next guest's.
 static void apply_cr0(struct vcpu *v, const struct paging_regs *guest, const struct mmu_needs *needs)

@@ -6,6 +6,7 @@
 #include <arch/world.h>
 
 struct vm;
+struct walk_context;
 
 // The paging state as the guest sees it: what it wrote, with EFER.LMA as the processor would show it.
 struct paging_regs {
@@ -92,3 +93,6 @@ u32 vcpu_pkru(void);
 
 // 64, 32 or 16: the operand size mode of the code segment.
 unsigned vcpu_code_bits(const struct vcpu *v);
+
+// Fills in all that a walk of the guest's tables (walk.h) depends on, as the VMCS has it now.
+void vcpu_walk_context(const struct vcpu *v, struct walk_context *w);

@@ -1,0 +1,77 @@
+// The guest's processor as the guest sees it, out of the VMCS and what the monitor holds in its place. See
+// vcpu.h.
+#include <arch/cpu.h>
+#include <hv/walk.h>
+
+#include "vm.h"
+
+struct paging_regs vcpu_paging(const struct vcpu *v)
+{
+    u64 cr0 = vmcs_read(GUEST_CR0), cr4 = vmcs_read(GUEST_CR4);
+    return (struct paging_regs){
+        .cr0 = (cr0 & ~v->cr0_mask) | (vmcs_read(CR0_READ_SHADOW) & v->cr0_mask),
+        .cr3 = v->cr3_owned ? v->owned_cr3 : vmcs_read(GUEST_CR3),
+        .cr4 = (cr4 & ~v->cr4_mask) | (vmcs_read(CR4_READ_SHADOW) & v->cr4_mask),
+        .efer = v->efer_owned ? v->owned_efer : vmcs_read(GUEST_IA32_EFER),
+    };
+}
+
+#define DPL_OF(rights) ((rights) >> 5 & 3)
+
+unsigned vcpu_cpl(const struct vcpu *v)
+{
+    (void)v;
+    return DPL_OF(vmcs_read(GUEST_SS_ACCESS_RIGHTS));
+}
+
+#define RIGHTS_L  BIT(13)
+#define RIGHTS_DB BIT(14)
+
+// "IA-32e mode guest" is EFER.LMA: where the guest can change it without an exit, exits store it there (SDM
+// vol. 3, A.6, bit 5), and not every processor has the field GUEST_IA32_EFER.
+unsigned vcpu_code_bits(const struct vcpu *v)
+{
+    (void)v;
+    u64 rights = vmcs_read(GUEST_CS_ACCESS_RIGHTS);
+    bool long_mode = vmcs_read(ENTRY_CONTROLS) & ENTRY_IA32E_GUEST;
+    return long_mode && rights & RIGHTS_L ? 64 : rights & RIGHTS_DB ? 32 : 16;
+}
+
+// The processor's PKRU is the guest's. All the monitor's pages are supervisor pages, which have no keys; it
+// turns CR4.PKE on only to read the register.
+u32 vcpu_pkru(void)
+{
+    u32 pkru, high;
+    __asm__ volatile(
+        "mov %%cr4, %%r8\n mov %%r8, %%r9\n bts $22, %%r9\n mov %%r9, %%cr4\n rdpkru\n mov %%r8, %%cr4"
+        : "=a"(pkru), "=d"(high)
+        : "c"(0)
+        : "r8", "r9", "memory");
+    return pkru;
+}
+
+// A processor without EPT does not have the fields.
+static void read_pdptes(u64 pdptes[4])
+{
+    static const enum vmcs_field fields[4] = {GUEST_PDPTE0, GUEST_PDPTE1, GUEST_PDPTE2, GUEST_PDPTE3};
+    for (unsigned i = 0; i < 4; i++) {
+        if (!vmcs_try_read(fields[i], &pdptes[i]))
+            pdptes[i] = 0;
+    }
+}
+
+void vcpu_walk_context(const struct vcpu *v, struct walk_context *w)
+{
+    *w = (struct walk_context){
+        .p2m = &v->vm->p2m,
+        .regs = vcpu_paging(v),
+        .rflags = vmcs_read(GUEST_RFLAGS),
+        .cpl = vcpu_cpl(v),
+        .physical_bits = v->physical_bits,
+        .has_1g_pages = v->has_1g_pages,
+    };
+    if (w->regs.cr4 & CR4_PKE)
+        w->pkru = vcpu_pkru();
+    if (walk_mode(&w->regs) == PAGING_PAE)
+        read_pdptes(w->pdptes);
+}
