@@ -6,7 +6,7 @@
 #include <arch/traps.h>
 
 #include "apic.h"
-#include "msr.h"
+#include "msr_bitmap.h"
 #include "vm.h"
 
 #define APIC_BASE_ADDRESS  0x000ffffffffff000ull

@@ -1,13 +1,11 @@
-// See msr.h.
+// RDMSR and WRMSR exits: what the table (msr_table.h) leaves to code.
 #include <arch/cpu.h>
 #include <arch/io.h>
-#include <arch/phys.h>
 #include <arch/traps.h>
 #include <hv/log.h>
 
 #include "event.h"
 #include "limit.h"
-#include "msr.h"
 #include "msr_table.h"
 #include "paging.h"
 #include "vm.h"
@@ -15,30 +13,6 @@
 #define FEATURE_CONTROL_LOCKED BIT(0)
 #define MTRR_DEF_TYPE_TYPE     0xfful
 #define MTRR_DEF_TYPE_ENABLE   BIT(11)
-
-static u8 *bitmap_of(struct vcpu *v)
-{
-    return phys_ptr(v->vm->msr_bitmap_hpa);
-}
-
-void msr_efer_direct(struct vcpu *v, bool direct)
-{
-    msr_bitmap_read(bitmap_of(v), IA32_EFER, direct);
-    msr_bitmap_write(bitmap_of(v), IA32_EFER, direct);
-}
-
-void msr_pat_direct(struct vcpu *v, bool direct)
-{
-    msr_bitmap_write(bitmap_of(v), IA32_PAT, direct);
-}
-
-void msr_x2apic_direct(struct vcpu *v, bool direct)
-{
-    for (u32 index = IA32_X2APIC_FIRST; index <= IA32_X2APIC_LAST; index++) {
-        msr_bitmap_read(bitmap_of(v), index, direct);
-        msr_bitmap_write(bitmap_of(v), index, direct);
-    }
-}
 
 // Says once for each MSR that the guest asked for something that is not there.
 static enum verdict refuse(struct vcpu *v, u32 index, const char *access)

@@ -6,7 +6,7 @@
 
 #include "debug.h"
 #include "event.h"
-#include "msr.h"
+#include "msr_bitmap.h"
 #include "paging.h"
 #include "vm.h"
 

@@ -5,7 +5,7 @@
 #include <arch/traps.h>
 
 #include "limit.h"
-#include "msr.h"
+#include "msr_bitmap.h"
 #include "paging.h"
 #include "vm.h"
 #include "vmcs_setup.h"

@@ -9,7 +9,7 @@
 #include <arch/io.h>
 
 #include "hv/event.h"
-#include "hv/msr.h"
+#include "hv/msr_bitmap.h"
 
 #define MONITOR_EFER (EFER_LME | EFER_LMA | EFER_NXE | EFER_SCE)
 #define MONITOR_PAT  0x0007040600070406ull

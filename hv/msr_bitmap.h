@@ -1,7 +1,7 @@
-// RDMSR and WRMSR exits: what the table (msr_table.h) leaves to code.
+// Which MSRs the guest reaches without an exit, where that changes while it runs or hangs on the processor.
 #pragma once
 
-#include "exit.h"
+#include <hv/vcpu.h>
 
 // Whether the guest reaches EFER without an exit: it does when the VMCS holds exactly what it wrote.
 void msr_efer_direct(struct vcpu *v, bool direct);
