@@ -4,6 +4,7 @@
 #include "acpi_tables.h"
 #include "devices.h"
 #include "event.h"
+#include "stop.h"
 #include "vm.h"
 
 #define UART_PIN       4    // and input of the 8259s

@@ -3,6 +3,7 @@
 #include <arch/io.h>
 
 #include "event.h"
+#include "stop.h"
 #include "vm.h"
 
 #define INFO_ERROR_CODE BIT(11)

@@ -1,14 +1,17 @@
 // The run loop and the dispatcher: from the exit reason to a handler, from its verdict to the next entry.
 #include <arch/io.h>
+#include <arch/lib.h>
 #include <arch/panic.h>
 #include <hv/log.h>
 #include <hv/mmu.h>
 
 #include "dump_vmcs.h"
 #include "event.h"
+#include "guest_access.h"
 #include "limit.h"
 #include "nmi.h"
 #include "paging.h"
+#include "stop.h"
 #include "trace.h"
 #include "vm.h"
 
@@ -130,6 +133,17 @@ static enum verdict run_once(struct vcpu *v)
     return likely(entered) ? dispatch(v) : not_entered(v, result);
 }
 
+// The instruction that ended the guest, found by a walk that changes nothing.
+static void say_last_words(struct vcpu *v)
+{
+    u8 bytes[15];
+    char text[64] = "?";
+    unsigned count = guest_last_bytes(v, bytes, sizeof(bytes));
+    for (unsigned i = 0; i < count; i++)
+        fmt(text + 3 * i, sizeof(text) - 3 * i, "%02x ", bytes[i]);
+    log_error("at RIP 0x%lx: %s", vmcs_read(GUEST_RIP), text);
+}
+
 void vcpu_run(struct vcpu *v)
 {
     v->started = v->last_exit = rdtsc();
@@ -138,4 +152,6 @@ void vcpu_run(struct vcpu *v)
     enum verdict verdict = attend(v, VERDICT_RESUME);
     while (likely(verdict != VERDICT_STOP))
         verdict = run_once(v);
+    if (v->vm->says_where)
+        say_last_words(v);
 }

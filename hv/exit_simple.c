@@ -4,6 +4,7 @@
 #include <arch/traps.h>
 
 #include "event.h"
+#include "stop.h"
 #include "vm.h"
 
 #define CPUID_1_ECX_OSXSAVE BIT(27)

@@ -10,6 +10,7 @@
 #include "guest_access.h"
 #include "insn_cache.h"
 #include "mmio.h"
+#include "stop.h"
 #include "vm.h"
 
 // The instruction at RIP, of 64-bit code; NULL: it is not one that is known. Its bytes are where the

@@ -3,6 +3,7 @@
 #include <hv/log.h>
 
 #include "keys.h"
+#include "stop.h"
 #include "summary.h"
 #include "vm.h"
 

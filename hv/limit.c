@@ -4,6 +4,7 @@
 #include <hv/log.h>
 
 #include "limit.h"
+#include "stop.h"
 #include "vm.h"
 
 #define TIMER_RATE(misc) ((misc)&0x1f) // IA32_VMX_MISC
@@ -52,9 +53,8 @@ u64 limit_allowed(const struct vcpu *v)
 
 enum verdict limit_end(struct vcpu *v)
 {
-    v->vm->failed = true;
     v->last_exit = rdtsc(); // the run ends now: what the monitor has spent since the exit is accounted for
-    return vm_stop(v, "guest ended by limit=: it has run for %lu s", v->vm->params->limit);
+    return vm_fail(v, "guest ended by limit=: it has run for %lu s", v->vm->params->limit);
 }
 
 // For limit= it is enough that there was an exit: the time is looked at before the next entry.

@@ -9,6 +9,7 @@
 #include "event.h"
 #include "guest_access.h"
 #include "mmio.h"
+#include "stop.h"
 #include "vm.h"
 
 // Exit qualification of EPT violations (SDM vol. 3, table 28-7).

@@ -7,6 +7,7 @@
 #include "event.h"
 #include "keys.h"
 #include "nmi.h"
+#include "stop.h"
 #include "vm.h"
 
 static enum verdict handle(struct vcpu *v)

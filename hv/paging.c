@@ -8,6 +8,7 @@
 #include "event.h"
 #include "msr_bitmap.h"
 #include "paging.h"
+#include "stop.h"
 #include "vm.h"
 
 #define CR0_FIXED_EXEMPT (CR0_PE | CR0_PG) // free under "unrestricted guest"

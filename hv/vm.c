@@ -1,58 +1,10 @@
-// The guest's memory, and how a guest ends. See vm.h.
+// The guest's memory. See vm.h.
 #include <arch/lib.h>
 #include <arch/phys.h>
 #include <arch/memory.h>
 #include <arch/panic.h>
-#include <hv/log.h>
 
-#include "guest_access.h"
 #include "vm.h"
-
-static void say_end(struct vm *vm, const char *format, va_list args)
-{
-    fmt_mark_cut(vm->end, sizeof(vm->end), fmtv(vm->end, sizeof(vm->end), format, args));
-}
-
-enum verdict vm_stop(struct vcpu *v, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    say_end(v->vm, format, args);
-    va_end(args);
-    return VERDICT_STOP;
-}
-
-// The guest has ended: nothing changes any more.
-enum verdict vm_fail(struct vcpu *v, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    say_end(v->vm, format, args);
-    va_end(args);
-    v->vm->failed = true;
-    return VERDICT_STOP;
-}
-
-static void log_instruction(struct vcpu *v)
-{
-    u8 bytes[15];
-    char text[64] = "?";
-    unsigned count = guest_last_bytes(v, bytes, sizeof(bytes));
-    for (unsigned i = 0; i < count; i++)
-        fmt(text + 3 * i, sizeof(text) - 3 * i, "%02x ", bytes[i]);
-    log_error("at RIP 0x%lx: %s", vmcs_read(GUEST_RIP), text);
-}
-
-enum verdict vm_stop_unsupported(struct vcpu *v, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    say_end(v->vm, format, args);
-    va_end(args);
-    v->vm->failed = true;
-    log_instruction(v);
-    return VERDICT_STOP;
-}
 
 static struct mtrrs host_mtrrs;
 

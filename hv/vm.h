@@ -47,6 +47,7 @@ struct vm {
     u64 status;     // what it wrote to port 0xF4
     bool status_given;
     bool failed;         // it ended by a mistake, its own or ours
+    bool says_where;     // its last words are RIP and the bytes of the instruction
     bool compare;        // this run is one of a comparison: results are wanted
     unsigned run, round; // its numbers there, from 1
     const char *configuration;
@@ -61,13 +62,6 @@ static inline u64 vm_milliseconds(const struct vm *vm)
 {
     return (vm->vcpu.last_exit - vm->vcpu.started) / (vm->tsc_hz / 1000);
 }
-
-// Ends the guest: what is said becomes vm->end. vm_fail: by a mistake, so that a comparison does not count
-// the run. vm_stop_unsupported is for what the monitor cannot do: the same, and it adds RIP and the bytes of
-// the instruction.
-enum verdict vm_stop(struct vcpu *v, const char *format, ...) printf_like(2);
-enum verdict vm_fail(struct vcpu *v, const char *format, ...) printf_like(2);
-enum verdict vm_stop_unsupported(struct vcpu *v, const char *format, ...) printf_like(2);
 
 // Makes the p2m, in which there is nothing yet: then mmu_init, then vm_memory_make. ERR_NOMEM.
 int vm_p2m_make(struct vm *vm) must_check;

@@ -5,6 +5,7 @@
 #include <arch/lib.h>
 
 #include "guest_access.h"
+#include "stop.h"
 #include "vm.h"
 
 #define PIECE 8u
