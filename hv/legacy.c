@@ -58,7 +58,7 @@ void legacy_attend(struct vcpu *v)
 {
     tell_edges(v);
     event_interrupt_window(v, reaches_processor(v));
-    limit_arm(v);
+    limit_arm(v, legacy_wait(v));
 }
 
 void legacy_interrupt(struct vcpu *v)
@@ -67,6 +67,13 @@ void legacy_interrupt(struct vcpu *v)
     if (reaches_processor(v) && event_takes_interrupt(v))
         event_interrupt(v, pic_acknowledge(&v->vm->legacy.pic));
     legacy_attend(v);
+}
+
+// For limit= it is enough that there was an exit: the time is looked at before the next entry.
+enum verdict exit_preemption_timer(struct vcpu *v)
+{
+    legacy_interrupt(v);
+    return VERDICT_RESUME;
 }
 
 enum verdict exit_interrupt_window(struct vcpu *v)

@@ -23,15 +23,10 @@ static void timer_switch(struct vcpu *v, bool on)
     v->timer_runs = on;
 }
 
-static u64 wait_of(struct vcpu *v)
+void limit_arm(struct vcpu *v, u64 legacy)
 {
-    u64 limit = v->vm->params->limit ? v->vm->tsc_hz : ~0ull, legacy = legacy_wait(v);
-    return limit < legacy ? limit : legacy;
-}
-
-void limit_arm(struct vcpu *v)
-{
-    u64 wait = wait_of(v), ticks = wait >> TIMER_RATE(v->caps->misc);
+    u64 limit = v->vm->params->limit ? v->vm->tsc_hz : ~0ull;
+    u64 wait = limit < legacy ? limit : legacy, ticks = wait >> TIMER_RATE(v->caps->misc);
     bool on = wait != ~0ull && has_timer(v->caps);
     if (on != v->timer_runs)
         timer_switch(v, on);
@@ -55,11 +50,4 @@ enum verdict limit_end(struct vcpu *v)
 {
     v->last_exit = rdtsc(); // the run ends now: what the monitor has spent since the exit is accounted for
     return vm_fail(v, "guest ended by limit=: it has run for %lu s", v->vm->params->limit);
-}
-
-// For limit= it is enough that there was an exit: the time is looked at before the next entry.
-enum verdict exit_preemption_timer(struct vcpu *v)
-{
-    legacy_interrupt(v);
-    return VERDICT_RESUME;
 }

@@ -5,9 +5,9 @@
 
 #include "exit.h"
 
-// Sets the timer to whichever user is first, or off. After the controls are written, and when a user's wait
-// has changed. What cannot be, since the processor has no such timer, is said once.
-void limit_arm(struct vcpu *v);
+// Sets the timer to whichever user is first, or off. `legacy`: what legacy_wait says. After the controls are
+// written, and when that has changed. What cannot be, since the processor has no such timer, is said once.
+void limit_arm(struct vcpu *v, u64 legacy);
 
 // How many TSC cycles the guest has, from v->started on; ~0 without a limit. That counts all time, the
 // guest's and the monitor's, and is compared before each entry: so a guest that spends its time in exits is

@@ -215,7 +215,7 @@ void vmcs_start_guest(struct vcpu *v, const struct guest_start *start)
     start_state(start);
     msr_switch_set(&v->vm->msr_switch, SWITCHED_PAT, PAT_RESET);
     start_counting(v->vm);
-    limit_arm(v);
+    limit_arm(v, legacy_wait(v));
     v->world.regs = start->gprs;
     paging_start(v, &start->paging);
     mmu_load(v);

@@ -39,11 +39,11 @@ static void armed_for_a_second(void **state)
 {
     (void)state;
     make(60, PIN_PREEMPTION_TIMER, EXIT_SAVE_PREEMPTION_TIMER);
-    limit_arm(v);
+    limit_arm(v, ~0ull);
     assert_true(timer_on());
     assert_int_equal(vmcs_read(PREEMPTION_TIMER), 3200 >> RATE);
     v->vm->tsc_hz = 1ull << 40; // more than the field holds
-    limit_arm(v);
+    limit_arm(v, ~0ull);
     assert_int_equal(vmcs_read(PREEMPTION_TIMER), 0xffffffff);
     assert_string_equal(machine_log, "");
     machine_gone();
@@ -69,13 +69,13 @@ static void none(void **state)
     (void)state;
     make(0, PIN_PREEMPTION_TIMER, EXIT_SAVE_PREEMPTION_TIMER);
     assert_int_equal(limit_allowed(v), ~0ull);
-    limit_arm(v);
+    limit_arm(v, ~0ull);
     assert_false(timer_on());
     assert_string_equal(machine_log, "");
     machine_gone();
     for (unsigned half = 0; half < 2; half++) { // of what the timer needs
         make(60, half ? PIN_PREEMPTION_TIMER : 0, half ? 0 : EXIT_SAVE_PREEMPTION_TIMER);
-        limit_arm(v);
+        limit_arm(v, ~0ull);
         assert_false(timer_on());
         assert_non_null(strstr(machine_log, "no VMX-preemption timer"));
         machine_gone();
