@@ -12,8 +12,6 @@
 #define LARGE         BIT(7)
 #define NO_EXECUTE    BIT(63)
 
-uintptr_t phys_base = DIRECT_MAP;
-
 extern u64 boot_pml4[ENTRIES];
 
 static int directory_fill(struct frames *frames, u64 *pdpt, u64 gib)
