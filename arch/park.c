@@ -149,9 +149,7 @@ int park_others(const struct acpi *acpi, const struct vmx_caps *caps, struct fra
         return 0;
     if (acpi->cpus == ACPI_MAX_CPUS || start_page_make(frames, &page)) {
         fmt(message, size,
-            "The other processors cannot be started and parked, for they are %u or more or no memory below "
-            "640K "
-            "is free: limit the machine to one processor in the firmware set-up.",
+            "The other processors cannot be started and parked, for they are %u or more or no memory below 640K is free: limit the machine to one processor in the firmware set-up.",
             ACPI_MAX_CPUS);
         return ERR_NOMEM;
     }
@@ -160,8 +158,7 @@ int park_others(const struct acpi *acpi, const struct vmx_caps *caps, struct fra
     unsigned parked = park_each(ids, count, frames, page, tsc_hz);
     if (parked < count) { // it may still come: the way stays open, or it would reset the machine
         fmt(message, size,
-            "The processor with local APIC ID %u does not start or does not enter VMX operation, so that the "
-            "guest could take it: limit the machine to one processor in the firmware set-up.",
+            "The processor with local APIC ID %u does not start or does not enter VMX operation, so that the guest could take it: limit the machine to one processor in the firmware set-up.",
             ids[parked]);
         return ERR_INVALID;
     }

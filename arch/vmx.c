@@ -34,33 +34,24 @@ static bool under_hypervisor(const char *signature)
 static const char *no_vmx(void)
 {
     if (under_hypervisor("TCGTCGTCGTCG"))
-        return "This is QEMU without KVM, which has no VT-x: use QEMU with -enable-kvm -cpu host on an Intel "
-               "host "
-               "with nested VMX, or Bochs.";
+        return "This is QEMU without KVM, which has no VT-x: use QEMU with -enable-kvm -cpu host on an Intel host with nested VMX, or Bochs.";
     if (under_hypervisor("KVMKVMKVM\0\0\0"))
-        return "This virtual machine has no VT-x: on the host load kvm_intel with nested=1 and start QEMU "
-               "with "
-               "-cpu host.";
-    return "This processor shows no VT-x (CPUID.1:ECX.VMX is 0): enable Intel Virtualization Technology in "
-           "the "
-           "firmware set-up, or use an Intel processor that has it.";
+        return "This virtual machine has no VT-x: on the host load kvm_intel with nested=1 and start QEMU with -cpu host.";
+    return "This processor shows no VT-x (CPUID.1:ECX.VMX is 0): enable Intel Virtualization Technology in the firmware set-up, or use an Intel processor that has it.";
 }
 
 static const char *feature_control(void)
 {
     u64 value;
     if (!trap_try_rdmsr(IA32_FEATURE_CONTROL, &value))
-        return "This processor has no IA32_FEATURE_CONTROL register, so it is no Intel VT-x: use an Intel "
-               "processor.";
+        return "This processor has no IA32_FEATURE_CONTROL register, so it is no Intel VT-x: use an Intel processor.";
     if (!(value & FEATURE_CONTROL_LOCK)) {
         value |= FEATURE_CONTROL_LOCK | FEATURE_CONTROL_VMX;
         if (!trap_try_wrmsr(IA32_FEATURE_CONTROL, value))
-            return "VT-x cannot be switched on: IA32_FEATURE_CONTROL refuses to be written. Enable it in the "
-                   "firmware.";
+            return "VT-x cannot be switched on: IA32_FEATURE_CONTROL refuses to be written. Enable it in the firmware.";
     }
     if (!(value & FEATURE_CONTROL_VMX))
-        return "VT-x is disabled by the firmware (IA32_FEATURE_CONTROL is locked without VMX): enable Intel "
-               "Virtualization Technology in the firmware set-up and switch the machine off and on.";
+        return "VT-x is disabled by the firmware (IA32_FEATURE_CONTROL is locked without VMX): enable Intel Virtualization Technology in the firmware set-up and switch the machine off and on.";
     return NULL;
 }
 

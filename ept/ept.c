@@ -38,12 +38,9 @@ static const char *ept_missing(const struct vmx_caps *caps, bool vpid)
         return "mmu=ept: this processor has no Extended Page Tables: use a processor that has them.";
     if ((caps->ept_vpid & EPT_CAPS_NEEDED) != EPT_CAPS_NEEDED ||
         !(caps->ept_vpid & (EPT_CAP_INVEPT_CONTEXT | EPT_CAP_INVEPT_ALL)))
-        return "mmu=ept: this processor's EPT has no 4-level walk, write-back tables or INVEPT: use a "
-               "processor that "
-               "has them.";
+        return "mmu=ept: this processor's EPT has no 4-level walk, write-back tables or INVEPT: use a processor that has them.";
     if (!(caps->entry.may & ENTRY_LOAD_EFER) || (caps->exit.may & EXIT_EFER) != EXIT_EFER)
-        return "mmu=ept: this processor's VM entries and exits do not switch IA32_EFER, which is the guest's "
-               "own under EPT: use mmu=shadow.";
+        return "mmu=ept: this processor's VM entries and exits do not switch IA32_EFER, which is the guest's own under EPT: use mmu=shadow.";
     if (vpid && (!(caps->proc2.may & PROC2_VPID) || !(caps->ept_vpid & VPID_CAP_INVVPID) ||
                  !(caps->ept_vpid & (VPID_CAP_INVVPID_CONTEXT | VPID_CAP_INVVPID_ALL))))
         return "vpid=on: this processor has no VPID or INVVPID: boot with vpid=off.";

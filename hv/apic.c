@@ -113,8 +113,7 @@ const char *apic_missing(void)
     if (!(base & APIC_BASE_ENABLE))
         return "The processor's local APIC is disabled: enable it in the firmware set-up.";
     if ((base & APIC_BASE_ADDRESS) != GUEST_LAPIC_GPA)
-        return "The processor's local APIC is not at 0xfee00000, where the monitor expects it: load the "
-               "firmware's defaults.";
+        return "The processor's local APIC is not at 0xfee00000, where the monitor expects it: load the firmware's defaults.";
     return NULL;
 }
 

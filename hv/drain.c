@@ -59,7 +59,7 @@ const char *drain_pending(const struct apic *apic, const struct vmx_caps *caps, 
     console_again();
     vmx_vmcs_drop(region);
     frames_free(frames, region, ORDER_4K);
-    return turn < TURNS ? NULL
-                        : "Interrupts or INIT signals do not stop coming, so that no guest can start clean: "
-                          "switch the machine off and on.";
+    return turn < TURNS
+               ? NULL
+               : "Interrupts or INIT signals do not stop coming, so that no guest can start clean: switch the machine off and on.";
 }

@@ -50,17 +50,14 @@ static int refuse_misfit(const struct guest_modules *modules, const struct boot_
     unsigned number = (unsigned)(m - boot->modules) + 1;
     if (modules->kernel && m < modules->kernel)
         fmt(message, size,
-            "Module %u comes before the Multiboot kernel, its words are `%.60s': put the kernel's module2 "
-            "line first.",
+            "Module %u comes before the Multiboot kernel, its words are `%.60s': put the kernel's module2 line first.",
             number, m->string);
     else if (is_kernel(&unused, m))
         fmt(message, size, "Module %u is a second kernel, its words are `%.60s': leave one of them.", number,
             m->string);
     else
         fmt(message, size,
-            "It is not known what module %u is for, its words are `%.60s': they are `linux COMMAND-LINE', "
-            "`multiboot "
-            "COMMAND-LINE', or `initrd' alone.",
+            "It is not known what module %u is for, its words are `%.60s': they are `linux COMMAND-LINE', `multiboot COMMAND-LINE', or `initrd' alone.",
             number, m->string);
     return ERR_INVALID;
 }
@@ -77,9 +74,7 @@ int guest_modules_sort(struct guest_modules *modules, const struct boot_info *bo
         return refuse_misfit(modules, boot, wrong, message, size);
     if (!modules->kernel) {
         fmt(message, size,
-            "There is no guest kernel: give one to GRUB as `module2 FILE linux COMMAND-LINE` or `module2 "
-            "FILE multiboot "
-            "COMMAND-LINE`.");
+            "There is no guest kernel: give one to GRUB as `module2 FILE linux COMMAND-LINE` or `module2 FILE multiboot COMMAND-LINE`.");
         return ERR_INVALID;
     }
     for (unsigned i = 0; i < boot->module_count; i++)

@@ -12,8 +12,8 @@
 static enum verdict key_help(struct vcpu *v)
 {
     (void)v;
-    log_notice("Ctrl-A h: this help; s: statistics; t: trace of the last exits (trace=); x: stop the guest; "
-               "Ctrl-A Ctrl-A: send Ctrl-A to the guest");
+    log_notice(
+        "Ctrl-A h: this help; s: statistics; t: trace of the last exits (trace=); x: stop the guest; Ctrl-A Ctrl-A: send Ctrl-A to the guest");
     return VERDICT_RESUME;
 }
 

@@ -35,8 +35,7 @@ void limit_arm(struct vcpu *v, u64 legacy)
     else if (wait != ~0ull && !v->timer_missed) {
         v->timer_missed = true;
         log_warn(
-            "this processor has no VMX-preemption timer: a guest that hangs is not ended, and the interval "
-            "timer's interrupts come late");
+            "this processor has no VMX-preemption timer: a guest that hangs is not ended, and the interval timer's interrupts come late");
     }
 }
 

@@ -58,15 +58,14 @@ static int read_header(struct linux_plan *plan, const struct linux_source *sourc
     u64 end = offsetof(struct linux_boot_params, header_magic) + p->header_rest;
     if (p->version < VERSION_64BIT || !(p->loadflags & LOADED_HIGH) || end < SETUP_HEADER_NEEDED) {
         fmt(message, size,
-            "The kernel is too old for the 64-bit boot protocol (its boot protocol is %u.%u): give a 64-bit "
-            "kernel with protocol 2.12, which is Linux 3.8 or newer.",
+            "The kernel is too old for the 64-bit boot protocol (its boot protocol is %u.%u): give a 64-bit kernel with protocol 2.12, which is Linux 3.8 or newer.",
             p->version >> 8, p->version & 0xff);
         return ERR_INVALID;
     }
     if (!(p->xloadflags & XLF_KERNEL_64))
-        return refuse(message, size,
-                      "The kernel has no 64-bit entry point, as a 32-bit kernel (i386) has none: give one "
-                      "that is built for x86-64.");
+        return refuse(
+            message, size,
+            "The kernel has no 64-bit entry point, as a 32-bit kernel (i386) has none: give one that is built for x86-64.");
     if (end < SETUP_HEADER_LIMIT)
         memset((u8 *)p + end, 0, SETUP_HEADER_LIMIT - end);
     return 0;

@@ -127,8 +127,7 @@ static int find_header(const struct multiboot_source *source, struct header *hea
     }
     return refuse(
         message, size,
-        "The kernel module has no Multiboot header in its first 8192 bytes: give a Multiboot 1 kernel, or "
-        "start a bzImage with `linux'.");
+        "The kernel module has no Multiboot header in its first 8192 bytes: give a Multiboot 1 kernel, or start a bzImage with `linux'.");
 }
 
 // The guest starts in 32-bit mode, so that a segment above 4G is as unreachable as one outside its RAM.
@@ -150,8 +149,7 @@ static int add_segment(struct multiboot_plan *plan, const struct segment *s,
     if (!is_loadable(map, s->paddr, s->memsz)) {
         u64 end = s->memsz < ~s->paddr ? s->paddr + s->memsz : ~0ull;
         fmt(message, size,
-            "The kernel is linked to 0x%llx to 0x%llx, where the guest has no RAM: link it between 1M and "
-            "%lluM, or raise mem=.",
+            "The kernel is linked to 0x%llx to 0x%llx, where the guest has no RAM: link it between 1M and %lluM, or raise mem=.",
             (unsigned long long)s->paddr, (unsigned long long)end, (unsigned long long)(map->low_end / MIB));
         return ERR_INVALID;
     }
@@ -192,9 +190,9 @@ static bool read_elf_header(const struct multiboot_source *source, struct elf *e
 static int check_elf(const struct multiboot_source *source, struct elf *elf, char *message, size_t size)
 {
     if (!read_elf_header(source, elf))
-        return refuse(message, size,
-                      "The Multiboot kernel is no ELF executable for i386 or x86-64, and its header does not "
-                      "say where it is to be loaded (flag bit 16): link it as one.");
+        return refuse(
+            message, size,
+            "The Multiboot kernel is no ELF executable for i386 or x86-64, and its header does not say where it is to be loaded (flag bit 16): link it as one.");
     u64 least = elf->class == ELFCLASS32 ? sizeof(struct elf32_segment) : sizeof(struct elf64_segment);
     if (elf->phentsize < least)
         return refuse(message, size, "The Multiboot kernel's ELF header is damaged: copy the kernel again.");
@@ -255,8 +253,7 @@ static int read_addresses(struct multiboot_plan *plan, const struct multiboot_so
                           size_t size)
 {
     static const char damaged[] =
-        "The load addresses in the kernel's Multiboot header do not fit together or into "
-        "its file: link it again.";
+        "The load addresses in the kernel's Multiboot header do not fit together or into its file: link it again.";
     if (h->load_addr > h->header_addr || h->header_addr - h->load_addr > at)
         return refuse(message, size, damaged);
     u64 offset = at - (h->header_addr - h->load_addr);
@@ -298,8 +295,7 @@ static int place_modules(struct multiboot_plan *plan, const struct multiboot_sou
         gpa = align_up(gpa, PAGE_SIZE);
         if (!guest_map_is_ram(map, gpa, bytes)) {
             fmt(message, size,
-                "Module %u of %lluK does not fit into guest memory above the kernel, from 0x%llx: raise "
-                "mem=.",
+                "Module %u of %lluK does not fit into guest memory above the kernel, from 0x%llx: raise mem=.",
                 i + 1, (unsigned long long)((bytes + KIB - 1) / KIB), (unsigned long long)gpa);
             return ERR_INVALID;
         }
@@ -401,8 +397,7 @@ static int place_info(struct multiboot_plan *plan, const struct multiboot_source
     }
     return refuse(
         message, size,
-        "The kernel leaves no room below 640K for the Multiboot information: link it at 1M, or shorten the "
-        "command lines.");
+        "The kernel leaves no room below 640K for the Multiboot information: link it at 1M, or shorten the command lines.");
 }
 
 int multiboot_plan(struct multiboot_plan *plan, const struct multiboot_source *source,

@@ -53,8 +53,7 @@ static const char *clock_missing(struct vm *vm, const char *command_line)
     if (vendor->regs.r[1] == INTEL_EBX || has_word(command_line, "tsc_early_khz="))
         return NULL;
     fmt(problem, sizeof(problem),
-        "This processor has VT-x but its CPUID does not say GenuineIntel, so Linux will not ask it for the "
-        "rate of the TSC: put tsc_early_khz=%lu on the guest's command line.",
+        "This processor has VT-x but its CPUID does not say GenuineIntel, so Linux will not ask it for the rate of the TSC: put tsc_early_khz=%lu on the guest's command line.",
         vm->tsc_hz / 1000);
     return problem;
 }
@@ -68,10 +67,9 @@ static const char *load_linux(struct vm *vm, const struct guest_modules *modules
         return why;
     const char *deaf = linux_word_without_interrupts(modules->command_line);
     if (deaf)
-        log_warn("the guest's command line has %s: Linux then gets no interrupts of devices here, and its "
-                 "console falls silent "
-                 "once init runs",
-                 deaf);
+        log_warn(
+            "the guest's command line has %s: Linux then gets no interrupts of devices here, and its console falls silent once init runs",
+            deaf);
     for (unsigned i = 0; i < modules->other_count; i++)
         initrds[i] =
             (struct linux_initrd){phys_ptr(modules->others[i]->start), module_bytes(modules->others[i])};

@@ -86,8 +86,8 @@ static void read_parameters(void)
 static void start_machine(u64 info_hpa, u64 image_hpa)
 {
     if (memory_init(&host.frames, &host.boot, info_hpa, image_hpa))
-        refuse("There is too little memory below 4 GiB for the monitor's own tables: give the machine more "
-               "memory.");
+        refuse(
+            "There is too little memory below 4 GiB for the monitor's own tables: give the machine more memory.");
     log_info("memory: %lu MiB free, monitor at 0x%lx", host.frames.count[FRAME_FREE] * PAGE_SIZE / MIB,
              image_hpa);
     if (acpi_parse(&host.acpi, host.boot.rsdp, host.boot.rsdp_bytes, memory_map_end()))
@@ -117,9 +117,8 @@ static void start_vmx(void)
 static void measure_timers(void)
 {
     if (timer_measure(&host.acpi, &host.rates) || !host.rates.tsc_hz)
-        refuse("The rate of the time stamp counter could not be measured against the ACPI timer or the PIT: "
-               "enable one "
-               "of them in the firmware set-up.");
+        refuse(
+            "The rate of the time stamp counter could not be measured against the ACPI timer or the PIT: enable one of them in the firmware set-up.");
     log_info("time stamp counter: %lu kHz, local APIC timer: %lu kHz", host.rates.tsc_hz / 1000,
              host.rates.apic_hz / 1000);
 }
@@ -131,13 +130,12 @@ static void guard_smm(void)
     case SMM_GUARDED:
         break;
     case SMM_FIRMWARE:
-        log_warn("machine address 0x38000 is the firmware's: an SMI that a guest sends to a processor whose "
-                 "SMBASE is that of reset runs what the firmware has there");
+        log_warn(
+            "machine address 0x38000 is the firmware's: an SMI that a guest sends to a processor whose SMBASE is that of reset runs what the firmware has there");
         break;
     case SMM_IN_USE:
         refuse(
-            "The boot loader has put something at machine address 0x38000 or 0x3f000, where processors run "
-            "in system-management mode whose SMBASE no firmware has moved: use another version of GRUB.");
+            "The boot loader has put something at machine address 0x38000 or 0x3f000, where processors run in system-management mode whose SMBASE no firmware has moved: use another version of GRUB.");
     }
 }
 
@@ -151,8 +149,8 @@ static void park_processors(void)
     if (parked < 0)
         refuse(message);
     if (!host.acpi.cpus)
-        log_warn("the firmware lists no processors: if there are others than this one, the guest could start "
-                 "them");
+        log_warn(
+            "the firmware lists no processors: if there are others than this one, the guest could start them");
     log_info("%d other processors parked", parked);
     frames_reserve(&host.frames, 0, FIRMWARE_END);
 }
@@ -162,8 +160,8 @@ static void warn_about_time(void)
 {
     bool invariant = cpuid(0x80000000, 0).eax >= LEAF_POWER && cpuid(LEAF_POWER, 0).edx & INVARIANT_TSC;
     if (!invariant)
-        log_warn("this processor does not promise an invariant TSC: a Linux guest keeps better time with "
-                 "tsc=reliable on its command line");
+        log_warn(
+            "this processor does not promise an invariant TSC: a Linux guest keeps better time with tsc=reliable on its command line");
 }
 
 // A comparison's configurations may say of pmu= what they like.

@@ -206,8 +206,8 @@ static enum verdict refuse_real_mode(struct vcpu *v)
         return vm_stop_unsupported(
             v, "the guest enters real mode, which mmu=%s cannot virtualise: use mmu=ept", mmu->name);
     return vm_stop_unsupported(
-        v, "the guest enters real mode, which this processor cannot virtualise: it has no "
-           "\"unrestricted guest\" control: use mmu=ept on one that has it");
+        v,
+        "the guest enters real mode, which this processor cannot virtualise: it has no \"unrestricted guest\" control: use mmu=ept on one that has it");
 }
 
 static enum verdict write_cr0_exit(struct vcpu *v, u64 value)

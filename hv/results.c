@@ -38,8 +38,9 @@ s64 results_add(struct vm *vm, const struct penumbra_result *result)
     if (r->count == RESULTS)
         return refuse(r, "there is no room for more");
     if (!name_is_good(result->workload, sizeof(result->workload)))
-        return refuse(r, "the name of its workload is empty, too long, or has other characters than letters, "
-                         "digits and _-.+");
+        return refuse(
+            r,
+            "the name of its workload is empty, too long, or has other characters than letters, digits and _-.+");
     r->rows[r->count++] = *result;
     return 0;
 }

@@ -88,8 +88,7 @@ static void make_cpuid(struct vm *vm, const struct host *host)
 }
 
 static const char no_memory[] =
-    "No memory is left for the monitor: give the guest less with mem=, or have fewer shadow tables "
-    "with shadow.pool=.";
+    "No memory is left for the monitor: give the guest less with mem=, or have fewer shadow tables with shadow.pool=.";
 
 // The back end's memory is taken before the guest's: what lies at addresses that the guest has too is then
 // free or the guest's, and can make room for shadow roots in place.

@@ -46,8 +46,7 @@ void summary_table(struct vm *vm)
             console_print("  %-28s %18lu %s\n", counter_rows[i].name, values[i], counter_rows[i].unit);
     }
     console_print(
-        "  exits by reason: number, cycles, cycles of one, tenths of them by powers of two from 2^N cycles "
-        "on\n");
+        "  exits by reason: number, cycles, cycles of one, tenths of them by powers of two from 2^N cycles on\n");
     for (unsigned i = 0; i < EXIT_REASONS; i++) {
         const struct exit_account *e = &vm->vcpu.exits[i];
         if (!e->count)

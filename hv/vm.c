@@ -60,8 +60,7 @@ int vm_p2m_make(struct vm *vm)
 const char *vm_memory_make(struct vm *vm)
 {
     static const char no_memory[] =
-        "The machine has too little memory for mem=: give the guest less, or the machine "
-        "more.";
+        "The machine has too little memory for mem=: give the guest less, or the machine more.";
     guest_map_make(&vm->map, vm->params->mem);
     if (vm->params->mem / PAGE_SIZE > vm->frames->count[FRAME_FREE] || ram_make(vm, 0, vm->map.low_end) ||
         ram_make(vm, GUEST_HIGH_RAM, vm->map.high_end) ||

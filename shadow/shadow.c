@@ -219,8 +219,8 @@ static void shadow_paging_written(struct vcpu *v, const struct paging_regs *befo
     if (self.loaded)
         load_root(v);
     else
-        v->unsupported = "mmu=shadow runs guests with 4-level paging or none, not with two-level or PAE "
-                         "paging: use mmu=ept";
+        v->unsupported =
+            "mmu=shadow runs guests with 4-level paging or none, not with two-level or PAE paging: use mmu=ept";
 }
 
 static u64 shadow_root_written(struct vcpu *v, u64 cr3)

@@ -38,14 +38,14 @@ struct options {
 
 static void usage(void)
 {
-    fputs("usage: bench [-r REPETITIONS] [-i FACTOR] [-t SECONDS] [-p FOLDER] [NAME...]   runs all "
-          "workloads, or those named\n"
-          "       bench -l   lists names, iterations of a repetition, and what one is\n"
-          "  -r   5 without it            -i   multiplies the iterations\n"
-          "  -t   a workload that takes longer is killed (300; 0: none is)\n"
-          "  -p   every program in this folder is a workload (/prog)\n"
-          "Exit status: 0 all went well, 1 a workload failed, 2 wrong usage.\n",
-          stderr);
+    fputs(
+        "usage: bench [-r REPETITIONS] [-i FACTOR] [-t SECONDS] [-p FOLDER] [NAME...]   runs all workloads, or those named\n"
+        "       bench -l   lists names, iterations of a repetition, and what one is\n"
+        "  -r   5 without it            -i   multiplies the iterations\n"
+        "  -t   a workload that takes longer is killed (300; 0: none is)\n"
+        "  -p   every program in this folder is a workload (/prog)\n"
+        "Exit status: 0 all went well, 1 a workload failed, 2 wrong usage.\n",
+        stderr);
     exit(2);
 }
 

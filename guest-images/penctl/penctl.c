@@ -12,16 +12,16 @@ enum status { DONE, NO_MONITOR, USAGE, REFUSED };
 
 _Noreturn static void usage(void)
 {
-    fputs("usage: penctl mode                   the monitor's parameters in effect\n"
-          "       penctl counters [-j] [-a]     its counters: as JSON, with those that are 0\n"
-          "       penctl reset                  counters begin again at 0\n"
-          "       penctl mark NUMBER            a mark in the trace of exits\n"
-          "       penctl trace                  prints the trace on the monitor's console\n"
-          "       penctl stop [STATUS]          ends the guest\n"
-          "       penctl call NUMBER [ARG...]   any call, with up to 3 arguments; prints its result, an "
-          "error by name\n"
-          "Exit status: 0 done, 1 no Penumbra here, 2 wrong usage, 3 the monitor gave an error.\n",
-          stderr);
+    fputs(
+        "usage: penctl mode                   the monitor's parameters in effect\n"
+        "       penctl counters [-j] [-a]     its counters: as JSON, with those that are 0\n"
+        "       penctl reset                  counters begin again at 0\n"
+        "       penctl mark NUMBER            a mark in the trace of exits\n"
+        "       penctl trace                  prints the trace on the monitor's console\n"
+        "       penctl stop [STATUS]          ends the guest\n"
+        "       penctl call NUMBER [ARG...]   any call, with up to 3 arguments; prints its result, an error by name\n"
+        "Exit status: 0 done, 1 no Penumbra here, 2 wrong usage, 3 the monitor gave an error.\n",
+        stderr);
     exit(USAGE);
 }
 

@@ -264,8 +264,9 @@ static void unknown_on_a_device(void **state)
     fake_vmcs_set(EXIT_QUALIFICATION, 0xffff8880fec00010);
     fake_vmcs_set(EXIT_INTERRUPTION_ERROR_CODE, PFEC_P | PFEC_W);
     assert_int_equal(exit_page_fault(v), VERDICT_STOP);
-    assert_string_equal(v->vm->end, "the guest touches gva 0xffff8880fec00010 with an instruction that the "
-                                    "monitor does not emulate");
+    assert_string_equal(
+        v->vm->end,
+        "the guest touches gva 0xffff8880fec00010 with an instruction that the monitor does not emulate");
 }
 
 static void true_faults(void **state)

@@ -415,8 +415,9 @@ static void hole_again_and_again(void **state)
             assert_int_equal(guest_read(&a, (struct insn_address){HOLE_GVA + 8, INSN_DS}, &value, 8, false),
                              0);
         if (i == 10000)
-            assert_string_equal(machine_log, "the guest has accessed addresses where there is nothing 10000 "
-                                             "times, at last gpa 0xc0000008");
+            assert_string_equal(
+                machine_log,
+                "the guest has accessed addresses where there is nothing 10000 times, at last gpa 0xc0000008");
     }
 }
 

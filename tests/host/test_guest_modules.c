@@ -54,8 +54,7 @@ static void no_kernel(void **state)
 {
     (void)state;
     static const char none[] =
-        "There is no guest kernel: give one to GRUB as `module2 FILE linux COMMAND-LINE` or "
-        "`module2 FILE multiboot COMMAND-LINE`.";
+        "There is no guest kernel: give one to GRUB as `module2 FILE linux COMMAND-LINE` or `module2 FILE multiboot COMMAND-LINE`.";
     refused_with((const char *const[]){NULL}, none);
     refused_with((const char *const[]){"initrd", NULL}, none);
 }
@@ -65,12 +64,10 @@ static void misfits(void **state)
     (void)state;
     refused_with(
         (const char *const[]){"linux", "initrd", "initramfs", NULL},
-        "It is not known what module 3 is for, its words are `initramfs': they are `linux COMMAND-LINE', "
-        "`multiboot COMMAND-LINE', or `initrd' alone.");
+        "It is not known what module 3 is for, its words are `initramfs': they are `linux COMMAND-LINE', `multiboot COMMAND-LINE', or `initrd' alone.");
     refused_with(
         (const char *const[]){"linuxx a", NULL},
-        "It is not known what module 1 is for, its words are `linuxx a': they are `linux COMMAND-LINE', "
-        "`multiboot COMMAND-LINE', or `initrd' alone.");
+        "It is not known what module 1 is for, its words are `linuxx a': they are `linux COMMAND-LINE', `multiboot COMMAND-LINE', or `initrd' alone.");
     assert_int_equal(sort((const char *const[]){"linux", "initrd /initrd", NULL}), ERR_INVALID);
     assert_int_equal(sort((const char *const[]){"linux", "", NULL}), ERR_INVALID);
     refused_with((const char *const[]){"linux a", "multiboot b", NULL},
@@ -79,8 +76,7 @@ static void misfits(void **state)
                  "Module 3 is a second kernel, its words are `linux a': leave one of them.");
     refused_with(
         (const char *const[]){"initrd", "multiboot", NULL},
-        "Module 1 comes before the Multiboot kernel, its words are `initrd': put the kernel's module2 line "
-        "first.");
+        "Module 1 comes before the Multiboot kernel, its words are `initrd': put the kernel's module2 line first.");
 }
 
 // All that a line can hold: the sentence is whole, the words are cut.

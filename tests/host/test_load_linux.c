@@ -244,9 +244,9 @@ static void several_initrds(void **state)
     assert_int_equal(g.bytes[at + 1008 + 4096], GUEST_UNTOUCHED);
     loaded_guest_gone(&g);
     parts[1].bytes = UINT64_MAX - 1000; // the sum would be small
-    refused_with(&source, 64 * MIB,
-                 "The initrd of 1048577M does not fit into the 28M of guest memory above the kernel: raise "
-                 "mem= or make it smaller.");
+    refused_with(
+        &source, 64 * MIB,
+        "The initrd of 1048577M does not fit into the 28M of guest memory above the kernel: raise mem= or make it smaller.");
 }
 
 static void without_initrd(void **state)
@@ -273,8 +273,7 @@ static void tight_fits(void **state)
     parts[0].bytes++;
     refused_with(
         &source, 38 * MIB,
-        "The initrd of 3M does not fit into the 2M of guest memory above the kernel: raise mem= or make it "
-        "smaller.");
+        "The initrd of 3M does not fit into the 2M of guest memory above the kernel: raise mem= or make it smaller.");
     parts[0].bytes = 3 * MIB;
     set(0x22c, 38 * MIB - 1, 4);
     refused_with(
@@ -305,8 +304,7 @@ static void not_a_bzimage(void **state)
 {
     (void)state;
     static const char sentence[] =
-        "The kernel module is not a bzImage: give Linux's arch/x86/boot/bzImage or a "
-        "distribution's vmlinuz.";
+        "The kernel module is not a bzImage: give Linux's arch/x86/boot/bzImage or a distribution's vmlinuz.";
     struct linux_source source = make_image();
     image[0x202] = 'h';
     refused_with(&source, 64 * MIB, sentence);
@@ -341,11 +339,10 @@ static void too_old(void **state)
         char sentence[300];
         struct linux_source source = make_image();
         set(rows[i].offset, rows[i].value, rows[i].bytes);
-        snprintf(sentence, sizeof(sentence),
-                 "The kernel is too old for the 64-bit boot protocol (its boot protocol is %s): give "
-                 "a 64-bit "
-                 "kernel with protocol 2.12, which is Linux 3.8 or newer.",
-                 rows[i].version);
+        snprintf(
+            sentence, sizeof(sentence),
+            "The kernel is too old for the 64-bit boot protocol (its boot protocol is %s): give a 64-bit kernel with protocol 2.12, which is Linux 3.8 or newer.",
+            rows[i].version);
         refused_with(&source, 64 * MIB, sentence);
     }
 }
@@ -356,9 +353,9 @@ static void thirty_two_bit(void **state)
     (void)state;
     struct linux_source source = make_image();
     set(0x236, 0x7e, 2);
-    refused_with(&source, 64 * MIB,
-                 "The kernel has no 64-bit entry point, as a 32-bit kernel (i386) has none: give one that is "
-                 "built for x86-64.");
+    refused_with(
+        &source, 64 * MIB,
+        "The kernel has no 64-bit entry point, as a 32-bit kernel (i386) has none: give one that is built for x86-64.");
 }
 
 static void words_without_interrupts(void **state)

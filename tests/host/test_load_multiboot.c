@@ -168,17 +168,11 @@ static void hostile_elf64(void **state)
         {0x100 + 8, -0x1000ull, outside},
         {0x100 + 32, -1ull, outside},
         {0x100 + 24, 4 * GIB,
-         "The kernel is linked to 0x100000000 to 0x100002345, where the guest has no RAM: link it between 1M "
-         "and "
-         "3072M, or raise mem=."},
+         "The kernel is linked to 0x100000000 to 0x100002345, where the guest has no RAM: link it between 1M and 3072M, or raise mem=."},
         {0x100 + 24, -0x1000ull,
-         "The kernel is linked to 0xfffffffffffff000 to 0xffffffffffffffff, where the guest has no RAM: link "
-         "it "
-         "between 1M and 3072M, or raise mem=."},
+         "The kernel is linked to 0xfffffffffffff000 to 0xffffffffffffffff, where the guest has no RAM: link it between 1M and 3072M, or raise mem=."},
         {0x100 + 40, -1ull,
-         "The kernel is linked to 0x100000 to 0xffffffffffffffff, where the guest has no RAM: link it "
-         "between 1M "
-         "and 3072M, or raise mem=."},
+         "The kernel is linked to 0x100000 to 0xffffffffffffffff, where the guest has no RAM: link it between 1M and 3072M, or raise mem=."},
         {24, 0x100010, "The kernel's entry point is in none of its segments: link it again."},
         {24, 0xffffffff80102345, "The kernel's entry point is in none of its segments: link it again."},
         {54, 55 | 3 << 16, "The Multiboot kernel's ELF header is damaged: copy the kernel again."},
@@ -231,8 +225,7 @@ static void hostile_addresses(void **state)
 {
     (void)state;
     static const char damaged[] =
-        "The load addresses in the kernel's Multiboot header do not fit together or into "
-        "its file: link it again.";
+        "The load addresses in the kernel's Multiboot header do not fit together or into its file: link it again.";
     static const struct {
         u32 field, value;
         const char *sentence;
@@ -247,9 +240,7 @@ static void hostile_addresses(void **state)
         {4, 0xfffff, damaged},
         {4, 0x106000, damaged},
         {3, 0xffffffff,
-         "The kernel is linked to 0x100000 to 0xffffffff, where the guest has no RAM: link it between 1M and "
-         "32M, "
-         "or raise mem=."},
+         "The kernel is linked to 0x100000 to 0xffffffff, where the guest has no RAM: link it between 1M and 32M, or raise mem=."},
     };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         struct multiboot_source source = make_flat();
@@ -262,9 +253,9 @@ static void hostile_addresses(void **state)
     source.kernel_bytes = 0x1400 + 31;
     refused_with(&source, "The kernel's Multiboot header is cut short: copy the kernel again.");
     source.kernel_bytes = 0x1400 + 11;
-    refused_with(&source,
-                 "The kernel module has no Multiboot header in its first 8192 bytes: give a Multiboot 1 "
-                 "kernel, or start a bzImage with `linux'.");
+    refused_with(
+        &source,
+        "The kernel module has no Multiboot header in its first 8192 bytes: give a Multiboot 1 kernel, or start a bzImage with `linux'.");
 }
 
 static void information(void **state)
@@ -352,9 +343,9 @@ static void information_avoids_segments(void **state)
         {1, 0, 0, 0x1000, 0, 0x5f000, 6, 1},
     };
     set_segments(all, 3);
-    refused_with(&source,
-                 "The kernel leaves no room below 640K for the Multiboot information: link it at 1M, or "
-                 "shorten the command lines.");
+    refused_with(
+        &source,
+        "The kernel leaves no room below 640K for the Multiboot information: link it at 1M, or shorten the command lines.");
 }
 
 // Kernels and modules up to the guest's last byte are taken, one byte more is not.
@@ -381,9 +372,9 @@ static void last_byte(void **state)
     assert_int_equal(multiboot_plan(&plan, &source, &map, message, sizeof(message)), 0);
     s.memsz++;
     set_segments(&s, 1);
-    refused_with(&source,
-                 "The kernel is linked to 0x100000 to 0x2000001, where the guest has no RAM: link it between "
-                 "1M and 32M, or raise mem=.");
+    refused_with(
+        &source,
+        "The kernel is linked to 0x100000 to 0x2000001, where the guest has no RAM: link it between 1M and 32M, or raise mem=.");
 }
 
 static void outside_ram(void **state)
@@ -407,8 +398,7 @@ static void header_search(void **state)
 {
     (void)state;
     static const char none[] =
-        "The kernel module has no Multiboot header in its first 8192 bytes: give a Multiboot 1 "
-        "kernel, or start a bzImage with `linux'.";
+        "The kernel module has no Multiboot header in its first 8192 bytes: give a Multiboot 1 kernel, or start a bzImage with `linux'.";
     struct guest_map map;
     guest_map_make(&map, 32 * MIB);
     struct multiboot_source source = make_image();
@@ -457,9 +447,9 @@ static void no_elf(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(offsets); i++) {
         struct multiboot_source source = make_image();
         image[offsets[i]] ^= 3;
-        refused_with(&source, "The Multiboot kernel is no ELF executable for i386 or x86-64, and its header "
-                              "does not say where it is to "
-                              "be loaded (flag bit 16): link it as one.");
+        refused_with(
+            &source,
+            "The Multiboot kernel is no ELF executable for i386 or x86-64, and its header does not say where it is to be loaded (flag bit 16): link it as one.");
     }
 }
 

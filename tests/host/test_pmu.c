@@ -345,10 +345,10 @@ static void assert_only_fixed(void)
 {
     struct pmu p = detect();
     char says[256];
-    snprintf(says, sizeof(says),
-             "pmu_instructions pmu_cycles (no page walks: this processor, signature 0x%x, is not in the "
-             "table of their events)",
-             fake.signature);
+    snprintf(
+        says, sizeof(says),
+        "pmu_instructions pmu_cycles (no page walks: this processor, signature 0x%x, is not in the table of their events)",
+        fake.signature);
     assert_string_equal(p.says, says);
     assert_int_equal(p.enabled, 0x300000000ull);
     pmu_start(&p);

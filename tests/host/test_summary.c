@@ -60,8 +60,8 @@ static void test_table(void **state)
     printed_has("\n  mmu=ept vpid=off\n  exits                                       211 \n");
     printed_has("\n    CPUID                        10               4321        432 2^6 8-1\n");
     printed_has("\n    VMCALL                        1                  0          0 2^0 -\n");
-    printed_has("\n    IO_INSTRUCTION              200 18446744073709551615 92233720368547758 2^0 "
-                ".-9------------------------------------------------------------.\n");
+    printed_has(
+        "\n    IO_INSTRUCTION              200 18446744073709551615 92233720368547758 2^0 .-9------------------------------------------------------------.\n");
     printed_has("\n  invept ");
     printed_has_not("hidden_faults");
     printed_has_not("churn_moved");
@@ -76,8 +76,7 @@ static void test_json(void **state)
     exits_make();
     summary_json(v->vm);
     printed_has("{\"penumbra\":\"summary\",\"word\":\"0123456789ab\",\"mmu\":\"ept\",\"vpid\":false,"
-                "\"failed\":false,\"end\":\"guest "
-                "powered off\","
+                "\"failed\":false,\"end\":\"guest powered off\","
                 "\"exits\":211,");
     printed_has("\"exit_reasons\":{\"CPUID\":{\"count\":10,\"cycles\":4321,\"log2\":{\"6\":8,\"8\":1}},"
                 "\"VMCALL\":{\"count\":1,\"cycles\":0,\"log2\":{}},\"IO_INSTRUCTION\":{");
@@ -92,8 +91,8 @@ static void test_json_sentence(void **state)
     v->vm->status = 3;
     v->vm->status_given = v->vm->failed = true;
     summary_json(v->vm);
-    printed_has("\"failed\":true,\"end\":\"a \\u0022b\\u0022 \\u005c "
-                "\\u0001\\u00ff\\u000a\",\"status\":3,\"exits\":0,");
+    printed_has(
+        "\"failed\":true,\"end\":\"a \\u0022b\\u0022 \\u005c \\u0001\\u00ff\\u000a\",\"status\":3,\"exits\":0,");
 }
 
 // Each counter that the table shows is in the JSON with the same value.

@@ -156,13 +156,12 @@ static void complain(const struct model *m, const char *what, u64 ours, u64 thei
     for (unsigned i = 0; i < m->count; i++)
         print_message("level %u: entry %llx at %llx\n", m->list[i].level,
                       (unsigned long long)m->list[i].value, (unsigned long long)m->list[i].gpa);
-    fail_msg("mode %d gva %llx kind %d implicit %d cpl %u cr0 %llx cr4 %llx efer %llx rflags %llx pkru %x "
-             "width %u "
-             "1G %d: %s is %llx, the model has %llx",
-             m->mode, (unsigned long long)m->gva, m->access.kind, m->access.implicit, c->cpl,
-             (unsigned long long)c->regs.cr0, (unsigned long long)c->regs.cr4,
-             (unsigned long long)c->regs.efer, (unsigned long long)c->rflags, c->pkru, c->physical_bits,
-             c->has_1g_pages, what, (unsigned long long)ours, (unsigned long long)theirs);
+    fail_msg(
+        "mode %d gva %llx kind %d implicit %d cpl %u cr0 %llx cr4 %llx efer %llx rflags %llx pkru %x width %u 1G %d: %s is %llx, the model has %llx",
+        m->mode, (unsigned long long)m->gva, m->access.kind, m->access.implicit, c->cpl,
+        (unsigned long long)c->regs.cr0, (unsigned long long)c->regs.cr4, (unsigned long long)c->regs.efer,
+        (unsigned long long)c->rflags, c->pkru, c->physical_bits, c->has_1g_pages, what,
+        (unsigned long long)ours, (unsigned long long)theirs);
 }
 
 #define SAME(what)                                                 \
