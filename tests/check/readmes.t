@@ -132,7 +132,7 @@ sub wide_prose {
     my ($file) = @_;
     my @lines = lines_of($file);
     return map { "$file:" . ($_ + 1) . ': ' . length $lines[$_] }
-        grep { length $lines[$_] > $PROSE_COLUMNS && $lines[$_] !~ /^(?:\||#|!\[|    )/ } 0 .. $#lines;
+        grep { length $lines[$_] > $PROSE_COLUMNS && $lines[$_] !~ /^(?:\||#+ |!\[|    )/ } 0 .. $#lines;
 }
 rule "prose has at most $PROSE_COLUMNS columns", map { wide_prose($_) } @readmes;
 done;
