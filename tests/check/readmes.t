@@ -63,6 +63,18 @@ sub broken_links {
         !/^https?:/ && (!-e $to || ($anchor ne '' && !grep { $_ eq $anchor } anchors($to)));
     } @links;
 }
+# What begins with a folder of the top level is a path, whatever it ends with: `tests/run/count-exit mmap`.
+my %folders = map { my $path = $_; map { $path =~ s{/[^/]+$}{} ? ($path => 1) : () } 1 .. $path =~ tr{/}{} } @files;
+rule 'paths that a README names exist', map {
+    my $file = $_;
+    my @lines = lines_of($file);
+    map {
+        my $number = $_ + 1;
+        map { "$file:$number: $_" } grep { my $path = s{/$}{}r; !$folders{$path} && !there_is($path, $file) }
+            $lines[$_] =~ m{`(?:\.\./)*((?:arch|hv|ept|shadow|guest-images|iso|tests)/[\w*./-]*)}g;
+    } 0 .. $#lines;
+} @readmes;
+
 rule 'links in a README lead somewhere', map { broken_links($_) } @readmes;
 
 sub comment_of {
