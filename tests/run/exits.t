@@ -21,8 +21,9 @@ my @LOADS = (
 );
 my $SECONDS = 10;
 my $SLACK = 100;   # exits for console I/O more or fewer: the UART's interrupts do not fall alike twice
-# Debian's busybox is linked statically, and glibc's start-up asks CPUID, which always exits: so many times for an exec.
-my $CPUID_FOR_EXEC = 60;
+# Debian's busybox is linked statically, and glibc's start-up asks CPUID, which always exits: 55 times for an exec in
+# Debian 12, 64 times in Debian 13.
+my $CPUID_FOR_EXEC = 80;
 
 sub measured {
     my ($command) = @_;
@@ -47,7 +48,8 @@ for my $i (0 .. $#LOADS) {
     my %more = map { $_ => $load->{reasons}{$_} - ($control->{reasons}{$_} // 0) } keys %{ $load->{reasons} };
     say_step(sprintf '%s: %d ms more, exits more: %s', $name, $load->{milliseconds} - $control->{milliseconds},
         join ', ', map { "$_ $more{$_}" } sort keys %more);
-    cmp_ok($load->{milliseconds} - $control->{milliseconds}, '>', ($SECONDS - 2) * 1000, "$name: it lasted");
+    # The load's own time alone: what typing takes in the guest's time depends on how fast an idle guest is emulated.
+    cmp_ok($load->{milliseconds}, '>', ($SECONDS - 2) * 1000, "$name: it lasted");
     for my $reason (qw(IO_INSTRUCTION EXCEPTION_OR_NMI)) {
         cmp_ok(delete $more{$reason} // 0, '<=', $SLACK, "$name: no $reason but for the console");
     }

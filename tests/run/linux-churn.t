@@ -23,7 +23,7 @@ my @script = ('expect ' . PROMPT, command_steps('stty cols 300'), map { command_
     'dmesg | grep -E "WARNING: CPU|BUG|Call Trace|Oops|protection fault|segfault"; echo sear"ched"');
 
 # [name, parameters]: how often is such that the changes are many and the guest still gets on.
-for (['ept', 'mmu=ept p2m.churn=5'], ['shadow', 'mmu=shadow p2m.churn=251']) {
+for (['ept', 'mmu=ept p2m.churn=5'], ['shadow', 'mmu=shadow p2m.churn=151']) {
     my ($name, $parameters) = @$_;
     my $run = linux_boot(name => $name, cpu => 'corei7_skylake_x', timeout => 1200, parameters => "mem=256M $parameters",
         script => [@script, 'send poweroff', 'expect "penumbra":"summary"']);
