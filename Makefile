@@ -124,12 +124,12 @@ Variables of make run:
   MMU=ept|shadow   VPID=auto|on|off   MEM=512M       as the monitor's parameters
   EMU=bochs|qemu   CPU=model     FIRMWARE=bios|uefi (QEMU)
   APPEND="words"   more of the guest kernel's command line
-  ARGS="words"     more of the monitor's parameters (README.md lists them)
+  ARGS="words"     more of the monitor's parameters (hv/README.md lists them)
   NATIVE=1         the same kernel without the monitor
   PROG=file or folder            static programs or scripts of your own, in the guest's /prog
 
 Variables of make compare, beside MEM, EMU, CPU, APPEND and ARGS:
-  COMPARE=ept/trace,vpid=off     the configurations (README.md)
+  COMPARE=ept/trace,vpid=off     the configurations (iso/README.md)
   BENCH=-r,3,fork,exec           the words of bench in the guest, joined by commas: repetitions, workloads
   PROG=file or folder            static programs or scripts of your own, as further workloads
   REPEAT=1         boots of each configuration: two boots differ by more than the repetitions in one

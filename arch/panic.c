@@ -1,5 +1,5 @@
 // The last words of the monitor: what went wrong, registers, a backtrace with symbols, and a halt that leaves
-// them readable. Used for our own mistakes only; what a machine lacks is said by hv/refuse.c.
+// them readable. Used for our own mistakes only; what a machine lacks is said by refuse() of hv/main.c.
 #include <arch/console.h>
 #include <arch/io.h>
 #include <arch/layout.h>

@@ -41,7 +41,7 @@ static void test_rip(void)
     expect("RIP of RDMSR", t.rip, here);
 }
 
-// INTO and BOUND exist in compatibility mode only; compat.asm has the code.
+// INTO and BOUND exist in compatibility mode only; user_code.asm has the code.
 static void test_compat(void)
 {
     struct trap t = TRAP("pushq %1; pushq %0; lretq", ::"r"(compat_into), "i"(CODE32)

@@ -3,7 +3,7 @@
 # want (support.c, text formatting, the frame allocator) is linked without being named.
 #
 # tests/host/include comes before the monitor's headers: there the few privileged instructions of arch/io.h and
-# arch/vmcs_access.h are functions of tests/host/fake_cpu.c.
+# arch/vmcs.h are functions of tests/host/fake_cpu.c.
 HOST_TESTS := $(patsubst tests/host/%.c,build/host/%,$(wildcard tests/host/test_*.c))
 HOST_CC    ?= gcc
 HOST_FLAGS := -std=gnu11 -g -O1 -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover=all \

@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 # The console's escape keys and the ways in which a guest ends, with guests of a few bytes: keys, status at port 0xF4,
-# triple fault, and what the machine does then by on-exit. The three GRUB lines are those of README.md.
+# triple fault, and what the machine does then by on-exit. The three GRUB lines are those of iso/README.md.
 use strict;
 use warnings;
 use File::Temp 'tempdir';
