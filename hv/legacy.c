@@ -36,6 +36,11 @@ void legacy_init(struct vcpu *v, u64 second)
     pic_init(&l->pic);
 }
 
+void legacy_open_timer(struct vcpu *v)
+{
+    pic_write(&v->vm->legacy.pic, 0, 1, 0xff & ~BIT(TIMER_INPUT));
+}
+
 // Several edges since the last look are one interrupt, as they are while it is masked.
 static void tell_edges(struct vcpu *v)
 {

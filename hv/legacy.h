@@ -20,6 +20,10 @@ struct legacy {
 // All as firmware leaves it. `second` is the date and time as rtc_seconds gives them.
 void legacy_init(struct vcpu *v, u64 second);
 
+// For a guest that begins where a boot loader would hand over on a PC: input 0 of the 8259s is open, as a
+// BIOS leaves it, so the timer ticks 18.2 times a second until the guest masks it.
+void legacy_open_timer(struct vcpu *v);
+
 u32 legacy_rtc_read(struct vcpu *v, u16 port);
 enum verdict legacy_rtc_write(struct vcpu *v, u16 port, u32 value);
 

@@ -171,8 +171,10 @@ const char *run_prepare(struct vm *vm, struct host *host, const struct params *p
     if (why)
         return why;
     devices_init(&vm->vcpu, date_and_time());
-    if (start.virtual_wire)
+    if (start.virtual_wire) {
         apic_virtual_wire(&vm->apic);
+        legacy_open_timer(&vm->vcpu);
+    }
     churn_init(&vm->churn, params->churn);
     tally_init();
     if (trace_init(&vm->trace, &host->frames, params->trace))

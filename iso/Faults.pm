@@ -26,9 +26,9 @@ my @TABLE = (
         tests => ['xsave.compact_restore', map { ("compacted.$_", "compacted.${_}_subsets") } qw(xsavec xsaves)],
         wrong => 'XRSTOR of a compacted image without SSE leaves MXCSR as it was, not 1F80H (SDM vol. 1, 13.8.2)',
         so => 'the tests of the micro-guest that show it are not compared' },
-    { word => 'wp-dirty', from => '3.0', to => '3.0', cpu => 'tigerlake', groups => ['cr'],
+    { word => 'wp-dirty', from => '3.0', to => '3.0', cpu => 'tigerlake', groups => [qw(cr wp_clear)],
         wrong => 'a processor with CET panics when the supervisor writes to a read-only page while CR0.WP is 0',
-        so => 'the micro-guest\'s group cr is not run on model tigerlake' },
+        so => 'the micro-guest\'s groups cr and wp_clear are not run on model tigerlake' },
     { word => 'no-generic', from => '3.0', to => '3.0.devel', wrong => 'model bx_generic, whose features could be chosen, is gone',
         so => 'a processor without performance counters, and one with VT-x that is not GenuineIntel, are not tried' },
 );
