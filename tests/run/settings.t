@@ -14,6 +14,9 @@ my $folder = tempdir('settings.XXXXXX', TMPDIR => 1, CLEANUP => 1);
 my $BUILT = "$folder/build";
 $ENV{SETUP_DONE} = 'yes'; # the packages are no part of this
 delete @ENV{qw(MAKEFLAGS MAKELEVEL)};
+# Nor what the make that runs the tests has exported: iso.mk's settings, and what follows from them.
+delete @ENV{qw(MMU VPID MEM EMU CPU FIRMWARE APPEND ARGS NATIVE NATIVE_ARGS MONITOR GUEST_KERNEL GUEST_INITRD GUEST_COMPARE
+    BUILD PROG KERNEL INITRD INITRDS COMPARE BENCH EXIT_COST SERIAL TITLE OUT TIMEOUT LIMIT IPS REPEAT)};
 chdir $Machine::TOP or die $!;
 
 # Its output and status, from the top of the tree.

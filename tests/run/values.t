@@ -13,7 +13,7 @@ use Test::More;
 
 my $folder = tempdir('values.XXXXXX', TMPDIR => 1, CLEANUP => 1);
 delete @ENV{qw(MAKEFLAGS MAKELEVEL)};
-delete @ENV{qw(MEM APPEND KERNEL INITRD GUEST_KERNEL GUEST_INITRD)};
+delete @ENV{qw(MEM APPEND KERNEL INITRD GUEST_KERNEL GUEST_INITRD GUEST_COMPARE MONITOR BUILD NATIVE_ARGS PROG)};
 my $kernel = bzimage_write("$folder/kernel");
 my $other = bzimage_write("$folder/other", payload => 16384);
 Kernels::write_file("$folder/$_", "$_\n") for qw(initrd monitor compare);

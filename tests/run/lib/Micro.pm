@@ -89,7 +89,8 @@ sub differences {
 # Groups that run beside the default ones where Bochs has what they need.
 my @FURTHER = qw(compacted keyleaf apicbase);
 
-# One processor model, in each mode: [name, parameters, groups that it cannot run]. What a mode, or this Bochs, leaves out is a skipped test.
+# One processor model, in each mode: [name, parameters, groups that it cannot run]. What a mode, or this Bochs, leaves out is a
+# skipped test.
 sub micro_compare {
     my ($cpu, @modes) = @_;
     my %unfit = map { $_ => 1 } map { @{ $_->{groups} // [] } } faults_of($cpu);
