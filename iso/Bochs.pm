@@ -29,7 +29,7 @@ sub model_find {
 
 sub new {
     my ($class, $opt) = @_;
-    my $self = bless { dir => $opt->{dir}, text => '', asks => $opt->{asks} }, $class;
+    my $self = bless { dir => $opt->{dir}, text => '', asks => $opt->{asks}, told => 0 }, $class;
     $self->{model} = model_find($opt->{cpu} // 'corei7_skylake_x');
     $self->config_write($opt);
     return $self;
@@ -104,25 +104,35 @@ sub launch {
     $self->{pid} = open2($self->{out}, $self->{in}, 'setsid', 'sh', '-c', 'cd "$1" && shift && exec "$@" 2>&1', 'sh',
         $self->{dir}, @command);
     $self->{in}->autoflush(1);
-    print { $self->{in} } "c\n";
+    $self->tell('c');
     return $self->{pid};
+}
+
+# Gives the debugger commands.
+sub tell {
+    my ($self, @commands) = @_;
+    $self->{told} += @commands;
+    print { $self->{in} } map { "$_\n" } @commands;
 }
 
 sub handles { return $_[0]{out} }
 
-# What Bochs prints belongs to the debugger's dialogue. False at its end.
+# What Bochs prints belongs to the debugger's dialogue. False at its end. A prompt for more commands than it was given: it has
+# stopped the machine by itself, as Bochs 2.7 does before the reset of a triple fault. The machine goes on.
 sub handle_read {
     my ($self) = @_;
-    return sysread $self->{out}, $self->{text}, 65536, length $self->{text};
+    my $count = sysread $self->{out}, $self->{text}, 65536, length $self->{text};
+    $self->{text} =~ /<bochs:(\d+)> \z/ && $1 > $self->{told} and $self->tell('c');
+    return $count;
 }
 
-# Stops the machine, gives the debugger a command, and returns its answer; the machine goes on if told.
+# Stops the machine, gives the debugger commands, and returns its answer; the machine goes on.
 sub ask {
-    my ($self, $command, $go_on, $end) = @_;
+    my ($self, $end, @commands) = @_;
     local $SIG{PIPE} = 'IGNORE';
     $self->{text} = '';
     kill INT => $self->{pid};
-    print { $self->{in} } "$command\n" . ($go_on ? "c\n" : '');
+    $self->tell(@commands, 'c');
     my $until = time + 20;
     while ($self->{text} !~ $end && time < $until) {
         my $ready = '';
@@ -135,14 +145,14 @@ sub ask {
 
 sub ticks_now {
     my ($self) = @_;
-    my ($ticks) = $self->ask('ptime', 1, qr/ptime: \d+/) =~ /ptime: (\d+)/;
+    my ($ticks) = $self->ask(qr/ptime: \d+/, 'ptime') =~ /ptime: (\d+)/;
     return $ticks;
 }
 
 # The 80x25 text screen, from the words at 0xB8000.
 sub screen_text {
     my ($self) = @_;
-    my $answer = $self->ask("xp /4000bx 0xb8000\nptime", 1, qr/ptime: \d+/);
+    my $answer = $self->ask(qr/ptime: \d+/, 'xp /4000bx 0xb8000', 'ptime');
     my @bytes;
     for (split /\n/, $answer) {
         s/^(<bochs:\d+> )?0x[0-9a-f]+ <bogus\+\s*\d+>:// or next;
@@ -163,7 +173,7 @@ sub stop {
     my ($self) = @_;
     local $SIG{PIPE} = 'IGNORE';
     kill INT => $self->{pid};
-    print { $self->{in} } "q\n";
+    $self->tell('q');
 }
 
 # Bochs always exits with 1; its log says why, each line with the tick before it.
