@@ -22,7 +22,7 @@ static u64 half_range_up(const struct penumbra_result *r)
     return range - range / 2;
 }
 
-// The rule of the report, too (iso/Report/Statistics.pm, `differs'; tests/host/within_spread.def).
+// The rule of the report, too (iso/report/Report/Statistics.pm, `differs'; tests/host/within_spread.def).
 static bool within_spread(const struct penumbra_result *a, const struct penumbra_result *b)
 {
     u64 difference = a->median > b->median ? a->median - b->median : b->median - a->median;

@@ -16,7 +16,7 @@ iso: export GUEST_ARGS := $(GUEST_ARGS)
 iso: export INITRDS := $(GUEST_INITRD)
 iso:
 	@$(MAKE) --no-print-directory $(SETTINGS)
-	@iso/run --check-image
+	@iso/run/run --check-image
 	@$(MAKE) --no-print-directory $(ISO)
 
 VALUES_iso = $(MONITOR) $(GUEST_KERNEL) $(GUEST_INITRD) $(GUEST_COMPARE) MEM=$(MEM) MONITOR_ARGS=$(MONITOR_ARGS) \
@@ -34,28 +34,28 @@ OWN_INITRD = $(filter-out $(GUEST_BUILD)/initrd.gz,$(GUEST_INITRD))
 run: export INITRDS = $(if $(PROG),$(OWN_INITRD) $(GUEST_COMPARE),$(GUEST_INITRD))
 run:
 	@$(MAKE) --no-print-directory $(SETTINGS)
-	@iso/run --check
+	@iso/run/run --check
 	@$(MAKE) --no-print-directory $(MONITOR) $(GUEST_KERNEL) $(INITRDS)
-	@iso/run
+	@iso/run/run
 
 # The report of logs that were captured elsewhere needs nothing built.
 export COMPARE BENCH EXIT_COST SERIAL TITLE OUT TIMEOUT LIMIT IPS REPEAT
 ifdef SERIAL
 compare:
-	@iso/compare
+	@iso/report/compare
 else
 # An initrd of one's own gets bench behind it: what both have is as in ours.
 compare: export INITRDS = $(OWN_INITRD) $(GUEST_COMPARE)
 compare:
 	@$(MAKE) --no-print-directory $(SETTINGS)
-	@iso/compare --check
+	@iso/report/compare --check
 	@$(MAKE) --no-print-directory $(MONITOR) $(GUEST_KERNEL) $(INITRDS)
-	@iso/compare
+	@iso/report/compare
 endif
 
 # The monitor's parser of parameters, for the host: what is wrong is said before anything else is built.
 SETTINGS := $(BUILD)/iso/parameters
-SETTINGS_C := iso/parameters.c hv/params.c hv/configurations.c arch/fmt.c
+SETTINGS_C := iso/run/parameters.c hv/params.c hv/configurations.c arch/fmt.c
 VALUES_settings := $(CC)
 $(SETTINGS): $(call told,settings) $(SETTINGS_C) hv/params.def $(wildcard hv/*.h hv/include/hv/*.h arch/include/arch/*.h)
 	@mkdir -p $(@D)

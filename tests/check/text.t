@@ -12,7 +12,7 @@ rule_by 'clang-format-14', 'clang-format has nothing to change',
 my @scripts = grep { first_line($_) =~ /^#!/ } sources('.');
 rule 'shellcheck finds nothing', commands map { "shellcheck -x $_" } grep { first_line($_) =~ /sh$/ } @scripts;
 my @perl = grep { first_line($_) =~ /perl/ } @scripts;
-rule 'perl finds nothing', commands map { "perl -Itests/check -Iiso -Itests/run/lib -wc $_ 2>&1" } @perl, sources(qr/\.pm$/);
+rule 'perl finds nothing', commands map { "perl -Itests/check -Iiso/run -Iiso/report -Itests/run/lib -wc $_ 2>&1" } @perl, sources(qr/\.pm$/);
 rule 'scripts can be run', grep { !-x } @scripts;
 
 # A sentence is found by grep if it is one string: no piece of it ends with a space, or the next begins with one.

@@ -31,7 +31,7 @@ sub compare_start {
     $ENV{$_->[0]} = $_->[1] for ['OUT', "$FOLDER/$name"], ['EMU', 'bochs'], ['CPU', 'skylake_x'], ['MEM', '256M'],
         ['COMPARE', join '/', @CONFIGURATIONS], ['BENCH', join ',', '-r,2', @WORKLOADS], ['APPEND', 'pti=off'],
         ['BUILD', 'build'], ['SEED', '0x123456789abcdef'], ['IPS', 50_000_000]; # fewer instructions of waiting than the default
-    exit Machine::run_quietly("$FOLDER/$name.said", "$Machine::TOP/iso/compare");
+    exit Machine::run_quietly("$FOLDER/$name.said", "$Machine::TOP/iso/report/compare");
 }
 
 my @pids = map { compare_start($_) } qw(first second);

@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# The table of what versions of Bochs get wrong (iso/Faults.pm): which rows hold for which version, that what they leave out is
-# there to be left out, and that iso/where.sh follows it. Needs no emulator.
+# The table of what versions of Bochs get wrong (iso/run/Faults.pm): which rows hold for which version, that what they leave out is
+# there to be left out, and that iso/run/where.sh follows it. Needs no emulator.
 use strict;
 use warnings;
 use FindBin;
@@ -36,7 +36,7 @@ for (['2.7', '', 'pku=off'], ['2.7', 'a=b', 'a=b pku=off'], ['2.7', 'pku=on', 'p
     my ($version, $words, $expected) = @$_;
     Machine::file_write("$folder/bochs-bin", "#!/bin/sh\necho '   Bochs x86 Emulator $version'\n");
     chmod 0755, "$folder/bochs-bin";
-    my $script = "here=iso; . iso/where.sh; EMU=bochs; monitor_words '$words'";
+    my $script = "iso=iso; . iso/run/where.sh; EMU=bochs; monitor_words '$words'";
     my $text = qx(cd '$Machine::TOP' && PATH='$folder':"\$PATH" bash -c "$script" where 2>'$folder/said');
     is($text, "$expected\n", "make run in Bochs $version with ARGS=\"$words\"");
     my $said = Machine::file_read("$folder/said") =~ /^where: Bochs \Q$version\E: protection keys /m;

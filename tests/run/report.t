@@ -1,10 +1,10 @@
 #!/usr/bin/perl
-# The report of comparison runs (iso/report), without an emulator: on logs/native.log and logs/monitored.log, and on what becomes
+# The report of comparison runs (iso/report/report), without an emulator: on logs/native.log and logs/monitored.log, and on what becomes
 # of them when they are cut, damaged, put together otherwise, come from another machine, or a guest has written into them.
 use strict;
 use warnings;
 use FindBin;
-use lib "$FindBin::RealBin/lib", "$FindBin::RealBin/../../iso";
+use lib "$FindBin::RealBin/lib", "$FindBin::RealBin/../../iso/report";
 use File::Path 'make_path';
 use JSON::PP 'decode_json';
 use Machine;
@@ -48,7 +48,7 @@ sub program {
     @texts = '' unless @texts;
     my @files = map { "$FOLDER/$name-$_.log" } 0 .. $#texts;
     Machine::file_write($files[$_], $texts[$_]) for 0 .. $#texts;
-    my $status = Machine::run_quietly("$FOLDER/$name.said", "$Machine::TOP/iso/report", '--output', "$FOLDER/$name", @options,
+    my $status = Machine::run_quietly("$FOLDER/$name.said", "$Machine::TOP/iso/report/report", '--output', "$FOLDER/$name", @options,
         @files);
     return ($status, Machine::file_read("$FOLDER/$name.said"));
 }
@@ -435,11 +435,11 @@ subtest 'counters that a guest made up' => sub {
         'more than there were');
 };
 
-# What a person sees while it runs (iso/follow).
+# What a person sees while it runs (iso/report/follow).
 sub followed {
     my ($name, @lines) = @_;
     Machine::file_write("$FOLDER/followed", join '', map { "$_\r\n" } @lines);
-    return qx($Machine::TOP/iso/follow $name <$FOLDER/followed);
+    return qx($Machine::TOP/iso/report/follow $name <$FOLDER/followed);
 }
 
 subtest 'progress' => sub {
@@ -507,7 +507,7 @@ subtest 'nothing to report' => sub {
     }
     like(table("$NATIVE$NEXT\x1f\x8b\x08 packed"), qr/^\* logs without any line of JSON, .*: 1$/m, 'one of several logs has nothing: it is said');
     unlike(table($LOG), qr/logs without/, 'and else it is not');
-    my @command = ("$Machine::TOP/iso/report", '--output', "$FOLDER/none", "$FOLDER/no-such");
+    my @command = ("$Machine::TOP/iso/report/report", '--output', "$FOLDER/none", "$FOLDER/no-such");
     my $status = Machine::run_quietly("$FOLDER/none.said", @command);
     like("$status " . Machine::file_read("$FOLDER/none.said"), qr/^1 report: .*no-such: No such file or directory\n$/, 'no log');
 };

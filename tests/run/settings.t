@@ -91,10 +91,10 @@ make_refuses('compare', @$_) for (
 delete local $ENV{PROG};
 for (['PROG', 'tests/run/prog'], ['INITRDS', "$initrd build/guest/compare.lz4"]) {
     my ($name, $value) = @$_;
-    my ($text, $status) = command('env', "BUILD=$BUILT", 'EMU=bochs', 'BENCH=-r,2,works', "$name=$value", 'iso/compare', '--check');
-    is("$status $text", '0 ', "iso/compare --check: BENCH= may name a program of $name");
+    my ($text, $status) = command('env', "BUILD=$BUILT", 'EMU=bochs', 'BENCH=-r,2,works', "$name=$value", 'iso/report/compare', '--check');
+    is("$status $text", '0 ', "iso/report/compare --check: BENCH= may name a program of $name");
 }
-# The ISO of make alone; iso/run looks at its settings.
+# The ISO of make alone; iso/run/run looks at its settings.
 for (['MEM=1\.5G: write it as', 'MEM=1.5G'], ['There is no parameter `fast\'', 'MONITOR_ARGS=fast'], ["GUEST_ARGS=it's: $grub", "GUEST_ARGS=it's"],
     map { ["$_=\\S+/nothing: $none", "$_=$folder/nothing"] } qw(KERNEL INITRD)) {
     my ($sentence, $setting) = @$_;
@@ -106,7 +106,7 @@ is(join(' ', map { s{.*/}{}r } grep { -f && !m{/values/} } glob "$BUILT/* $BUILT
 
 # Without VT-x the monitor refuses; the run ends.
 subtest 'a refusal ends the run' => sub {
-    my ($text, $status) = command('env', 'EMU=qemu', 'iso/run');
+    my ($text, $status) = command('env', 'EMU=qemu', 'iso/run/run');
     like($text, qr/^\[penumbra\] error: Penumbra cannot run here\. /m, 'the sentence');
     like($text, qr/^emulate: the monitor has refused, and stands still$/m, 'and why the run has ended');
     is($status, 4, 'the status');
@@ -117,9 +117,9 @@ my $run = boot(name => 'much-memory', mem => 3100, grub => 'multiboot2 /penumbra
     script => ['expect in steps of 4K', 'quit']);
 is($run->{end}, 'quit', 'a machine of 3100 MiB boots in Bochs');
 
-my ($text, $status) = command("$Machine::TOP/iso/emulate", '--iso', "$Machine::BUILD/penumbra.iso", '--bochs-line', 'memory: guest=64, host=4096');
+my ($text, $status) = command("$Machine::TOP/iso/run/emulate", '--iso', "$Machine::BUILD/penumbra.iso", '--bochs-line', 'memory: guest=64, host=4096');
 like($text, qr/^emulate: bochs did not open its serial port; it said:\n(?:  .*\n)*  .*out of range.*\n/m, 'Bochs: why it gave up');
 is($status, 2, 'Bochs: the status');
-($text) = command("$Machine::TOP/iso/emulate", '--emu', 'qemu', '--iso', "$Machine::BUILD/penumbra.iso", '--qemu-arg', '-nonsense');
+($text) = command("$Machine::TOP/iso/run/emulate", '--emu', 'qemu', '--iso', "$Machine::BUILD/penumbra.iso", '--qemu-arg', '-nonsense');
 like($text, qr/-nonsense: invalid option/, 'QEMU: why it gave up');
 done_testing;

@@ -1,4 +1,4 @@
-# Boots a machine once, by iso/make-image and iso/emulate, and gives back what it said. Everything of a boot stays in
+# Boots a machine once, by iso/make-image and iso/run/emulate, and gives back what it said. Everything of a boot stays in
 # build/run/TEST/NAME for whoever looks for the reason of a failure. What the answers mean is for the tests to say.
 package Machine;
 use strict;
@@ -6,7 +6,7 @@ use warnings;
 use Cwd 'abs_path';
 use Exporter 'import';
 use File::Basename;
-use lib dirname(__FILE__) . '/../../../iso';
+use lib dirname(__FILE__) . '/../../../iso/run';
 use Faults 'bochs_fault';
 use File::Path 'make_path';
 use Test::More;
@@ -98,7 +98,7 @@ sub boot {
     my @options = map { defined $boot{$_} ? ("--$_", $boot{$_}) : () } qw(cpu emu mem ips timeout firmware);
     push @options, '--screen-dump', "$folder/screen" if $boot{screen};
     push @options, map { ('--bochs-line', $_) } @{ $boot{lines} // [] };
-    my $status = run_quietly("$folder/emulate.log", "$TOP/iso/emulate", '--iso', $boot{iso} // "$folder/test.iso", '--input',
+    my $status = run_quietly("$folder/emulate.log", "$TOP/iso/run/emulate", '--iso', $boot{iso} // "$folder/test.iso", '--input',
         "$folder/script", '--serial-out', "$folder/serial", '--dir', $folder, @options);
     my ($end, $seconds) = file_read("$folder/emulate.log") =~ /^emulate: end=(\S+).*seconds=(\S+)/m;
     unlink "$folder/test.iso" if $status == 0 && !$boot{iso};

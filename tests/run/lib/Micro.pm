@@ -98,7 +98,7 @@ sub micro_compare {
     return micro_compare_groups($cpu, "@words", 150, @modes);
 }
 
-# The rows of iso/Faults.pm that matter on a model.
+# The rows of iso/run/Faults.pm that matter on a model.
 sub faults_of {
     my ($cpu) = @_;
     return grep { ($_->{cpu} // $cpu) eq $cpu } bochs_faults();

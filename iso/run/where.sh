@@ -42,7 +42,7 @@ choose_emulator() {
 }
 
 # The sentence about a fault of Faults.pm that this machine's Bochs has; empty where it does not have it.
-bochs_fault() { perl -I"$here" -MFaults -e 'my $row = Faults::bochs_fault(@ARGV); print Faults::sentence($row) if $row' "$1"; }
+bochs_fault() { perl -I"$iso/run" -MFaults -e 'my $row = Faults::bochs_fault(@ARGV); print Faults::sentence($row) if $row' "$1"; }
 
 # The monitor's words, with pku=off in a Bochs that gets protection keys wrong unless they say something about it.
 monitor_words() {

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # The settings of `run` and `compare`, which source this file: every one is checked here, and a wrong one is refused in one
-# sentence, before anything is built (`iso/run --check`, which the Makefile calls first). What the monitor takes, its own parser says
+# sentence, before anything is built (`iso/run/run --check`, which the Makefile calls first). What the monitor takes, its own parser says
 # (parameters.c). Also what follows from them: the initrds by number, and the memory that kernel and initrds need.
 
 # one_of NAME WORD...: or nothing.
@@ -46,7 +46,7 @@ check_cpu() {
     local models
     [ -n "$CPU" ] || return 0
     if [ "$EMU" = bochs ]; then
-        models=$(perl -I"$here" -MBochs -e 'Bochs::model_find(shift)' "$CPU" 2>&1) || die "CPU=$CPU: ${models#emulate: }"
+        models=$(perl -I"$iso/run" -MBochs -e 'Bochs::model_find(shift)' "$CPU" 2>&1) || die "CPU=$CPU: ${models#emulate: }"
     else
         qemu-system-x86_64 -cpu help | awk -v model="${CPU%%,*}" '$1 == model || ($1 == "x86" && $2 == model) { found = 1 } END { exit !found }' ||
             die "CPU=$CPU: QEMU has no such model (qemu-system-x86_64 -cpu help lists them)"
@@ -69,14 +69,14 @@ check_prog() {
     local scratch problem
     [ -n "$PROG" ] || return 0
     scratch=$(mktemp -d)
-    problem=$("$here/../guest-images/take-prog" "$PROG" "$scratch/tree" 2>&1) || { rm -rf "$scratch"; die "${problem#take-prog: }"; }
+    problem=$("$iso/../guest-images/take-prog" "$PROG" "$scratch/tree" 2>&1) || { rm -rf "$scratch"; die "${problem#take-prog: }"; }
     rm -rf "$scratch"
 }
 
 # A workload of bench. Programs in /prog are some too: of PROG=, or of an initrd of one's own.
 is_workload() {
     [ -n "$PROG" ] || [[ ${INITRDS# } = *" "* || ${INITRDS# } != "$BUILD"/* ]] ||
-        grep -qF "WORKLOAD(\"$1\"," "$here/../guest-images/bench/workloads.def"
+        grep -qF "WORKLOAD(\"$1\"," "$iso/../guest-images/bench/workloads.def"
 }
 
 # The words of bench: options with a number, and names of workloads.
