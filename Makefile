@@ -129,7 +129,7 @@ Variables of make run:
   PROG=file or folder            static programs or scripts of your own, in the guest's /prog
 
 Variables of make compare, beside MEM, EMU, CPU, APPEND and ARGS:
-  COMPARE=ept/trace,vpid=off     the configurations (iso/README.md)
+  COMPARE=ept/trace,vpid=off     the configurations (iso/report/README.md)
   BENCH=-r,3,fork,exec           the words of bench in the guest, joined by commas: repetitions, workloads
   PROG=file or folder            static programs or scripts of your own, as further workloads
   REPEAT=1         boots of each configuration: two boots differ by more than the repetitions in one

@@ -1,5 +1,5 @@
 # What versions of Bochs get wrong, and what this tree does about it, in one table: whoever works round a fault asks here whether
-# the Bochs of this machine has it, and says so. A fault is a row only if it was seen. iso/run/emulate --faults prints the rows.
+# the Bochs of this machine has it, and says so. A fault is a row only if it was seen.
 package Faults;
 use strict;
 use warnings;

@@ -12,7 +12,7 @@ my @top = qw(Makefile README.md LICENSE .ci .clang-format .gitignore arch hv ept
 my %top = map { $_ => 1 } @top;
 rule 'nothing lies outside the fixed top level', grep { !$top{(split m{/})[0]} } sources('.');
 
-my %folders = map { m{^(tests/[^/]+|tests|[^./][^/]*)/} ? ($1 => 1) : () } sources('.');
+my %folders = map { m{^((?:tests|iso)/[^/]+|[^./][^/]*)/} ? ($1 => 1) : () } sources('.');
 rule 'each folder has a README.md', map { "$_/README.md" } grep { !-e "$_/README.md" } '.', sort keys %folders;
 
 # First lines that are a comment, after a #! line.
