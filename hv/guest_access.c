@@ -8,7 +8,7 @@
 #include "devices.h"
 #include "event.h"
 #include "guest_access.h"
-#include "vm.h"
+#include "vm_memory.h"
 
 void guest_access_init(struct guest_access *a, struct vcpu *v)
 {

@@ -13,6 +13,7 @@
 #include "load_linux.h"
 #include "load_multiboot.h"
 #include "loader.h"
+#include "vm_memory.h"
 
 #define INTEL_EBX 0x756e6547 // CPUID.0: "Genu"
 

@@ -9,7 +9,7 @@
 #include "msr_bitmap.h"
 #include "paging.h"
 #include "stop.h"
-#include "vm.h"
+#include "vm_memory.h"
 
 #define CR0_FIXED_EXEMPT (CR0_PE | CR0_PG) // free under "unrestricted guest"
 #define CR0_DEFINED \

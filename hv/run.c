@@ -14,6 +14,8 @@
 #include "msr_keep.h"
 #include "msr_table.h"
 #include "run.h"
+#include "vm_memory.h"
+#include "vmcs_setup.h"
 
 #define MISC_ENABLE_FAST_STRINGS BIT(0)
 #define XCR0_RESET               1

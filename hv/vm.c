@@ -1,10 +1,10 @@
-// The guest's memory. See vm.h.
+// See vm_memory.h.
 #include <arch/lib.h>
 #include <arch/phys.h>
 #include <arch/memory.h>
 #include <arch/panic.h>
 
-#include "vm.h"
+#include "vm_memory.h"
 
 static struct mtrrs host_mtrrs;
 

@@ -5,6 +5,7 @@
 #include <hv/vcpu.h>
 
 #include "cpuid.h"
+#include "guest_start.h"
 
 // Instructions that raise #UD, whatever CPUID says, unless a secondary control is set: it is set where the
 // guest's CPUID has the feature.
@@ -14,17 +15,6 @@ struct vmcs_instruction {
 };
 #define VMCS_INSTRUCTIONS 3
 extern const struct vmcs_instruction vmcs_instructions[VMCS_INSTRUCTIONS];
-
-// How a guest starts. Selectors are flat; 64-bit code needs paging.efer with LMA.
-struct guest_start {
-    struct paging_regs paging;
-    struct gprs gprs;
-    u64 rip;
-    u64 gdt_base;
-    u16 gdt_limit;
-    u16 code_selector, data_selector;
-    bool virtual_wire; // apic_virtual_wire
-};
 
 // What the processor lacks for any mode, as one sentence, or NULL.
 const char *vmcs_missing(const struct vmx_caps *caps);

@@ -3,6 +3,7 @@
 // a complaint. Run from the top folder: it writes below build/host/acpi.
 
 // link: hv/acpi_tables.c
+#include "hv/acpi_ports.h"
 #include "hv/acpi_tables.h"
 #include "support.h"
 
