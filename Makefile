@@ -12,11 +12,30 @@ export LC_ALL := C
 include iso/setup.mk
 include iso/values.mk
 
-# Each folder is compiled with only the headers that it may use, so that a forbidden include does not build.
+# The layers of hv, and of the back ends: what else of hv each may use, beside hv/include and all of arch.
+USES_hv/insn    :=
+USES_hv/memory  :=
+USES_hv/policy  := hv/memory
+USES_hv/vcpu    := hv/memory hv/policy
+USES_hv/report  := hv/memory hv/policy hv/vcpu
+USES_hv/devices := hv/memory hv/policy hv/vcpu
+USES_hv/access  := hv/memory hv/policy hv/vcpu hv/insn hv/devices
+USES_hv/guest   := hv/memory hv/policy hv/vcpu hv/devices hv/access
+USES_hv/exits   := hv/memory hv/policy hv/vcpu hv/insn hv/devices hv/access hv/report hv/guest
+USES_hv         := $(USES_hv/exits) hv/exits
+USES_ept        := hv/memory hv/policy
+USES_shadow     := hv/memory hv/vcpu
+
+# Each folder is compiled with only the headers that it may use, so that a forbidden include does not build. That nothing else
+# is called, either, is held by tests/check/compile.t.
+HV_LAYERS := $(USES_hv)
+FOLDERS   := arch $(HV_LAYERS) hv ept shadow
 INCLUDES_arch   := -Iarch/include
-INCLUDES_hv     := -Iarch/include -Ihv/include -I$(BUILD)/hv
 INCLUDES_ept    := -Iarch/include -Ihv/include -Iept/include
 INCLUDES_shadow := -Iarch/include -Ihv/include -Ishadow/include
+$(foreach folder,$(HV_LAYERS),$(eval INCLUDES_$(folder) := -Iarch/include -Ihv/include $(patsubst %,-I%,$(folder) $(USES_$(folder)))))
+INCLUDES_hv/guest += -I$(BUILD)/hv/guest
+INCLUDES_hv     := -Iarch/include -Ihv/include $(HV_LAYERS:%=-I%) -I$(BUILD)/hv
 INCLUDES_main   := $(INCLUDES_hv) -Iept/include -Ishadow/include
 
 MONITOR_FLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -ffreestanding \
@@ -25,7 +44,7 @@ MONITOR_FLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Werror -Wmissing-prototypes -W
                  -fno-tree-loop-distribute-patterns -fno-strict-aliasing -MMD -MP -flto=auto
 
 ARCH_C := $(filter-out arch/asm_offsets.c,$(wildcard arch/*.c))
-HV_C   := $(filter-out hv/main.c,$(wildcard hv/*.c))
+HV_C   := $(filter-out hv/main.c,$(wildcard hv/*.c $(HV_LAYERS:%=%/*.c)))
 EPT_C  := $(wildcard ept/*.c)
 SHADOW_C := $(wildcard shadow/*.c)
 OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(ARCH_C) $(HV_C) $(EPT_C) $(SHADOW_C) hv/main.c) \
@@ -45,11 +64,11 @@ $(BUILD)/$(1)/%.o: $(1)/%.c Makefile $(call told,monitor)
 	@echo "  CC      $$@"
 	@$(CC) $(MONITOR_FLAGS) $$(INCLUDES_$(1)) -c -o $$@ $$<
 endef
-$(foreach folder,arch hv ept shadow,$(eval $(call FOLDER_RULE,$(folder))))
+$(foreach folder,$(FOLDERS),$(eval $(call FOLDER_RULE,$(folder))))
 
 # The one file that names the back ends.
 $(BUILD)/hv/main.o: INCLUDES_hv := $(INCLUDES_main)
-$(BUILD)/hv/loader.o: $(BUILD)/hv/dsdt.h
+$(BUILD)/hv/guest/loader.o: $(BUILD)/hv/guest/dsdt.h
 $(BUILD)/hv/machine.o: $(BUILD)/hv/version.h
 
 # The monitor's version as git tells it: written anew only when it is another.
@@ -70,11 +89,11 @@ $(BUILD)/arch/layout.inc: arch/asm_offsets.c Makefile $(call told,monitor)
 	@$(CC) $(MONITOR_FLAGS) -fno-lto $(INCLUDES_arch) -MT $@ -MF $(BUILD)/arch/layout.d -S -o $(BUILD)/arch/layout.s $<
 	@sed -n 's/^#define# /%define /p' $(BUILD)/arch/layout.s > $@
 
-$(BUILD)/hv/dsdt.h: hv/dsdt.asl
+$(BUILD)/hv/guest/dsdt.h: hv/guest/dsdt.asl
 	@mkdir -p $(@D)
 	@echo "  IASL    $@"
-	@iasl -tc -p $(BUILD)/hv/dsdt $< > $(BUILD)/hv/dsdt.log || { cat $(BUILD)/hv/dsdt.log; exit 1; }
-	@sed 's/^unsigned char/static const unsigned char/' $(BUILD)/hv/dsdt.hex > $@
+	@iasl -tc -p $(@D)/dsdt $< > $(@D)/dsdt.log || { cat $(@D)/dsdt.log; exit 1; }
+	@sed 's/^unsigned char/static const unsigned char/' $(@D)/dsdt.hex > $@
 
 # The screen's font: Debian's package console-setup-linux.
 CONSOLE_FONT := /usr/share/consolefonts/Lat15-Terminus16.psf.gz
@@ -97,7 +116,7 @@ include tests/check/check.mk
 include tests/tests.mk
 include tests/guest/park/park.mk
 
--include $(wildcard $(BUILD)/arch/*.d $(BUILD)/hv/*.d $(BUILD)/ept/*.d $(BUILD)/shadow/*.d)
+-include $(wildcard $(FOLDERS:%=$(BUILD)/%/*.d))
 
 .PHONY: clean help version
 version:

@@ -7,20 +7,20 @@
 #include <hv/p2m.h>
 #include <hv/vcpu.h>
 
-#include "apic.h"
-#include "churn.h"
-#include "cpuid.h"
-#include "exit.h"
-#include "guest_map.h"
-#include "insn_cache.h"
-#include "ioapic.h"
-#include "legacy.h"
-#include "msr_switch.h"
-#include "params.h"
-#include "results.h"
-#include "tally.h"
-#include "trace.h"
-#include "uart.h"
+#include "devices/apic.h"
+#include "access/churn.h"
+#include "policy/cpuid.h"
+#include "vcpu/exit.h"
+#include "memory/guest_map.h"
+#include "insn/insn_cache.h"
+#include "devices/ioapic.h"
+#include "devices/legacy.h"
+#include "vcpu/msr_switch.h"
+#include "policy/params.h"
+#include "report/results.h"
+#include "report/tally.h"
+#include "report/trace.h"
+#include "devices/uart.h"
 
 struct vm {
     struct vcpu vcpu;

@@ -55,8 +55,8 @@ endif
 
 # The monitor's parser of parameters, for the host: what is wrong is said before anything else is built.
 SETTINGS := $(BUILD)/iso/parameters
-SETTINGS_C := iso/run/parameters.c hv/params.c hv/configurations.c arch/fmt.c
+SETTINGS_C := iso/run/parameters.c hv/policy/params.c hv/policy/configurations.c arch/fmt.c
 VALUES_settings := $(CC)
-$(SETTINGS): $(call told,settings) $(SETTINGS_C) hv/params.def $(wildcard hv/*.h hv/include/hv/*.h arch/include/arch/*.h)
+$(SETTINGS): $(call told,settings) $(SETTINGS_C) hv/policy/params.def $(wildcard hv/*/*.h hv/include/hv/*.h arch/include/arch/*.h)
 	@mkdir -p $(@D)
-	@$(CC) -std=gnu11 -O1 -Wall -Wextra -Werror -Iarch/include -Ihv/include -I. -o $@ $(SETTINGS_C)
+	@$(CC) -std=gnu11 -O1 -Wall -Wextra -Werror $(INCLUDES_hv/policy) -I. -o $@ $(SETTINGS_C)

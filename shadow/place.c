@@ -4,7 +4,7 @@
 // claimed: it is free, or holds a page of the guest's, which moves. What else lies there (the monitor, its
 // tables, no RAM) stays, and that root's loads exit. Claimed frames are kept for later roots at the same
 // address, since kernels use the same pages for them again.
-// It does not build roots (fill.c), nor write the VMCS (shadow.c and hv/paging.c do).
+// It does not build roots (fill.c), nor write the VMCS (shadow.c and hv/exits/paging.c do).
 //
 // What must hold for a switch that nobody sees:
 // - Only while the root in use is itself in place are there targets: all run under one VPID, which the

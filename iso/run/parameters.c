@@ -1,12 +1,12 @@
 // `make run` and `make compare` ask the monitor's own parser about the monitor's command line before anything
 // is built: prints the sentence with which the monitor would refuse it, and fails. Compiled for the host,
-// with hv/params.c.
+// with hv/policy/params.c.
 #include <stdio.h>
 #include <stdlib.h>
 
 #include <arch/panic.h>
 
-#include "hv/configurations.h"
+#include "hv/policy/configurations.h"
 
 _Noreturn void panic(const char *format, ...)
 {

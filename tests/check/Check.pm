@@ -3,7 +3,7 @@ package Check;
 use strict;
 use warnings;
 use Exporter 'import';
-our @EXPORT = qw(sources lines_of first_line rule rule_by done commands);
+our @EXPORT = qw(sources folder_of folder_table lines_of first_line rule rule_by done commands);
 
 # Files that git knows or would add, relative to the top, whose name matches.
 sub sources {
@@ -13,6 +13,18 @@ sub sources {
     close $git or die "git ls-files failed";
     my %seen;
     return grep { !$seen{$_}++ } @files;
+}
+
+# What the Makefile's tables call a folder: one of the top level, or a layer of hv. All of include/ is of the top level.
+sub folder_of {
+    my ($file) = @_;
+    return $file =~ m{^(hv/(?!include/)[^/]+)/} ? $1 : $file =~ s{/.*}{}r;
+}
+
+# A table of the Makefile's by folder, as check.mk hands it over: "folder: words;" for each.
+sub folder_table {
+    my ($name) = @_;
+    return map { /^\s*([^:]+): *(.*)/ ? ($1 => $2) : () } split /;/, $ENV{$name} // die "no $name: these checks are run by make check\n";
 }
 
 sub lines_of {

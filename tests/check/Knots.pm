@@ -3,7 +3,7 @@ package Knots;
 use strict;
 use warnings;
 use Exporter 'import';
-our @EXPORT = qw(knots);
+our @EXPORT = qw(knots needs);
 
 # [object that needs, object that defines, symbol] for each symbol.
 sub needs {

@@ -4,10 +4,7 @@ CHECKS := $(wildcard tests/check/*.t)
 
 .PHONY: check
 check: export CHECK_FLAGS := $(filter-out -MMD -MP -g -W%,$(MONITOR_FLAGS))
-check: export CHECK_INCLUDES_arch := $(INCLUDES_arch)
-check: export CHECK_INCLUDES_hv := $(INCLUDES_hv)
-check: export CHECK_INCLUDES_ept := $(INCLUDES_ept)
-check: export CHECK_INCLUDES_shadow := $(INCLUDES_shadow)
-check: export CHECK_INCLUDES_main := $(INCLUDES_main)
-check: $(BUILD)/hv/dsdt.h $(BUILD)/hv/version.h
+check: export CHECK_INCLUDES := $(foreach folder,$(FOLDERS) main,$(folder): $(INCLUDES_$(folder));)
+check: export CHECK_USES := $(foreach folder,$(FOLDERS),$(folder): $(USES_$(folder));)
+check: $(BUILD)/hv/guest/dsdt.h $(BUILD)/hv/version.h
 	prove --jobs 2 --comments --failures --directives --exec '' $(CHECKS)

@@ -17,20 +17,25 @@ my $warnings = '-Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -
 my $gcc_only = '-Wlogical-op -Wduplicated-cond -Wduplicated-branches';
 my $clang_flags = join ' ', grep { $_ ne '-fno-tree-loop-distribute-patterns' } split ' ', $ENV{CHECK_FLAGS};
 
+my %includes = folder_table('CHECK_INCLUDES');
+my %uses = folder_table('CHECK_USES');
+
 sub includes {
     my ($file) = @_;
-    my ($folder) = split m{/}, $file;
-    return $ENV{ 'CHECK_INCLUDES_' . ($file eq 'hv/main.c' ? 'main' : $folder) } // die "no includes for $file";
+    my $like = $file eq 'hv/main.c' ? 'main' : $file =~ m{^hv/include/} ? 'ept' : folder_of($file);
+    return $includes{$like} // die "no includes for $file";
 }
 
-my @files = sources(qr{^(arch|hv|ept|shadow)/[^/]*\.c$});
+my @files = sources(qr{^(arch|hv|ept|shadow)/.*\.c$});
 my @headers = sources(qr{^(arch|hv|ept|shadow)/.*\.h$});
 # Twice: a header must stand alone and do no harm when it comes again.
 sub alone { my ($header) = @_; "printf '#include \"$header\"\\n#include \"$header\"\\n' |" }
 
 my $OBJECTS = 'build/check/objects';
 sub object { my ($file) = @_; "$OBJECTS/$file.o" }
+my $SOURCE_OF = qr{^\Q$OBJECTS\E/(\S+)\.o$};
 make_path(map { dirname(object($_)) } @files);
+my @objects = map { object($_) } grep { $_ ne 'arch/asm_offsets.c' } @files;
 
 my %compiler = (gcc => "gcc $ENV{CHECK_FLAGS} -fno-lto $warnings $gcc_only", clang => "clang $clang_flags $warnings");
 my %output = (gcc => \&object, clang => sub { '/dev/null' });
@@ -50,7 +55,7 @@ my @LEFT = (
 sub knot_problems {
     my %left = map { join(' ', @{ $_->{files} }) => $_->{arrows} } @LEFT;
     my @problems;
-    for my $knot (knots(map { object($_) } grep { $_ ne 'arch/asm_offsets.c' } @files)) {
+    for my $knot (knots(@objects)) {
         s{\Q$OBJECTS\E/(\S+)\.o\b}{$1}g for @{ $knot->{files} }, @{ $knot->{arrows} };
         my ($names, $arrows) = (join(' ', @{ $knot->{files} }), scalar @{ $knot->{arrows} });
         my $allowed = delete $left{$names} // 0;
@@ -59,6 +64,18 @@ sub knot_problems {
     return @problems, map { "$_: this circle is gone: take it off the list" } sort keys %left;
 }
 rule 'no circle of files that need each other, but for those that are left', knot_problems();
+
+# The layers as the linker sees them: a header may declare what a higher folder defines, and struct vm shows all of them.
+sub may_use {
+    my ($file, $of) = @_;
+    my ($from, $to) = (folder_of($file), folder_of($of));
+    return 1 if $to eq $from || $to eq 'arch' || $file eq 'hv/main.c';
+    return grep { $_ eq $to } split ' ', $uses{$from};
+}
+rule 'each folder calls only what it may use (USES_* of the Makefile)', map {
+    my ($file, $of, $symbol) = ($_->[0] =~ $SOURCE_OF, $_->[1] =~ $SOURCE_OF, $_->[2]);
+    may_use($file, $of) ? () : "$file needs $symbol of $of";
+} needs(@objects);
 
 rule_by 'clang-tidy-14', 'clang-tidy: nothing found (clang-tidy.yaml)', map {
     "clang-tidy-14 --quiet --config-file=tests/check/clang-tidy.yaml --warnings-as-errors='*' $_ -- -std=gnu11 -ffreestanding "

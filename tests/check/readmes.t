@@ -93,7 +93,7 @@ rule 'files that a comment names exist', map {
 # The first three columns of the table of parameters, as params.def has them.
 sub size_of {
     my ($name) = @_;
-    my ($number, $unit) = map { /#define $name\s+\((\d+) \* ([MG])IB\)/ } lines_of('hv/guest_map.h');
+    my ($number, $unit) = map { /#define $name\s+\((\d+) \* ([MG])IB\)/ } lines_of('hv/memory/guest_map.h');
     return "$number$unit";
 }
 
@@ -110,7 +110,7 @@ sub values_of {
 
 sub parameters_defined {
     my (@rows, %words);
-    for (lines_of('hv/params.def')) {
+    for (lines_of('hv/policy/params.def')) {
         push @rows, [$1, $2, $3, $4, $5, $6] if /^PARAM\((\w+), "([^"]+)", \w+, (\w+), "([^"]+)", ([^,]+), ([^,]+), "/;
         push @{ $words{$1} }, $2 if /^WORD\((\w+), [^,]+, "([^"]+)"\)/;
     }
@@ -134,8 +134,8 @@ sub differences {
     my %is = map { $_ => 1 } @$is;
     my %should = map { $_ => 1 } @$should;
     return ((map { "not in hv/README.md: $_" } grep { !$is{$_} } @$should),
-        (map { "not in hv/params.def: $_" } grep { !$should{$_} } @$is),
-        @$should ? () : 'hv/params.def has no rows');
+        (map { "not in hv/policy/params.def: $_" } grep { !$should{$_} } @$is),
+        @$should ? () : 'hv/policy/params.def has no rows');
 }
 rule 'the table of parameters in hv/README.md is that of params.def', differences([parameters_told()], [parameters_defined()]);
 

@@ -7,9 +7,9 @@
 #include <ept/ept.h>
 #include <hv/log.h>
 
-#include "hv/devices.h"
-#include "hv/msr_table.h"
-#include "hv/paging.h"
+#include "hv/devices/devices.h"
+#include "hv/policy/msr_table.h"
+#include "hv/exits/paging.h"
 
 #include <stdio.h>
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "fake_cpu.h"
-#include "hv/vm_memory.h"
+#include "hv/access/vm_memory.h"
 #include "support.h"
 
 #define MACHINE_RAM (16 * MIB)

@@ -1,5 +1,5 @@
 # Fuzz harnesses: tests/host/fuzz_*.c, each a libFuzzer program of clang's under ASan and UBSan. A harness names the
-# pure files that it links on a line `// link: hv/uart.c`, further libraries on a line `// libs:`, and the longest useful
+# pure files that it links on a line `// link: hv/devices/uart.c`, further libraries on a line `// libs:`, and the longest useful
 # input in bytes on a line `// max: 4096`. `fuzz-short` starts anew from a fixed seed, at most 5 seconds each; `fuzz`
 # goes on from what it has found before, FUZZ_SECONDS for each harness.
 FUZZERS      := $(patsubst tests/host/%.c,build/host/%,$(wildcard tests/host/fuzz_*.c))

@@ -1,10 +1,10 @@
 // Fuzzes the Linux loader: any image either is refused with a sentence, or is written only to the guest's
 // RAM, with the kernel and the initrd apart.
 
-// link: hv/load_linux.c hv/guest_map.c
+// link: hv/guest/load_linux.c hv/memory/guest_map.c
 // max: 512
 #include "fuzz_guest.h"
-#include "hv/load_linux.h"
+#include "hv/guest/load_linux.h"
 #include <string.h>
 
 static void load(const uint8_t *image, size_t size, u64 mem, u64 initrd_bytes)

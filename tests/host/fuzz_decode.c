@@ -1,12 +1,12 @@
 // libFuzzer: any bytes through the decoder in each mode, and what it accepts through the emulation, with
 // memory that also fails. The sanitizers judge, and the few things that always hold are checked here.
 
-// link: hv/decode.c hv/emulate.c
+// link: hv/insn/decode.c hv/insn/emulate.c
 
 // max: 40
 #include <arch/lib.h>
 
-#include "hv/emulate.h"
+#include "hv/insn/emulate.h"
 
 #define require(condition)    \
     do {                      \

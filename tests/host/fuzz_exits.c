@@ -1,6 +1,6 @@
 // libFuzzer: the bytes choose the guest and its exits (random_exit.h), which judges them.
 
-// link: MACHINE ENGINE tests/host/random_exit.c shadow/shadow.c hv/fault.c hv/insn_cache.c
+// link: MACHINE ENGINE tests/host/random_exit.c shadow/shadow.c hv/exits/fault.c hv/insn/insn_cache.c
 
 // max: 8192
 #include "support.h"

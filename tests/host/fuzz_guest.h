@@ -2,7 +2,7 @@
 // reads each byte, so that ASan sees a source that is too short. It keeps nothing.
 #pragma once
 
-#include "hv/guest_map.h"
+#include "hv/memory/guest_map.h"
 #include <stdlib.h>
 
 static void fuzz_clear(void *context, u64 gpa, u64 bytes)

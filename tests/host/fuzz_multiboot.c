@@ -1,10 +1,10 @@
 // Fuzzes the Multiboot 1 loader: any kernel either is refused with a sentence, or is written only to the
 // guest's RAM, with the information outside page 0 and outside every segment.
 
-// link: hv/load_multiboot.c hv/guest_map.c
+// link: hv/guest/load_multiboot.c hv/memory/guest_map.c
 // max: 2048
 #include "fuzz_guest.h"
-#include "hv/load_multiboot.h"
+#include "hv/guest/load_multiboot.h"
 #include <string.h>
 
 static void check_info(const struct multiboot_plan *plan)

@@ -1,9 +1,9 @@
 // libFuzzer harness for the UART: bytes choose the guest's accesses and the host's input, and a model that
 // keeps plain lists says what must come out. test_uart.c runs it too, on random bytes.
 
-// link: hv/uart.c
+// link: hv/devices/uart.c
 // max: 4096
-#include "hv/uart.h"
+#include "hv/devices/uart.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 # Host tests: tests/host/test_*.c, each a cmocka program under ASan and UBSan. A test names the pure files that it
-# links on a line `// link: hv/p2m.c hv/walk.c`, further libraries on a line `// libs: -lZydis`. What every test may
+# links on a line `// link: hv/memory/p2m.c hv/memory/walk.c`, further libraries on a line `// libs: -lZydis`. What every test may
 # want (support.c, text formatting, the frame allocator) is linked without being named.
 #
 # tests/host/include comes before the monitor's headers: there the few privileged instructions of arch/io.h and
@@ -8,17 +8,18 @@ HOST_TESTS := $(patsubst tests/host/%.c,build/host/%,$(wildcard tests/host/test_
 HOST_CC    ?= gcc
 HOST_FLAGS := -std=gnu11 -g -O1 -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover=all \
               -fno-omit-frame-pointer -Itests/host/include -Iarch/include -Ihv/include -Iept/include \
-              -Ishadow/include -Itests/host -I. -MMD -MP
+              -Ishadow/include $(HV_LAYERS:%=-I%) -Itests/host -I. -MMD -MP
 HOST_BASE  := tests/host/support.o arch/fmt.o arch/frames.o
 
 # The word MACHINE on a link line: the exit handlers as they are, on the processor and machine of fake_*.c.
 MACHINE_HV := apic churn cpuid debug decode devices emulate event exit_names exit_simple guest_access guest_map io \
               ioapic json legacy limit mmio mmu msr msr_bitmap msr_switch msr_table p2m p2m_change paging params pic \
-              pit results rtc stop summary tally trace uart vcpu vm vmcall walk
-MACHINE_C  := $(patsubst %,tests/host/fake_%.c,cpu entry machine) arch/mtrr.c arch/pmu.c $(wildcard ept/*.c) $(MACHINE_HV:%=hv/%.c)
+              pit results rtc stop summary tally trace uart vcpu vm_memory vmcall walk
+MACHINE_C  := $(patsubst %,tests/host/fake_%.c,cpu entry machine) arch/mtrr.c arch/pmu.c \
+              $(wildcard ept/*.c $(MACHINE_HV:%=hv/*/%.c))
 
 # The word ENGINE: the shadow engine, which is all of shadow/ but what connects it to the VMCS.
-ENGINE_C := $(filter-out shadow/shadow.c,$(wildcard shadow/*.c)) hv/p2m.c hv/p2m_change.c hv/walk.c
+ENGINE_C := $(filter-out shadow/shadow.c,$(wildcard shadow/*.c)) hv/memory/p2m.c hv/memory/p2m_change.c hv/memory/walk.c
 
 # The objects under folder $(1) that program $(2) names.
 host_named   = tests/host/$(1).c $(shell sed -n 's|^// link:||p' tests/host/$(1).c)

@@ -5,7 +5,7 @@
 
 #include "support.h"
 
-#include "hv/guest_map.h"
+#include "hv/memory/guest_map.h"
 #include <sys/mman.h>
 
 #define GUEST_UNTOUCHED 0xa5

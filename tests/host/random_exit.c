@@ -9,9 +9,9 @@
 #include <unistd.h>
 
 #include "fake_machine.h"
-#include "hv/event.h"
-#include "hv/exit.h"
-#include "hv/paging.h"
+#include "hv/vcpu/event.h"
+#include "hv/vcpu/exit.h"
+#include "hv/exits/paging.h"
 
 #define CODE        (5 * MIB)
 #define WINDOW      (4 * MIB) // where most operands in RAM are; known before each exit

@@ -2,9 +2,9 @@
 // acts on; and read by iasl, which must compile the DSDT without a remark and disassemble every table without
 // a complaint. Run from the top folder: it writes below build/host/acpi.
 
-// link: hv/acpi_tables.c
-#include "hv/acpi_ports.h"
-#include "hv/acpi_tables.h"
+// link: hv/guest/acpi_tables.c
+#include "hv/devices/acpi_ports.h"
+#include "hv/guest/acpi_tables.h"
 #include "support.h"
 
 #include <stdio.h>
@@ -41,7 +41,7 @@ static int compile_dsdt(void **state)
     (void)state;
     static char text[4096];
     size_t bytes;
-    run("mkdir -p %s && iasl -tc -p %s/dsdt hv/dsdt.asl > %s/dsdt.log 2>&1", FOLDER, FOLDER, FOLDER);
+    run("mkdir -p %s && iasl -tc -p %s/dsdt hv/guest/dsdt.asl > %s/dsdt.log 2>&1", FOLDER, FOLDER, FOLDER);
     read_file(FOLDER "/dsdt.log", text, sizeof(text), &bytes);
     assert_non_null(strstr(text, "0 Errors, 0 Warnings, 0 Remarks"));
     read_file(FOLDER "/dsdt.aml", dsdt, sizeof(dsdt), &dsdt_bytes);

@@ -7,7 +7,7 @@
 
 #include <arch/cpu.h>
 
-#include "hv/apic.h"
+#include "hv/devices/apic.h"
 
 #define OFF    0ul
 #define XAPIC  APIC_BASE_ENABLE

@@ -1,9 +1,9 @@
 // The BIOS data area against the offsets of the PC/AT Technical Reference, byte by byte.
 
-// link: hv/bios_data.c
+// link: hv/guest/bios_data.c
 #include "support.h"
 
-#include "hv/bios_data.h"
+#include "hv/guest/bios_data.h"
 
 static u8 memory[0xa0000], written[0xa0000];
 

@@ -1,15 +1,15 @@
 // What real mode finds at its interrupt vectors, executed by Unicorn as the processor would: each INT from
 // 16-bit code returns, with the answer that the header promises, and leaves everything else as it was.
 
-// link: hv/bios_data.c hv/bios_vectors.c
+// link: hv/guest/bios_data.c hv/guest/bios_vectors.c
 
 // libs: -lunicorn
 #include "support.h"
 
 #include <unicorn/unicorn.h>
 
-#include "hv/bios_data.h"
-#include "hv/bios_vectors.h"
+#include "hv/guest/bios_data.h"
+#include "hv/guest/bios_vectors.h"
 
 #define RETURN_IP 0x1234
 #define RETURN_CS 0x2000

@@ -4,8 +4,8 @@
 // link: MACHINE
 #include "fake_machine.h"
 
-#include "hv/churn.h"
-#include "hv/guest_access.h"
+#include "hv/access/churn.h"
+#include "hv/access/guest_access.h"
 
 #define STEPS 20000u
 #define FIRST (2 * MIB)

@@ -1,11 +1,11 @@
 // The list of configurations that compare= gives.
 
-// link: hv/configurations.c hv/params.c
+// link: hv/policy/configurations.c hv/policy/params.c
 #include "support.h"
 
 #include <stdio.h>
 
-#include "hv/configurations.h"
+#include "hv/policy/configurations.h"
 
 static struct configurations all;
 static char message[512];

@@ -1,13 +1,13 @@
 // The CPUID policy over processors made here: each feature row alone, what must stay hidden, the limits of
 // the leaves, topology, XSAVE, CR4, and the TSC ratio over random rates.
 
-// link: hv/cpuid.c
+// link: hv/policy/cpuid.c
 #include "support.h"
 
 #include <arch/cpu.h>
 #include <hv/vmcall.h>
 
-#include "hv/cpuid.h"
+#include "hv/policy/cpuid.h"
 #include "hv/vmcall.h"
 
 #define LEAVES 40
@@ -112,7 +112,7 @@ struct feature {
 };
 static const struct feature features[] = {
 #define FEATURE(name, leaf, reg, bit) {#name, leaf, reg, bit},
-#include "hv/cpuid.def"
+#include "hv/policy/cpuid.def"
 #undef FEATURE
 };
 

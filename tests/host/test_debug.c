@@ -1,15 +1,15 @@
 // Debug exceptions: what a #DB that exited leaves in the debug registers and in its frame, breakpoints that
 // are hit by what the monitor carries out, and when MOV DR exits. SDM vol. 3, 18.2, 18.3 and 28.1.
 
-// link: MACHINE hv/nmi.c hv/fault.c hv/insn_cache.c
+// link: MACHINE hv/exits/nmi.c hv/exits/fault.c hv/insn/insn_cache.c
 #include "fake_machine.h"
 
 #include <arch/console.h>
 #include <arch/cpu.h>
 
-#include "hv/debug.h"
-#include "hv/event.h"
-#include "hv/keys.h"
+#include "hv/vcpu/debug.h"
+#include "hv/vcpu/event.h"
+#include "hv/exits/keys.h"
 
 #define VALID      BIT(31)
 #define ERROR_CODE BIT(11)

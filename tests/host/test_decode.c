@@ -2,14 +2,14 @@
 // modes, then random bytes. Both directions: what we claim to know must be what Zydis says, and what Zydis
 // calls a supported instruction with memory must be known to us. Also each result other than success.
 
-// link: hv/decode.c
+// link: hv/insn/decode.c
 
 // libs: -lZydis
 #include "support.h"
 
 #include <Zydis/Zydis.h>
 
-#include "hv/decode.h"
+#include "hv/insn/decode.h"
 
 static ZydisDecoder decoders[3];
 static const unsigned mode_bits[3] = {16, 32, 64};

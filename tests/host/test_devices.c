@@ -6,7 +6,7 @@
 
 #include <arch/cpu.h>
 
-#include "hv/devices.h"
+#include "hv/devices/devices.h"
 
 #define UART      0x3f8
 #define IER       (UART + 1)

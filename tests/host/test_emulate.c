@@ -2,7 +2,7 @@
 // in the three modes; then what Unicorn cannot show: callbacks that fail, runs of string instructions, and
 // the value of a single write. Random instructions come from random bytes behind each opcode that decodes.
 
-// link: hv/decode.c hv/emulate.c
+// link: hv/insn/decode.c hv/insn/emulate.c
 
 // libs: -lZydis -lunicorn
 #include "support.h"
@@ -10,7 +10,7 @@
 #include <Zydis/Zydis.h>
 #include <unicorn/unicorn.h>
 
-#include "hv/emulate.h"
+#include "hv/insn/emulate.h"
 
 #define CODE       0x1000u
 #define DATA       0x4000u

@@ -6,7 +6,7 @@
 
 #include <arch/cpu.h>
 
-#include "hv/event.h"
+#include "hv/vcpu/event.h"
 
 #define VALID       BIT(31)
 #define ERROR_CODE  BIT(11)

@@ -1,7 +1,7 @@
 // Random exits of random guests (random_exit.h). In the environment: SEED, GUESTS (how many), EXITS (of
 // each).
 
-// link: MACHINE ENGINE tests/host/random_exit.c shadow/shadow.c hv/fault.c hv/insn_cache.c
+// link: MACHINE ENGINE tests/host/random_exit.c shadow/shadow.c hv/exits/fault.c hv/insn/insn_cache.c
 #include "support.h"
 
 #include "random_exit.h"

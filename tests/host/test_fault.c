@@ -2,12 +2,12 @@
 // watched page table is carried out as the processor would, or not at all; events and single steps; the cache
 // of decoded instructions.
 
-// link: MACHINE hv/fault.c hv/insn_cache.c
+// link: MACHINE hv/exits/fault.c hv/insn/insn_cache.c
 #include "fake_machine.h"
 
 #include <arch/cpu.h>
 
-#include "hv/event.h"
+#include "hv/vcpu/event.h"
 
 #define CODE    (2 * MIB) // gva and gpa
 #define HIGH    0xffff888000000000ull

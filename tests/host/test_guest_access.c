@@ -9,7 +9,7 @@
 #include <arch/cpu.h>
 #include <hv/p2m_change.h>
 
-#include "hv/guest_access.h"
+#include "hv/access/guest_access.h"
 
 #define PAGE_END (4 * MIB + PAGE_SIZE) // identity-mapped RAM
 #define HOLE_GVA (3 * GIB)

@@ -1,9 +1,9 @@
 // What the boot loader's modules are for: each kind of guest, and each refusal.
 
-// link: hv/guest_modules.c
+// link: hv/guest/guest_modules.c
 #include "support.h"
 
-#include "hv/guest_modules.h"
+#include "hv/guest/guest_modules.h"
 
 static struct boot_info boot;
 static struct guest_modules modules;

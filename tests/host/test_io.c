@@ -7,7 +7,7 @@
 
 #include <arch/cpu.h>
 
-#include "hv/devices.h"
+#include "hv/devices/devices.h"
 
 #define SCRATCH     0x3ff
 #define TRANSMIT    0x3f8

@@ -1,8 +1,8 @@
 // The IOAPIC model: registers as Linux finds and programs them, edges, levels, and random operations against
 // a model that keeps each field of each entry by itself.
 
-// link: hv/ioapic.c
-#include "hv/ioapic.h"
+// link: hv/devices/ioapic.c
+#include "hv/devices/ioapic.h"
 #include "support.h"
 
 enum { ID = 0, VERSION = 1, ARBITRATION = 2, REDIRECTION = 0x10 };

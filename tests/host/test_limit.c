@@ -5,7 +5,7 @@
 
 #include <arch/io.h>
 
-#include "hv/limit.h"
+#include "hv/vcpu/limit.h"
 
 #define RATE 5
 

@@ -1,10 +1,10 @@
 // The guest memory map, and the Linux loader: where everything goes, what the kernel is told, and each
 // refusal.
 
-// link: hv/load_linux.c hv/guest_map.c
+// link: hv/guest/load_linux.c hv/memory/guest_map.c
 #include "support.h"
 
-#include "hv/load_linux.h"
+#include "hv/guest/load_linux.h"
 #include "loaded_guest.h"
 #include <stdio.h>
 

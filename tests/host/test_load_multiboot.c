@@ -1,9 +1,9 @@
 // The Multiboot 1 loader: segments, modules, the information structure, and each refusal.
 
-// link: hv/load_multiboot.c hv/guest_map.c
+// link: hv/guest/load_multiboot.c hv/memory/guest_map.c
 #include "support.h"
 
-#include "hv/load_multiboot.h"
+#include "hv/guest/load_multiboot.h"
 #include "loaded_guest.h"
 
 struct segment {

@@ -8,8 +8,8 @@
 #include <arch/cpu.h>
 #include <arch/io.h>
 
-#include "hv/event.h"
-#include "hv/msr_bitmap.h"
+#include "hv/vcpu/event.h"
+#include "hv/vcpu/msr_bitmap.h"
 
 #define MONITOR_EFER (EFER_LME | EFER_LMA | EFER_NXE | EFER_SCE)
 #define MONITOR_PAT  0x0007040600070406ull

@@ -1,12 +1,12 @@
 // The MSR bitmap against the table that it is made from, for every index that it covers and random features;
 // the accesses that must exit or fault whatever the rows say.
 
-// link: hv/msr_table.c
+// link: hv/policy/msr_table.c
 #include "support.h"
 
 #include <arch/cpu.h>
 
-#include "hv/msr_table.h"
+#include "hv/policy/msr_table.h"
 
 #define LOW_MSRS   0x2000u
 #define HIGH_FIRST 0xc0000000u

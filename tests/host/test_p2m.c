@@ -1,8 +1,8 @@
 // The p2m against a flat array of (mfn, type) over six gibibytes in three places of the gfn space.
 // After each change the tree is checked with lookups, and with a walk of its entries that shares no code with
-// hv/p2m.c: each entry has exactly the bits that the array asks for and is as large as it may be, so that the
-// numbers of tables and leaves follow too.
-// link: hv/p2m.c
+// hv/memory/p2m.c: each entry has exactly the bits that the array asks for and is as large as it may be, so
+// that the numbers of tables and leaves follow too.
+// link: hv/memory/p2m.c
 #include "support.h"
 
 #include <hv/p2m.h>

@@ -1,6 +1,6 @@
 // Pages that move, go and come back, against a model: what each page contains and is, whose every frame is,
 // and that the back end hears of each change before it is made. Memory runs out now and then.
-// link: hv/p2m_change.c hv/p2m.c
+// link: hv/memory/p2m_change.c hv/memory/p2m.c
 #include "support.h"
 
 #include <hv/p2m_change.h>

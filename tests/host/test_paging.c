@@ -9,8 +9,8 @@
 
 #include <arch/cpu.h>
 
-#include "hv/event.h"
-#include "hv/paging.h"
+#include "hv/vcpu/event.h"
+#include "hv/exits/paging.h"
 
 #define ROUNDS    2000
 #define WRITES    250

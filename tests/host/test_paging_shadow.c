@@ -10,7 +10,7 @@
 #include <arch/phys.h>
 #include <shadow/shadow.h>
 
-#include "hv/paging.h"
+#include "hv/exits/paging.h"
 
 #define ROUNDS         200
 #define WRITES         60

@@ -1,12 +1,12 @@
 // Parameters: defaults, each value of each parameter, and the sentences for what is wrong.
 
-// link: hv/params.c
+// link: hv/policy/params.c
 #include "support.h"
 
 #include <stdio.h>
 
-#include "hv/guest_map.h"
-#include "hv/params.h"
+#include "hv/memory/guest_map.h"
+#include "hv/policy/params.h"
 #include <hv/log.h>
 #include <hv/p2m.h>
 

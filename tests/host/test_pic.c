@@ -1,10 +1,10 @@
 // The interrupt controllers against slow ones, which keep the inputs as a list in order of priority and walk
 // it. Random lines, commands, acknowledgements and polls; then what kernels do.
 
-// link: hv/pic.c
+// link: hv/devices/pic.c
 #include "support.h"
 
-#include "hv/pic.h"
+#include "hv/devices/pic.h"
 
 struct slow {
     unsigned order[8]; // inputs, the highest priority first

@@ -2,10 +2,10 @@
 // output and null count of each channel after each tick, under random control words, counts and gates; and
 // the edges of channel 0's output, as they are foretold. Then what kernels do with it.
 
-// link: hv/pit.c
+// link: hv/devices/pit.c
 #include "support.h"
 
-#include "hv/pit.h"
+#include "hv/devices/pit.h"
 
 struct slow {
     unsigned mode, count, next, counter, left;

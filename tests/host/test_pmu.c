@@ -10,8 +10,8 @@
 #include <arch/pmu.h>
 #include <arch/traps.h>
 
-#include "hv/exit.h"
-#include "hv/msr_table.h"
+#include "hv/vcpu/exit.h"
+#include "hv/policy/msr_table.h"
 
 #include <stdio.h>
 

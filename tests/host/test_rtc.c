@@ -1,10 +1,10 @@
 // The real-time clock. Dates: the C library's timegm and gmtime. The registers in time: a slow clock that
 // counts every second up, with the carries written out, under random accesses in all four ways of writing.
 
-// link: hv/rtc.c
+// link: hv/devices/rtc.c
 #include "support.h"
 
-#include "hv/rtc.h"
+#include "hv/devices/rtc.h"
 
 #include <time.h>
 

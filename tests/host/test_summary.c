@@ -5,7 +5,7 @@
 // link: MACHINE
 #include "fake_machine.h"
 
-#include "hv/summary.h"
+#include "hv/report/summary.h"
 
 #include <stdio.h>
 

@@ -1,8 +1,8 @@
 // The 16550A model against the data sheet and against what Linux's 8250 driver does with it: its probe
 // sequence, its interrupt loop, its checks for broken transmitters. Random operations run in fuzz_uart.c.
 
-// link: hv/uart.c tests/host/fuzz_uart.c
-#include "hv/uart.h"
+// link: hv/devices/uart.c tests/host/fuzz_uart.c
+#include "hv/devices/uart.h"
 #include "support.h"
 
 #include <stdio.h>

@@ -3,7 +3,7 @@
 // at themselves. Each walk is compared in all that it returns, and all of the guest's memory with what the
 // model makes of accessed and dirty bits. Then what happens when the guest's entries change during a walk.
 
-// link: tests/host/model_walk.c hv/walk.c hv/p2m.c
+// link: tests/host/model_walk.c hv/memory/walk.c hv/memory/p2m.c
 
 // libs: -Wl,--wrap=p2m_lookup_tree
 #include "support.h"

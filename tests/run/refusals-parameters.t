@@ -8,8 +8,8 @@ use Machine;
 use Refusal;
 use Test::More;
 
-# The names and words are those of hv/params.def.
-my $table = Machine::file_read("$Machine::TOP/hv/params.def");
+# The names and words are those of hv/policy/params.def.
+my $table = Machine::file_read("$Machine::TOP/hv/policy/params.def");
 my $names = join ' ', map { "$_=" } $table =~ /^PARAM\(\w+, "([^"]+)"/mg;
 my %words;
 push @{ $words{$1} }, $2 while $table =~ /^WORD\((\w+), [^,]+, "([^"]+)"\)/mg;

@@ -1,7 +1,7 @@
 // The processor's performance counters (SDM vol. 3, "Performance Monitoring"), which belong to the monitor
 // and count the guest alone: they run while IA32_PERF_GLOBAL_CTRL is `enabled`, which VM entry loads, and
-// stand still while it is 0, which VM exit loads (hv/msr_switch.h). They count in rings 0 and 3 and interrupt
-// nobody. The first guest entry after pmu_start begins at 0.
+// stand still while it is 0, which VM exit loads (hv/vcpu/msr_switch.h). They count in rings 0 and 3 and
+// interrupt nobody. The first guest entry after pmu_start begins at 0.
 #pragma once
 
 #include <arch/types.h>

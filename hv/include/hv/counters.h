@@ -1,5 +1,5 @@
 // What is counted: the rows of counters.def by number. Who counts them keeps a struct with a member for each
-// of its rows; hv/tally.c puts them together.
+// of its rows; hv/report/tally.c puts them together.
 #pragma once
 
 #include <arch/types.h>

@@ -8,8 +8,8 @@
 #include <hv/p2m.h>
 #include <hv/vcpu.h>
 
-// What this mode wants of the VMCS for the guest's present paging state. hv/paging.c alone writes these to
-// the VMCS.
+// What this mode wants of the VMCS for the guest's present paging state. hv/exits/paging.c alone writes these
+// to the VMCS.
 struct mmu_needs {
     u32 proc, proc2;          // primary and secondary processor-based controls beyond the common ones
     u64 cr0_owned, cr4_owned; // bits that exit when the guest changes them, beyond the common ones

@@ -1,6 +1,6 @@
 // Changes of a page of guest memory while the guest runs: to another machine frame, away and back again. They
 // are made of p2m.h's, which tell the back end; making a page read-only and writable again is p2m_protect
-// itself. They do not decide which page, nor what the guest sees meanwhile: hv/churn.c (for tests) and
+// itself. They do not decide which page, nor what the guest sees meanwhile: hv/access/churn.c (for tests) and
 // shadow/ do.
 #pragma once
 

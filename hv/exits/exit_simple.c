@@ -5,7 +5,7 @@
 
 #include "event.h"
 #include "stop.h"
-#include "vm.h"
+#include "../vm.h"
 
 #define CPUID_1_ECX_OSXSAVE BIT(27)
 #define CPUID_1_EDX_APIC    BIT(9)

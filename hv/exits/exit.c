@@ -13,7 +13,7 @@
 #include "paging.h"
 #include "stop.h"
 #include "trace.h"
-#include "vm.h"
+#include "../vm.h"
 
 #define REASON_BASIC   0xffff
 #define REASON_FAILURE BIT(31)

@@ -3,7 +3,7 @@
 #include <hv/log.h>
 
 #include "results.h"
-#include "vm.h"
+#include "../vm.h"
 
 // What can stand in any table, in JSON and Markdown, and is no line of the monitor's: letters, digits and a
 // few others.

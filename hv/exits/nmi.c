@@ -8,7 +8,7 @@
 #include "keys.h"
 #include "nmi.h"
 #include "stop.h"
-#include "vm.h"
+#include "../vm.h"
 
 static enum verdict handle(struct vcpu *v)
 {

@@ -8,7 +8,7 @@
 #include "limit.h"
 #include "msr_table.h"
 #include "paging.h"
-#include "vm.h"
+#include "../vm.h"
 
 #define FEATURE_CONTROL_LOCKED BIT(0)
 #define MTRR_DEF_TYPE_TYPE     0xfful

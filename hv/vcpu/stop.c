@@ -2,7 +2,7 @@
 #include <arch/lib.h>
 
 #include "stop.h"
-#include "vm.h"
+#include "../vm.h"
 
 static enum verdict say_end(struct vm *vm, const char *format, va_list args)
 {

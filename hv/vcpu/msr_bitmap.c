@@ -4,7 +4,7 @@
 
 #include "msr_bitmap.h"
 #include "msr_table.h"
-#include "vm.h"
+#include "../vm.h"
 
 static u8 *bitmap_of(struct vcpu *v)
 {

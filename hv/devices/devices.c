@@ -5,7 +5,7 @@
 #include "devices.h"
 #include "event.h"
 #include "stop.h"
-#include "vm.h"
+#include "../vm.h"
 
 #define UART_PIN       4    // and input of the 8259s
 #define EXIT_PORT      0xf4 // where test kernels write their status

@@ -6,7 +6,7 @@
 
 #include "guest_access.h"
 #include "stop.h"
-#include "vm.h"
+#include "../vm.h"
 
 #define PIECE 8u
 

@@ -3,7 +3,7 @@
 // guest must not notice: a page that is read-only or away comes back when it is written or used. For the
 // monitor's own accesses on behalf of the guest that is asked for by churn_uncover. It is not how a monitor
 // would page its guests: it is there to try p2m_change.h and the back ends' p2m_changing. Neighbours:
-// hv/exit.c calls it after each exit; the handlers of memory faults ask it first.
+// hv/exits/exit.c calls it after each exit; the handlers of memory faults ask it first.
 #pragma once
 
 #include <hv/walk.h>

@@ -7,7 +7,7 @@
 #include "event.h"
 #include "legacy.h"
 #include "limit.h"
-#include "vm.h"
+#include "../vm.h"
 
 #define TIMER_INPUT     0 // of the 8259s
 #define TIMER_PIN       0 // of the IOAPIC: the MADT has no overrides

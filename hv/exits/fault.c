@@ -11,7 +11,7 @@
 #include "insn_cache.h"
 #include "mmio.h"
 #include "stop.h"
-#include "vm.h"
+#include "../vm.h"
 
 // The instruction at RIP, of 64-bit code; NULL: it is not one that is known. Its bytes are where the
 // processor has just fetched them from. Near the end of a page, or where the tables have changed since, they

@@ -7,7 +7,7 @@
 #include <hv/log.h>
 
 #include "trace.h"
-#include "vm.h"
+#include "../vm.h"
 
 #define MARK 0xffffffffu // in place of an exit reason
 

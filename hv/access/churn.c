@@ -4,7 +4,7 @@
 #include <hv/p2m_change.h>
 
 #include "churn.h"
-#include "vm.h"
+#include "../vm.h"
 
 #define SEED 0x9e3779b97f4a7c15ull // the same in each run, so that a run can be had again
 

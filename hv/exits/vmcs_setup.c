@@ -7,7 +7,7 @@
 #include "limit.h"
 #include "msr_bitmap.h"
 #include "paging.h"
-#include "vm.h"
+#include "../vm.h"
 #include "vmcs_setup.h"
 
 extern const u8 world_exit[], world_idle[];

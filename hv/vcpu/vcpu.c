@@ -3,7 +3,7 @@
 #include <arch/cpu.h>
 #include <hv/walk.h>
 
-#include "vm.h"
+#include "../vm.h"
 
 struct paging_regs vcpu_paging(const struct vcpu *v)
 {

@@ -2,7 +2,7 @@
 #include <arch/lib.h>
 #include <arch/memory.h>
 
-#include "vm.h"
+#include "../vm.h"
 
 const struct counter_row counter_rows[COUNTERS] = {
 #define COUNTER(owner, name, unit, kind, ...) [COUNTER_##name] = {#name, unit, COUNTER_OF_##owner, kind},

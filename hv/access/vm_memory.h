@@ -1,7 +1,7 @@
 // The guest's memory: made before it starts, and copied for whoever loads or describes it.
 #pragma once
 
-#include "vm.h"
+#include "../vm.h"
 
 // Makes the p2m, in which there is nothing yet: then mmu_init, then vm_memory_make. ERR_NOMEM.
 int vm_p2m_make(struct vm *vm) must_check;

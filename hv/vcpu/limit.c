@@ -5,7 +5,7 @@
 
 #include "limit.h"
 #include "stop.h"
-#include "vm.h"
+#include "../vm.h"
 
 #define TIMER_RATE(misc) ((misc)&0x1f) // IA32_VMX_MISC
 

@@ -1,8 +1,8 @@
 // The guest's page walk in software: see hv/walk.h for the contract. Section, table and bit numbers are those
 // of SDM vol. 3, chapter 4. A walk reads the entries from the top down, each checked by itself; then judges
 // the access by the rights of all of them; then sets accessed and dirty bits. It keeps nothing between calls:
-// no TLB, no cache but the p2m leaf that the tables of one walk often share. Neighbours: hv/guest_access.c
-// and shadow/ call it, hv/p2m.c says where memory is.
+// no TLB, no cache but the p2m leaf that the tables of one walk often share. Neighbours:
+// hv/access/guest_access.c and shadow/ call it, hv/memory/p2m.c says where memory is.
 #include <hv/walk.h>
 
 #include <arch/cpu.h>

@@ -10,7 +10,7 @@
 #include "guest_access.h"
 #include "mmio.h"
 #include "stop.h"
-#include "vm.h"
+#include "../vm.h"
 
 // Exit qualification of EPT violations (SDM vol. 3, table 28-7).
 #define VIOLATION_READ      BIT(0)

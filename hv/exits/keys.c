@@ -5,7 +5,7 @@
 #include "keys.h"
 #include "stop.h"
 #include "summary.h"
-#include "vm.h"
+#include "../vm.h"
 
 #define ESCAPE 0x01 // Ctrl-A
 

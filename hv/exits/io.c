@@ -5,7 +5,7 @@
 #include "devices.h"
 #include "guest_access.h"
 #include "event.h"
-#include "vm.h"
+#include "../vm.h"
 
 // Exit qualification of I/O instructions (SDM vol. 3, table 28-5).
 #define IO_BYTES(q) ((unsigned)((q)&7) + 1)

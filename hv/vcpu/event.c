@@ -4,7 +4,7 @@
 
 #include "event.h"
 #include "stop.h"
-#include "vm.h"
+#include "../vm.h"
 
 #define INFO_ERROR_CODE BIT(11)
 #define INFO_REDELIVER  (INFO_VALID | INFO_ERROR_CODE | 0x7ff) // bit 12 of IDT-vectoring is undefined

@@ -7,7 +7,7 @@
 
 #include "apic.h"
 #include "msr_bitmap.h"
-#include "vm.h"
+#include "../vm.h"
 
 #define APIC_BASE_ADDRESS  0x000ffffffffff000ull
 #define APIC_BASE_MODE     (APIC_BASE_ENABLE | APIC_BASE_X2APIC)
