@@ -49,9 +49,9 @@ host-tests: export PENUMBRA_BZIMAGE = build/guest/vmlinuz
 host-tests: $(HOST_TESTS) build/guest/vmlinuz
 	CMOCKA_MESSAGE_OUTPUT=TAP prove --jobs 2 --exec '' $(HOST_TESTS)
 
-# Faults planted in the shadow engine, one after the other: does its test see them?
+# Faults planted in the sources, one after the other: does the host test that shall see each see it?
 .PHONY: plant
-plant: build/host/test_shadow
+plant: build/guest/vmlinuz
 	tests/host/plant
 
 -include $(shell find build/objects/host -name '*.d' 2>/dev/null)

@@ -31,6 +31,7 @@ static void what_kernels_look_at(void **state)
         assert_int_equal(word(port), 0);
     assert_int_equal(word(0x40e), 0x9fc0);
     assert_int_equal(word(0x410), 0x202); // a numeric coprocessor, one serial port
+    assert_int_equal(memory[0x412], 0);   // reserved
     assert_int_equal(word(0x413), 639);
     assert_int_equal(memory[0x9fc00], 1);
     assert_int_equal(word(0x40e) * 16 + memory[0x9fc00] * 1024, 0xa0000);

@@ -228,6 +228,50 @@ static void bcd_and_bytes(void **state)
     assert_int_equal(in(PIT_CONTROL), 0xff);
 }
 
+static unsigned word(unsigned port)
+{
+    unsigned low = in(port);
+    return low | in(port) << 8;
+}
+
+// What is latched stays until it is read: a second command before that is ignored.
+static void latched_until_read(void **state)
+{
+    (void)state;
+    now = 0;
+    pit_init(&pit, now);
+    out(PIT_CONTROL, 0x34); // channel 0, a word, mode 2
+    out(0, 0xe8);
+    out(0, 0x03); // 1000
+    now = 1;
+    out(PIT_CONTROL, 0xc2); // status and count
+    now = 999;              // the tick in which the output is low
+    out(PIT_CONTROL, 0xc2);
+    out(PIT_CONTROL, 0x00); // the count alone
+    assert_int_equal(in(0) & 0x80, 0x80);
+    assert_int_equal(word(0), 999);
+    assert_int_equal(word(0), 1);
+}
+
+// 8254, "Mode 0": the first byte stops the counting, and the output is low; the second one begins it anew.
+static void mode_0_between_bytes(void **state)
+{
+    (void)state;
+    now = 0;
+    pit_init(&pit, now);
+    pit_port61_write(&pit, 1, now);
+    out(PIT_CONTROL, 0xb0); // channel 2, a word, mode 0
+    out(2, 10);
+    out(2, 0);
+    now = 5;
+    out(2, 0);
+    now = 100;
+    assert_int_equal(pit_port61_read(&pit, now) & 0x20, 0);
+    out(2, 1); // 256
+    assert_int_equal(pit_port61_read(&pit, now + 255) & 0x20, 0);
+    assert_int_equal(pit_port61_read(&pit, now + 256) & 0x20, 0x20);
+}
+
 // Whatever is written: nothing divides by zero, and no edge lies in the past.
 static void any_bytes(void **state)
 {
@@ -250,10 +294,9 @@ static void any_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(against_the_slow_one),
-        cmocka_unit_test(channel_2_by_port_61),
-        cmocka_unit_test(bcd_and_bytes),
-        cmocka_unit_test(any_bytes),
+        cmocka_unit_test(against_the_slow_one), cmocka_unit_test(channel_2_by_port_61),
+        cmocka_unit_test(bcd_and_bytes),        cmocka_unit_test(latched_until_read),
+        cmocka_unit_test(mode_0_between_bytes), cmocka_unit_test(any_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
