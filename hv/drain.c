@@ -7,7 +7,7 @@
 #include <arch/panic.h>
 
 #include "drain.h"
-#include "exit.h"
+#include "exit_names.h"
 #include "nmi.h"
 #include "vmcs_setup.h"
 

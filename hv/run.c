@@ -10,6 +10,7 @@
 
 #include "devices.h"
 #include "drain.h"
+#include "exit.h"
 #include "loader.h"
 #include "msr_keep.h"
 #include "msr_table.h"

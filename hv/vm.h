@@ -10,7 +10,6 @@
 #include "devices/apic.h"
 #include "access/churn.h"
 #include "policy/cpuid.h"
-#include "vcpu/exit.h"
 #include "memory/guest_map.h"
 #include "insn/insn_cache.h"
 #include "devices/ioapic.h"

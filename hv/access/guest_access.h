@@ -6,7 +6,7 @@
 #include <hv/walk.h>
 
 #include "decode.h"
-#include "exit.h"
+#include "verdict.h"
 
 struct guest_access {
     struct vcpu *v;

@@ -1,7 +1,7 @@
 // The guest's devices behind I/O ports and device pages: who answers where. What has no row reads as ones.
 #pragma once
 
-#include "exit.h"
+#include "verdict.h"
 
 // Sets the devices up as after reset. `second` is the date and time, as rtc_seconds gives them.
 void devices_init(struct vcpu *v, u64 second);

@@ -4,10 +4,10 @@
 // is masked at both, or no guest has asked for it, nothing of this exits.
 #pragma once
 
-#include "exit.h"
 #include "pic.h"
 #include "pit.h"
 #include "rtc.h"
+#include "verdict.h"
 
 struct legacy {
     struct pit pit;
@@ -46,3 +46,7 @@ void legacy_interrupt(struct vcpu *v);
 
 // TSC cycles until legacy_attend is wanted, or ~0: nothing is waited for.
 u64 legacy_wait(struct vcpu *v);
+
+// The handlers of an interrupt window, and of the VMX-preemption timer.
+enum verdict exit_interrupt_window(struct vcpu *v);
+enum verdict exit_preemption_timer(struct vcpu *v);

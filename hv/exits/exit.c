@@ -5,9 +5,13 @@
 #include <hv/log.h>
 #include <hv/mmu.h>
 
+#include "debug.h"
 #include "dump_vmcs.h"
 #include "event.h"
+#include "exit.h"
+#include "exit_names.h"
 #include "guest_access.h"
+#include "legacy.h"
 #include "limit.h"
 #include "nmi.h"
 #include "paging.h"

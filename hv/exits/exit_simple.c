@@ -4,6 +4,7 @@
 #include <arch/traps.h>
 
 #include "event.h"
+#include "exit.h"
 #include "stop.h"
 #include "../vm.h"
 

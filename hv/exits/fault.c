@@ -7,6 +7,7 @@
 #include "debug.h"
 #include "emulate.h"
 #include "event.h"
+#include "exit.h"
 #include "guest_access.h"
 #include "insn_cache.h"
 #include "mmio.h"

@@ -3,6 +3,7 @@
 
 #include "debug.h"
 #include "devices.h"
+#include "exit.h"
 #include "guest_access.h"
 #include "event.h"
 #include "../vm.h"

@@ -2,7 +2,7 @@
 // Ctrl-A.
 #pragma once
 
-#include "exit.h"
+#include "verdict.h"
 
 // Reads the host console until it is empty. Sets *any if there was something. VERDICT_STOP if the person said
 // so.

@@ -5,6 +5,7 @@
 #include <hv/log.h>
 
 #include "event.h"
+#include "exit.h"
 #include "limit.h"
 #include "msr_table.h"
 #include "paging.h"

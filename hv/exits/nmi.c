@@ -5,6 +5,7 @@
 
 #include "debug.h"
 #include "event.h"
+#include "exit.h"
 #include "keys.h"
 #include "nmi.h"
 #include "stop.h"

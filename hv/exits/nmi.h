@@ -2,7 +2,7 @@
 // and costs nothing while nobody types); every other NMI is the guest's.
 #pragma once
 
-#include "exit.h"
+#include "verdict.h"
 
 // Takes NMIs that arrived in root mode.
 enum verdict nmi_take(struct vcpu *v);

@@ -6,6 +6,7 @@
 
 #include "debug.h"
 #include "event.h"
+#include "exit.h"
 #include "msr_bitmap.h"
 #include "paging.h"
 #include "stop.h"

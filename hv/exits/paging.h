@@ -2,7 +2,7 @@
 // one place that writes to the VMCS what differs between the modes (hv/mmu.h, struct mmu_needs).
 #pragma once
 
-#include "exit.h"
+#include "verdict.h"
 
 // Puts the whole state into the VMCS. For the start of the guest, when there is no state before it.
 void paging_start(struct vcpu *v, const struct paging_regs *regs);

@@ -4,6 +4,7 @@
 // exception.
 #include <arch/lib.h>
 
+#include "exit.h"
 #include "guest_access.h"
 #include "stop.h"
 #include "../vm.h"

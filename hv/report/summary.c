@@ -2,6 +2,7 @@
 #include <arch/console.h>
 #include <hv/log.h>
 
+#include "exit_names.h"
 #include "json.h"
 #include "summary.h"
 

@@ -2,6 +2,7 @@
 #include <arch/lib.h>
 #include <arch/memory.h>
 
+#include "exit_names.h"
 #include "../vm.h"
 
 const struct counter_row counter_rows[COUNTERS] = {

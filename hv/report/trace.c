@@ -6,6 +6,7 @@
 #include <arch/console.h>
 #include <hv/log.h>
 
+#include "exit_names.h"
 #include "trace.h"
 #include "../vm.h"
 

@@ -5,7 +5,7 @@
 
 #include <arch/frames.h>
 
-#include "exit.h"
+#include "verdict.h"
 
 struct trace {
     struct trace_record *records; // NULL: no trace

@@ -12,7 +12,7 @@
 
 #include <arch/cpu.h>
 
-#include "exit.h"
+#include "verdict.h"
 
 #define DEBUG_EXCEPTIONS (BIT(VECTOR_DB) | BIT(VECTOR_AC)) // of the exception bitmap
 
@@ -48,3 +48,6 @@ u64 debug_match_port(u64 dr7, u16 port, unsigned bytes);
 
 // An instruction (or an iteration) that the monitor has carried out has hit these breakpoints: #DB after it.
 void debug_hit(struct vcpu *v, u64 hits);
+
+// The handler of a MOV to or from a debug register: the guest debugs from now on.
+enum verdict exit_mov_dr(struct vcpu *v);

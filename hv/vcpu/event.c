@@ -3,6 +3,7 @@
 #include <arch/io.h>
 
 #include "event.h"
+#include "exit_names.h"
 #include "stop.h"
 #include "../vm.h"
 

@@ -4,7 +4,7 @@
 
 #include <arch/cpu.h>
 
-#include "exit.h"
+#include "verdict.h"
 
 #define INFO_VALID         BIT(31) // of an interruption-information field
 #define INFO_VECTOR        0xff
@@ -97,3 +97,7 @@ static inline void event_iteration_done(struct vcpu *v, u64 before, u64 after)
 {
     event_progress(v, before, after | RFLAGS_RF);
 }
+
+// The handlers of a triple fault, and of an NMI window.
+enum verdict exit_triple_fault(struct vcpu *v);
+enum verdict exit_nmi_window(struct vcpu *v);

@@ -1,7 +1,7 @@
 // The names of exit reasons, and which of them have a handler: what tables of exits need of exits.def. Pure.
-#include <arch/types.h>
+#include <hv/vcpu.h>
 
-#include "exit.h"
+#include "exit_names.h"
 
 static const struct {
     const char *name;

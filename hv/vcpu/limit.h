@@ -3,7 +3,7 @@
 // comes once a second of the guest's own time, whatever the guest does.
 #pragma once
 
-#include "exit.h"
+#include "verdict.h"
 
 // Sets the timer to whichever user is first, or off. `legacy`: what legacy_wait says. After the controls are
 // written, and when that has changed. What cannot be, since the processor has no such timer, is said once.

@@ -2,7 +2,7 @@
 // verdict.
 #pragma once
 
-#include "exit.h"
+#include "verdict.h"
 
 // Ends the guest: what is said becomes vm->end. vm_fail: by a mistake, so that a comparison does not count
 // the run. vm_stop_unsupported is for what the monitor cannot do: the same, and the run loop adds RIP and the

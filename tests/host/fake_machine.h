@@ -4,6 +4,8 @@
 
 #include "fake_cpu.h"
 #include "hv/access/vm_memory.h"
+#include "hv/exits/exit.h"
+#include "hv/vcpu/exit_names.h"
 #include "support.h"
 
 #define MACHINE_RAM (16 * MIB)

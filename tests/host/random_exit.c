@@ -10,7 +10,6 @@
 
 #include "fake_machine.h"
 #include "hv/vcpu/event.h"
-#include "hv/vcpu/exit.h"
 #include "hv/exits/paging.h"
 
 #define CODE        (5 * MIB)

@@ -7,6 +7,7 @@
 #include <arch/cpu.h>
 
 #include "hv/devices/devices.h"
+#include "hv/vcpu/event.h"
 
 #define UART      0x3f8
 #define IER       (UART + 1)

@@ -10,7 +10,6 @@
 #include <arch/pmu.h>
 #include <arch/traps.h>
 
-#include "hv/vcpu/exit.h"
 #include "hv/policy/msr_table.h"
 
 #include <stdio.h>
