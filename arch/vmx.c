@@ -171,3 +171,16 @@ void vmx_invvpid(u64 type, u16 vpid, u64 gva)
     } descriptor = {vpid, gva};
     __asm__ volatile("invvpid %0, %1" : : "m"(descriptor), "r"(type) : "cc", "memory");
 }
+
+// An NMI exit leaves NMIs blocked in root mode until an IRET (SDM vol. 3, 28.3.3); Bochs 2.7 also wants the
+// interruptibility field written.
+void vmx_nmi_unblock(void)
+{
+    __asm__ volatile(
+        "mov %%ss, %%eax\n push %%rax\n lea 8(%%rsp), %%rax\n push %%rax\n pushf\n mov %%cs, %%eax\n"
+        " push %%rax\n lea 1f(%%rip), %%rax\n push %%rax\n iretq\n1:"
+        :
+        :
+        : "rax", "memory", "cc");
+    vmcs_write(GUEST_INTERRUPTIBILITY, vmcs_read(GUEST_INTERRUPTIBILITY));
+}

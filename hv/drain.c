@@ -8,7 +8,6 @@
 
 #include "drain.h"
 #include "exit_names.h"
-#include "nmi.h"
 #include "vmcs_setup.h"
 
 #define TURNS 1024 // 240 vectors, each of which may be pending and in service, an INIT, some NMIs
@@ -29,7 +28,7 @@ static bool take_one(struct world *world, const struct apic *apic)
         apic_end_service(apic);
         return true;
     case EXIT_EXCEPTION_OR_NMI:
-        nmi_unblock();
+        vmx_nmi_unblock();
         return true;
     default:
         return true; // an INIT

@@ -28,19 +28,6 @@ enum verdict nmi_take(struct vcpu *v)
     return handle(v);
 }
 
-// An NMI exit leaves NMIs blocked in root mode until an IRET (SDM vol. 3, 28.3.3); Bochs 2.7 also wants the
-// interruptibility field written.
-void nmi_unblock(void)
-{
-    __asm__ volatile(
-        "mov %%ss, %%eax\n push %%rax\n lea 8(%%rsp), %%rax\n push %%rax\n pushf\n mov %%cs, %%eax\n"
-        " push %%rax\n lea 1f(%%rip), %%rax\n push %%rax\n iretq\n1:"
-        :
-        :
-        : "rax", "memory", "cc");
-    vmcs_write(GUEST_INTERRUPTIBILITY, vmcs_read(GUEST_INTERRUPTIBILITY));
-}
-
 // The IRET that ends an NMI handler has faulted. Unless the guest gets the fault, it runs again.
 static enum verdict page_fault_of_iret(struct vcpu *v)
 {
@@ -53,7 +40,7 @@ static enum verdict page_fault_of_iret(struct vcpu *v)
 static __attribute__((noinline)) enum verdict not_a_plain_page_fault(struct vcpu *v, u64 info)
 {
     if (INFO_TYPE_OF(info) == TYPE_NMI) {
-        nmi_unblock();
+        vmx_nmi_unblock();
         return handle(v);
     }
     switch (info & INFO_VECTOR) {

@@ -6,6 +6,3 @@
 
 // Takes NMIs that arrived in root mode.
 enum verdict nmi_take(struct vcpu *v);
-
-// After an exit for an NMI: lets the next one through in root mode. Writes the current VMCS.
-void nmi_unblock(void);

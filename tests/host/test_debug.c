@@ -47,6 +47,10 @@ u64 world_nmi_take(void)
     return 0;
 }
 
+void vmx_nmi_unblock(void)
+{
+}
+
 static int setup(void **state)
 {
     (void)state;

@@ -109,3 +109,6 @@ enum { INVVPID_ADDRESS = 0, INVVPID_CONTEXT = 1, INVVPID_ALL = 2 };
 // INVEPT and INVVPID (SDM vol. 3, chapter 31). The caller has checked that the type is supported.
 void vmx_invept(u64 type, u64 eptp);
 void vmx_invvpid(u64 type, u16 vpid, u64 gva);
+
+// After an exit for an NMI: lets the next one through in root mode. Writes the current VMCS.
+void vmx_nmi_unblock(void);
