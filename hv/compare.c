@@ -102,6 +102,7 @@ static void run_one(const struct run *run, struct vm *vm, struct host *host)
         refuse(run, why);
         return;
     }
+    run_choose(params, host);
     why = run_prepare(vm, host, params);
     if (why)
         refuse(run, why);

@@ -96,17 +96,23 @@ static void start_machine(u64 info_hpa, u64 image_hpa)
 }
 
 // What a comparison's configurations lack is found out one by one, and keeps no other from running.
-static void start_vmx(void)
+static const char *machine_missing(void)
 {
     const char *why = vmx_missing(&host.caps);
     if (!why && !params.compare)
         why = run_missing(&params, &host);
     if (!why)
         why = vmcs_missing(&host.caps);
-    if (!why)
-        why = apic_missing();
+    return why ? why : apic_missing();
+}
+
+static void start_vmx(void)
+{
+    const char *why = machine_missing();
     if (why)
         refuse(why);
+    if (!params.compare)
+        run_choose(&params, &host);
     if (cpuid(1, 0).ecx & CPUID_1_ECX_XSAVE)
         write_cr4(read_cr4() | CR4_OSXSAVE); // so that the guest's XSETBV can be carried out
     if (vmx_on(&host.caps, &host.frames))

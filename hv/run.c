@@ -21,24 +21,29 @@
 #define MISC_ENABLE_FAST_STRINGS BIT(0)
 #define XCR0_RESET               1
 
-// vpid=auto: on where the processor has it, which is said. On or off is what was asked for, or is refused.
-static const char *choose_vpid(struct params *params, const struct vmx_caps *caps)
+// Whether guests of these parameters have VPIDs: with vpid=auto where the back end could use them here.
+static bool has_vpid(const struct params *params, const struct host *host)
 {
     if (params->vpid != VPID_AUTO)
-        return mmu_missing(caps, params->vpid);
-    params->vpid = !mmu_missing(caps, true);
-    const char *why = mmu_missing(caps, params->vpid);
-    if (!why)
-        log_info("vpid=auto is vpid=%s on this processor", params->vpid ? "on" : "off");
-    return why;
+        return params->vpid == VPID_ON;
+    return !mmu_missing(host->back_ends[params->mmu], &host->caps, true);
 }
 
-const char *run_missing(struct params *params, const struct host *host)
+const char *run_missing(const struct params *params, const struct host *host)
+{
+    const struct mmu_ops *back_end = host->back_ends[params->mmu];
+    if (params->audit && !back_end->audit)
+        return "audit= checks shadow tables, and mmu=ept has none: use mmu=shadow, or audit=off.";
+    return mmu_missing(back_end, &host->caps, has_vpid(params, host));
+}
+
+void run_choose(struct params *params, const struct host *host)
 {
     mmu = host->back_ends[params->mmu];
-    if (params->audit && !mmu->audit)
-        return "audit= checks shadow tables, and mmu=ept has none: use mmu=shadow, or audit=off.";
-    return choose_vpid(params, &host->caps);
+    if (params->vpid != VPID_AUTO)
+        return;
+    params->vpid = has_vpid(params, host) ? VPID_ON : VPID_OFF;
+    log_info("vpid=auto is vpid=%s on this processor", params->vpid ? "on" : "off");
 }
 
 static struct cpuid_regs host_cpuid(u32 leaf, u32 subleaf)

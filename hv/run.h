@@ -5,12 +5,16 @@
 #include "host.h"
 #include "vm.h"
 
-// What this machine lacks for these parameters, as one sentence with the remedy, or NULL. Chooses the back
-// end and turns vpid=auto into on or off. After vmx_missing.
-const char *run_missing(struct params *params, const struct host *host);
+// What this machine lacks for these parameters, as one sentence with the remedy, or NULL. Changes nothing.
+// After vmx_missing.
+const char *run_missing(const struct params *params, const struct host *host);
+
+// Chooses what the parameters leave open: takes their back end into use, and turns vpid=auto into on or off,
+// which is said. After run_missing, which has found nothing.
+void run_choose(struct params *params, const struct host *host);
 
 // Makes the virtual machine and loads the guest that the boot loader's modules describe. `params` stays in
-// use. NULL, or one sentence with the remedy: then, too, run_release follows. After run_missing and
+// use. NULL, or one sentence with the remedy: then, too, run_release follows. After run_choose and
 // frames_keep, in VMX operation.
 const char *run_prepare(struct vm *vm, struct host *host, const struct params *params);
 

@@ -1,5 +1,5 @@
 // The seam between the monitor and what translates guest memory: EPT (ept/) or shadow paging (shadow/).
-// hv/main.c names the back ends, and run_missing (hv/run.h) chooses one; everybody else calls the mmu_*
+// hv/main.c names the back ends, and run_choose (hv/run.h) takes one; everybody else calls the mmu_*
 // functions below, whose comments are the contract. A back end translates; it does not inject events, move
 // RIP or know of devices.
 #pragma once
@@ -78,10 +78,10 @@ struct mmu_ops {
 
 extern const struct mmu_ops *mmu;
 
-// What the processor lacks for this mode, as one sentence with the remedy, or NULL. Before init.
-static inline const char *mmu_missing(const struct vmx_caps *caps, bool vpid)
+// What the processor lacks for a back end, in use or not, as one sentence with the remedy, or NULL.
+static inline const char *mmu_missing(const struct mmu_ops *back_end, const struct vmx_caps *caps, bool vpid)
 {
-    return mmu->missing(caps, vpid);
+    return back_end->missing(caps, vpid);
 }
 
 // Once, in VMX operation, with a p2m that is empty: so the back end's own memory comes before the guest's, at
