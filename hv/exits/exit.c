@@ -105,6 +105,8 @@ static enum verdict dispatch(struct vcpu *v)
     enum verdict verdict = row->handle(v);
     if (verdict == VERDICT_SKIP)
         skip_instruction(v);
+    else if (verdict == VERDICT_NEXT)
+        vmcs_write(GUEST_RIP, v->next_rip);
     bool seldom = v->refresh || v->refresh_controls || v->observed;
     return unlikely(seldom) ? attend(v, verdict) : verdict;
 }

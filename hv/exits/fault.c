@@ -123,9 +123,9 @@ static __attribute__((noinline)) enum verdict traced_write(struct vcpu *v, const
         return VERDICT_RESUME;
     }
     mmu_written(v, f->hpa, insn->size);
-    vmcs_write(GUEST_RIP, rip + insn->length);
     event_instruction_done(v, rflags, after);
-    return VERDICT_RESUME;
+    v->next_rip = rip + insn->length;
+    return VERDICT_NEXT;
 }
 
 // Under shadow paging the monitor walks the guest's tables itself.

@@ -47,8 +47,7 @@ static enum verdict not_decoded(struct vcpu *v, struct guest_access *a, int deco
         v, "the guest touches %s with an instruction that the monitor does not emulate", where);
 }
 
-// RIP moves here and not in the dispatcher because a repeated string instruction may stay where it is, with
-// part of its work done.
+// A repeated string instruction may stay where it is, with part of its work done.
 static enum verdict emulate(struct vcpu *v, struct guest_access *a, const struct insn *insn)
 {
     u64 before = a->walk.rflags,
@@ -57,17 +56,18 @@ static enum verdict emulate(struct vcpu *v, struct guest_access *a, const struct
     u64 rip = e.rip;
     *vcpu_reg(v, GPR_RSP) = vmcs_read(GUEST_RSP);
     int result = insn_emulate(insn, &e);
-    vmcs_write(GUEST_RIP, e.rip);
     if (*vcpu_reg(v, GPR_RSP) != vmcs_read(GUEST_RSP))
         vmcs_write(GUEST_RSP, *vcpu_reg(v, GPR_RSP));
     if (result)
         return guest_fault(a);
-    if (e.rip != rip)
-        event_instruction_done(v, before, e.rflags & ~step);
-    else
-        event_iteration_done(v, before, e.rflags & ~step);
     debug_hit(v, a->hits);
-    return VERDICT_RESUME;
+    if (e.rip == rip) {
+        event_iteration_done(v, before, e.rflags & ~step);
+        return VERDICT_RESUME;
+    }
+    event_instruction_done(v, before, e.rflags & ~step);
+    v->next_rip = e.rip;
+    return VERDICT_NEXT;
 }
 
 enum verdict mmio_emulate(struct vcpu *v, const char *space, u64 address)

@@ -83,6 +83,7 @@ static void print_exit(const struct trace *t, u64 n)
 {
     static const char *const verdicts[] = {[VERDICT_RESUME] = "resume",
                                            [VERDICT_SKIP] = "skip",
+                                           [VERDICT_NEXT] = "next",
                                            [VERDICT_FAULT] = "fault",
                                            [VERDICT_STOP] = "stop"};
     const struct trace_record *r = record_at(t, n);

@@ -342,8 +342,9 @@ static void check_progress(const struct kind *kind, enum verdict verdict, u64 ri
 {
     bool device = kind->handle == exit_ept_violation &&
                   p2m_lookup(&v->vm->p2m, gpa_gfn(vmcs_read(GUEST_PHYSICAL_ADDRESS))).type == P2M_DEVICE;
-    if (device && verdict == VERDICT_RESUME && vmcs_read(GUEST_RIP) == rip &&
-        v->world.regs.r[GPR_RCX] == before->r[GPR_RCX])
+    if (verdict == VERDICT_NEXT && v->next_rip == rip)
+        complain(kind, "the instruction is done, and the next one is itself");
+    if (device && verdict == VERDICT_RESUME && v->world.regs.r[GPR_RCX] == before->r[GPR_RCX])
         complain(kind, "the instruction is run again as it was");
 }
 
@@ -389,6 +390,8 @@ static bool one_exit(void)
         complain(kind, "%lu accesses to the VMCS in one exit", work);
     check_leaks(kind, &before);
     check_progress(kind, verdict, rip, &before);
+    if (vmcs_read(GUEST_RIP) != rip)
+        complain(kind, "RIP has moved, which only the dispatcher does");
     if (verdict != VERDICT_STOP)
         check_entry(kind, verdict);
     return !v->unsupported && has_window();

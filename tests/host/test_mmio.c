@@ -82,12 +82,12 @@ static void sixteen_bytes(void **state)
         set(GPR_RSI, gpa);
         set(GPR_RAX, 1);
         set(GPR_RDX, 2);
-        assert_int_equal(i % 2 ? RUN(LOCK_CMPXCHG16B, gpa) : RUN(CMPXCHG16B, gpa), VERDICT_RESUME);
-        assert_int_equal(vmcs_read(GUEST_RIP), CODE + (i % 2 ? 5 : 4));
+        assert_int_equal(i % 2 ? RUN(LOCK_CMPXCHG16B, gpa) : RUN(CMPXCHG16B, gpa), VERDICT_NEXT);
+        assert_int_equal(v->next_rip, CODE + (i % 2 ? 5 : 4));
         check(GPR_RAX, now);
         check(GPR_RDX, now);
         assert_false(vmcs_read(GUEST_RFLAGS) & BIT(6));
-        assert_int_equal(i % 2 ? RUN(LOCK_CMPXCHG16B, gpa) : RUN(CMPXCHG16B, gpa), VERDICT_RESUME);
+        assert_int_equal(i % 2 ? RUN(LOCK_CMPXCHG16B, gpa) : RUN(CMPXCHG16B, gpa), VERDICT_NEXT);
         assert_true(vmcs_read(GUEST_RFLAGS) & BIT(6)); // ZF: equal now
     }
     set(GPR_RSI, GUEST_IOAPIC_GPA + 8);
@@ -102,8 +102,8 @@ static void locked_register(void **state)
     ioapic_write(&v->vm->ioapic, 0, 4, 0); // the ID: only bits 27:24 are kept
     set(GPR_RSI, IOWIN);
     set(GPR_RAX, 0xf1234567);
-    assert_int_equal(RUN("\xf0\x01\x06", IOWIN), VERDICT_RESUME); // lock add [rsi], eax
-    assert_int_equal(vmcs_read(GUEST_RIP), CODE + 3);
+    assert_int_equal(RUN("\xf0\x01\x06", IOWIN), VERDICT_NEXT); // lock add [rsi], eax
+    assert_int_equal(v->next_rip, CODE + 3);
     assert_int_equal(ioapic_read(&v->vm->ioapic, 0x10, 4), 0x01000000);
 }
 
@@ -120,7 +120,7 @@ static void movs_to_what_is_not_canonical(void **state)
     assert_int_equal(RUN("\xa5", IOWIN), VERDICT_FAULT);
     check_fault(VECTOR_GP);
     set(GPR_RDI, BUFFER);
-    assert_int_equal(RUN("\xa5", IOWIN), VERDICT_RESUME);
+    assert_int_equal(RUN("\xa5", IOWIN), VERDICT_NEXT);
     check(GPR_RDI, BUFFER + 4);
     u32 is;
     assert_int_equal(vm_ram_read(v->vm, BUFFER, &is, sizeof(is)), 0);

@@ -37,6 +37,7 @@ struct vcpu {
     const struct vmx_caps *caps;
 
     u64 exit_reason;        // basic reason of the exit being handled
+    u64 next_rip;           // where the guest goes on after VERDICT_NEXT
     bool delivering;        // it interrupted the delivery of an event, which is queued again
     u64 cr0_mask, cr4_mask; // as in the VMCS: bits that the guest does not own
     u64 cr4_allowed;        // bits that the guest may set
