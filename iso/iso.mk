@@ -57,6 +57,7 @@ endif
 SETTINGS := $(BUILD)/iso/parameters
 SETTINGS_C := iso/run/parameters.c hv/policy/params.c hv/policy/configurations.c arch/fmt.c
 VALUES_settings := $(CC)
-$(SETTINGS): $(call told,settings) $(SETTINGS_C) hv/policy/params.def $(wildcard hv/*/*.h hv/include/hv/*.h arch/include/arch/*.h)
+$(SETTINGS): $(call told,settings) $(SETTINGS_C) hv/policy/params.def \
+    $(wildcard hv/*/*.h hv/include/hv/*.[dh]* arch/include/arch/*.h)
 	@mkdir -p $(@D)
 	@$(CC) -std=gnu11 -O1 -Wall -Wextra -Werror $(INCLUDES_hv/policy) -I. -o $@ $(SETTINGS_C)

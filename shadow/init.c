@@ -4,11 +4,15 @@
 
 #include "place.h"
 
+// What each strategy of hv's list does. One that has no line here does not compile.
+#define LAZY     .cache = false
+#define EAGER    .eager = true
+#define TRACE    .cache = true, .trace = true
+#define ADAPTIVE .cache = true, .trace = true, .sync = true
+
 const struct shadow_strategy shadow_strategies[SHADOW_STRATEGIES] = {
-    [SHADOW_LAZY] = {.name = "lazy"},
-    [SHADOW_EAGER] = {.name = "eager", .eager = true},
-    [SHADOW_TRACE] = {.name = "trace", .cache = true, .trace = true},
-    [SHADOW_ADAPTIVE] = {.name = "adaptive", .cache = true, .trace = true, .sync = true},
+#define STRATEGY(strategy, word) [SHADOW_##strategy] = {.name = word, strategy},
+#include <hv/strategies.def>
 };
 
 // Contiguous machine memory for `bytes`, or NULL.

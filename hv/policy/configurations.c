@@ -9,10 +9,8 @@ static const struct {
 } short_words[] = {
     {"ept", {"mmu=ept"}},
     {"shadow", {"mmu=shadow"}},
-    {"lazy", {"mmu=shadow", "shadow=lazy"}},
-    {"eager", {"mmu=shadow", "shadow=eager"}},
-    {"trace", {"mmu=shadow", "shadow=trace"}},
-    {"adaptive", {"mmu=shadow", "shadow=adaptive"}},
+#define STRATEGY(name, word) {word, {"mmu=shadow", "shadow=" word}},
+#include <hv/strategies.def>
 };
 
 struct reader {

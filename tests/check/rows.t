@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# A row of counters.def without its count would be 0 for ever. Where a row needs code, one without it must not compile: rows
-# are planted. Where a row makes a member of the owner's struct, something must count there.
+# Tables of the monitor's whose rows need something elsewhere. Where a row needs code, one without it must not compile: rows are
+# planted. A row of counters.def that makes a member of its owner's struct would be 0 for ever if nothing counted there.
 use strict;
 use warnings;
 use FindBin;
@@ -8,33 +8,32 @@ use lib $FindBin::Bin;
 use Check;
 use File::Path 'make_path';
 
-my $TABLE = 'hv/include/hv/counters.def';
-my $PLANTED = 'build/check/counters/hv';
-my @rows = grep { /^COUNTER_\w+\(/ } lines_of($TABLE);
+my $TABLES = 'hv/include/hv';
+my $PLANTED = 'build/check/planted';
 
-sub compiles {
-    my ($file) = @_;
+# Whether $file compiles while $table has these rows behind its own that begins with $after. @flags: more for the compiler.
+sub compiles_with {
+    my ($file, $table, $after, $rows, @flags) = @_;
     my ($includes) = { folder_table('CHECK_INCLUDES') }->{ folder_of($file) };
-    return system("gcc $ENV{CHECK_FLAGS} -Werror -Ibuild/check/counters $includes -fsyntax-only $file 2>/dev/null") == 0;
-}
-
-# The table as it is (@more empty), or with rows behind its own of owner HV.
-sub table_write {
-    my (@more) = @_;
-    make_path($PLANTED);
-    open my $out, '>', "$PLANTED/counters.def" or die "$PLANTED: $!\n";
-    for (lines_of($TABLE)) {
-        print $out "$_\n";
-        print $out "$_\n" for /^COUNTER_HV\(monitor_memory/ ? @more : ();
-    }
+    make_path("$PLANTED/hv");
+    open my $out, '>', "$PLANTED/hv/$table" or die "$PLANTED: $!\n";
+    print $out map { /^\Q$after\E/ ? "$_\n$rows\n" : "$_\n" } lines_of("$TABLES/$table");
     close $out;
+    my $status = system "gcc $ENV{CHECK_FLAGS} -Werror -I$PLANTED @flags $includes -fsyntax-only $file 2>/dev/null";
+    unlink "$PLANTED/hv/$table";
+    return $status == 0;
 }
 
-table_write();
-rule 'hv/report/tally.c compiles with the table as it is', compiles('hv/report/tally.c') ? () : 'it does not';
-table_write('COUNTER_HV(planted, "", PENUMBRA_COUNT, "a row that nobody counts")');
-rule 'hv/report/tally.c does not compile with a row more', compiles('hv/report/tally.c') ? 'it does' : ();
+my @tally = ('hv/report/tally.c', 'counters.def', 'COUNTER_HV(monitor_memory');
+rule 'hv/report/tally.c compiles with the counters as they are', compiles_with(@tally, '') ? () : 'it does not';
+rule 'hv/report/tally.c does not compile with a row more',
+    compiles_with(@tally, 'COUNTER_HV(planted, "", PENUMBRA_COUNT, "a row that nobody counts")') ? 'it does' : ();
 
+my @init = ('shadow/init.c', 'strategies.def', 'STRATEGY(ADAPTIVE', 'STRATEGY(PLANTED, "planted")');
+rule 'shadow/init.c compiles with a strategy more', compiles_with(@init, '-DPLANTED=.eager=true') ? () : 'it does not';
+rule 'shadow/init.c does not compile with one that has no flags', compiles_with(@init) ? 'it does' : ();
+
+my @rows = grep { /^COUNTER_\w+\(/ } lines_of("$TABLES/counters.def");
 my %FOLDERS = (CHURN => ['hv'], MMU => [qw(ept shadow)], EPT => ['ept'], SHADOW => ['shadow']);
 my %text = map { my $folder = $_; $folder => join "\n", map { lines_of($_) } sources(qr{^$folder/(?!include/).*\.[ch]$}) } qw(hv ept shadow);
 my @idle;

@@ -45,7 +45,11 @@ struct mmu_fault {
 };
 
 // The strategies of shadow paging (shadow/README.md).
-enum shadow_strategy_name { SHADOW_LAZY, SHADOW_EAGER, SHADOW_TRACE, SHADOW_ADAPTIVE, SHADOW_STRATEGIES };
+enum shadow_strategy_name {
+#define STRATEGY(name, word) SHADOW_##name,
+#include <hv/strategies.def>
+    SHADOW_STRATEGIES
+};
 
 // The parameters that back ends know.
 struct mmu_options {
