@@ -71,8 +71,8 @@ static void read_parameters(void)
     char message[512];
     int error = params_parse(&params, host.boot.command_line, message, sizeof(message));
     if (params.console != 0x3f8)
-        console_init((u16)params.console);
-    log_set_level((enum log_level)params.log);
+        console_init(params.console);
+    log_set_level(params.log);
     if (error)
         refuse(message);
     log_info("Penumbra, a monitor for comparing memory virtualisation on Intel VT-x");
@@ -240,7 +240,7 @@ _Noreturn void monitor_main(u64 info_hpa, u64 image_hpa)
     start_input();
     if (params.compare) {
         draw_word();
-        compare_run(&comparison, (unsigned)params.repeat, &vm, &host);
+        compare_run(&comparison, params.repeat, &vm, &host);
     } else {
         run_alone();
     }

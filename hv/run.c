@@ -104,15 +104,15 @@ static int make_translation(struct vm *vm)
 {
     const struct params *params = vm->params;
     struct mmu_options options = {
-        .vpid = params->vpid,
-        .strategy = (enum shadow_strategy_name)params->shadow,
+        .vpid = params->vpid == VPID_ON,
+        .strategy = params->shadow,
         .root_vpids = params->shadow_vpid,
         .large = params->large,
         .directpf = params->directpf,
         .direct_invlpg = params->direct_invlpg,
         .in_place = params->shadow_cr3,
-        .prefetch = (unsigned)params->prefetch,
-        .pool = (u32)params->pool,
+        .prefetch = params->prefetch,
+        .pool = params->pool,
     };
     int error = vm_p2m_make(vm);
     return error ? error : mmu_init(&vm->vcpu, &vm->p2m, &options);
@@ -140,7 +140,7 @@ static const char *make_vm(struct vm *vm, struct host *host, const struct params
     vm->params = params;
     if (params->pmu)
         vm->pmu = host->pmu;
-    vm->vcpu.audit = (u32)params->audit;
+    vm->vcpu.audit = params->audit;
     vm->vcpu.observed = params->audit || params->churn || params->trace;
     apic_init(&vm->apic, host->apic_id);
     const char *why = drain_pending(&vm->apic, &host->caps, &host->frames);
@@ -205,7 +205,7 @@ static void audit_end(struct vm *vm)
 
 void run_guest(struct vm *vm)
 {
-    log_info("guest starts under %s with VPID %s", mmu->name, vm->params->vpid ? "on" : "off");
+    log_info("guest starts under %s with VPID %s", mmu->name, vm->params->vpid == VPID_ON ? "on" : "off");
     vcpu_run(&vm->vcpu);
     audit_end(vm);
 }

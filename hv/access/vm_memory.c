@@ -54,7 +54,7 @@ static void p2m_changing(void *context, gfn_t first, u64 count)
 int vm_p2m_make(struct vm *vm)
 {
     memory_mtrrs(&host_mtrrs);
-    return p2m_init(&vm->p2m, vm->frames, (unsigned)vm->params->p2m_max, host_memtype);
+    return p2m_init(&vm->p2m, vm->frames, vm->params->p2m_max, host_memtype);
 }
 
 const char *vm_memory_make(struct vm *vm)

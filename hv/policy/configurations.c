@@ -83,8 +83,7 @@ static bool ends(char c)
 int configurations_read(struct configurations *c, const struct params *params, char *message, size_t size)
 {
     const struct reader r = {c, message, size};
-    const char *at =
-        params->compare == COMPARE_DEFAULT ? CONFIGURATIONS_DEFAULT : (const char *)params->compare;
+    const char *at = params->compare == COMPARE_DEFAULT ? CONFIGURATIONS_DEFAULT : params->compare_list;
     c->count = 0;
     for (;;) {
         const char *end = at;

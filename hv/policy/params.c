@@ -1,7 +1,6 @@
 // See params.h. Pure: also on the host. All that differs between parameters is in params.def.
 #include <arch/lib.h>
 #include <arch/panic.h>
-#include <hv/log.h>
 #include <hv/p2m.h>
 #include "guest_map.h"
 #include "params.h"
@@ -24,7 +23,7 @@ struct word {
 };
 
 static const struct param table[PARAMS_COUNT] = {
-#define PARAM(field, ...) [PARAM_INDEX_##field] = {__VA_ARGS__},
+#define PARAM(field, type, ...) [PARAM_INDEX_##field] = {__VA_ARGS__},
 #define WORD(...)
 #include "params.def"
 #undef PARAM
@@ -39,16 +38,38 @@ static const struct word words[] = {
 #undef WORD
 };
 
-static u64 *field_of(struct params *params, unsigned index)
+// A value on its way from text or to it is a u64.
+#define PARAM(field, type, name, scope, kind, initial, lowest, highest, help) \
+    _Static_assert((u64)(type)(highest) == (highest), name "= has numbers that its type has not");
+#define WORD(...)
+#include "params.def"
+#undef PARAM
+#undef WORD
+
+static u64 field_value(const struct params *params, unsigned index)
 {
-    static const size_t offsets[PARAMS_COUNT] = {
-#define PARAM(field, ...) offsetof(struct params, field),
+    const u64 values[PARAMS_COUNT] = {
+#define PARAM(field, ...) [PARAM_INDEX_##field] = (u64)params->field,
 #define WORD(...)
 #include "params.def"
 #undef PARAM
 #undef WORD
     };
-    return (u64 *)((u8 *)params + offsets[index]);
+    return values[index];
+}
+
+static void field_set(struct params *params, unsigned index, u64 value)
+{
+    switch (index) {
+#define PARAM(field, type, ...)      \
+    case PARAM_INDEX_##field:        \
+        params->field = (type)value; \
+        break;
+#define WORD(...)
+#include "params.def"
+#undef PARAM
+#undef WORD
+    }
 }
 
 // A piece of text that is being written, cut where the buffer ends.
@@ -107,8 +128,7 @@ static void put_valid(struct text *text, unsigned index)
     put(text, "%s", param->kind == PARAM_SIZE ? " in steps of 4K" : "");
 }
 
-// `origin`: where the string stands in the command line.
-static bool value_of(unsigned index, const char *string, const char *origin, u64 *value)
+static bool value_of(unsigned index, const char *string, u64 *value)
 {
     const struct param *param = &table[index];
     for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
@@ -118,7 +138,7 @@ static bool value_of(unsigned index, const char *string, const char *origin, u64
         }
     }
     if (param->kind == PARAM_LIST) {
-        *value = (u64)origin;
+        *value = COMPARE_LIST;
         return *string;
     }
     if (param->kind == PARAM_WORDS || !parse_number(string, value))
@@ -128,10 +148,22 @@ static bool value_of(unsigned index, const char *string, const char *origin, u64
     return *value >= param->lowest && *value <= param->highest;
 }
 
+// `origin`: where the value stands in the command line.
+static bool take_value(struct params *params, unsigned index, const char *string, const char *origin)
+{
+    u64 value;
+    if (!value_of(index, string, &value))
+        return false;
+    field_set(params, index, value);
+    if (table[index].kind == PARAM_LIST)
+        params->compare_list = origin;
+    return true;
+}
+
 void params_defaults(struct params *params)
 {
     for (unsigned i = 0; i < PARAMS_COUNT; i++)
-        assert_that(value_of(i, table[i].initial, NULL, field_of(params, i)));
+        assert_that(take_value(params, i, table[i].initial, NULL));
 }
 
 static int refuse_name(struct text *text, const char *word)
@@ -168,7 +200,7 @@ static int set_word(struct params *params, const char *word, const char *origin,
     if (index == PARAMS_COUNT)
         return refuse_name(text, word);
     const char *value = equals + 1;
-    if (!value_of(index, value, origin + (value - word), field_of(params, index)))
+    if (!take_value(params, index, value, origin + (value - word)))
         return refuse_value(text, index, value);
     *found = index;
     return 0;
@@ -268,8 +300,7 @@ static void put_word(struct text *text, const char *word)
 int params_format(const struct params *params, unsigned index, char *buffer, size_t size)
 {
     struct text text = {buffer, size, 0};
-    struct params copy = *params;
-    u64 value = *field_of(&copy, index);
+    u64 value = field_value(params, index);
     put(&text, "%s=", table[index].name);
     for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
         if (words[i].param == index && words[i].value == value) {
@@ -278,7 +309,7 @@ int params_format(const struct params *params, unsigned index, char *buffer, siz
         }
     }
     if (table[index].kind == PARAM_LIST)
-        put_word(&text, (const char *)value);
+        put_word(&text, params->compare_list);
     else
         put_number(&text, table[index].kind, value);
     return (int)text.length;

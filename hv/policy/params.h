@@ -2,23 +2,24 @@
 // them and prints them. It acts on none of them.
 #pragma once
 
+#include <hv/log.h>
 #include <hv/mmu.h>
 
 enum mmu_mode { MMU_EPT, MMU_SHADOW };
 enum vpid_choice { VPID_OFF, VPID_ON, VPID_AUTO };
-enum { COMPARE_OFF, COMPARE_DEFAULT }; // every other value of compare= is an address: see params_parse
+enum compare_choice { COMPARE_OFF, COMPARE_DEFAULT, COMPARE_LIST };
 enum vmcall_choice { VMCALL_KERNEL, VMCALL_USER };
 enum on_exit { ON_EXIT_POWEROFF, ON_EXIT_REBOOT, ON_EXIT_HALT };
 
-// One u64 for each PARAM row of params.def: mmu is an enum mmu_mode, vpid an enum vpid_choice, mem bytes,
-// p2m_max a P2M_LEVEL_*, log an enum log_level, console an I/O port or 0 for none, on_exit an enum on_exit,
-// compare COMPARE_OFF, COMPARE_DEFAULT or the address of a list that ends at a space or NUL.
+// A field for each PARAM row of params.def: mem is in bytes, p2m_max a P2M_LEVEL_*, console an I/O port or 0
+// for none.
 struct params {
-#define PARAM(field, ...) u64 field;
+#define PARAM(field, type, ...) type field;
 #define WORD(...)
 #include "params.def"
 #undef PARAM
 #undef WORD
+    const char *compare_list; // COMPARE_LIST: where the list begins; it ends at a space or NUL
 };
 
 enum {
@@ -37,7 +38,7 @@ void params_defaults(struct params *params);
 // sentence in message[size], which lists what is valid: an unknown name, a bad value, or a name given twice
 // (an edited menu entry with both `mem=1G` and `mem=512M` is a mistake, whichever was meant). After an error
 // *params has the words before the bad one, so that the console that the user chose can show the sentence.
-// The command line must stay: compare= points into it.
+// The command line must stay: compare_list points into it.
 int params_parse(struct params *params, const char *command_line, char *message, size_t size) must_check;
 
 // Changes *params by one word of a configuration. ERR_INVALID with one sentence in message[size], also where

@@ -111,7 +111,7 @@ sub values_of {
 sub parameters_defined {
     my (@rows, %words);
     for (lines_of('hv/policy/params.def')) {
-        push @rows, [$1, $2, $3, $4, $5, $6] if /^PARAM\((\w+), "([^"]+)", \w+, (\w+), "([^"]+)", ([^,]+), ([^,]+), "/;
+        push @rows, [$1, $2, $3, $4, $5, $6] if /^PARAM\((\w+), [\w ]+, "([^"]+)", \w+, (\w+), "([^"]+)", ([^,]+), ([^,]+), "/;
         push @{ $words{$1} }, $2 if /^WORD\((\w+), [^,]+, "([^"]+)"\)/;
     }
     push @{ $words{shadow} }, map { /^STRATEGY\(\w+, "([^"]+)"\)/ } lines_of('hv/include/hv/strategies.def');

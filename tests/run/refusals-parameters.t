@@ -10,7 +10,7 @@ use Test::More;
 
 # The names and words are those of hv/policy/params.def.
 my $table = Machine::file_read("$Machine::TOP/hv/policy/params.def");
-my $names = join ' ', map { "$_=" } $table =~ /^PARAM\(\w+, "([^"]+)"/mg;
+my $names = join ' ', map { "$_=" } $table =~ /^PARAM\(\w+, [\w ]+, "([^"]+)"/mg;
 my %words;
 push @{ $words{$1} }, $2 while $table =~ /^WORD\((\w+), [^,]+, "([^"]+)"\)/mg;
 my %list = map { $_ => join '|', @{ $words{$_} } } keys %words;
