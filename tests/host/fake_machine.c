@@ -25,9 +25,9 @@ char machine_uart[4096];
 unsigned machine_uart_count;
 
 static struct vm vm;
-static struct vmx_caps caps;
+struct vmx_caps machine_caps;
 static struct frames frames;
-static struct params params;
+struct params machine_params;
 
 void log_message(enum log_level level, const char *format, ...)
 {
@@ -92,7 +92,7 @@ static struct cpuid_regs host_cpuid(u32 leaf, u32 subleaf)
 static void make_processor(unsigned flags)
 {
     u32 proc2 = PROC2_EPT | PROC2_VPID | PROC2_RDTSCP | PROC2_INVPCID | PROC2_XSAVES;
-    caps = (struct vmx_caps){
+    machine_caps = (struct vmx_caps){
         .proc = {0x4006172, 0xfff9fffe}, // as of the true controls: CR3 may be left alone
         .proc2 = {0, proc2 | (flags & MACHINE_UNRESTRICTED ? PROC2_UNRESTRICTED_GUEST : 0)},
         .ept_vpid = EPT_CAP_WALK_4 | EPT_CAP_WRITE_BACK | EPT_CAP_2M | EPT_CAP_INVEPT |
@@ -141,13 +141,13 @@ struct vcpu *machine_make_for(const struct mmu_ops *ops, const struct mmu_option
     machine_uart_count = 0;
     machine_log[0] = machine_console[0] = 0;
     machine_console_length = 0;
-    params = (struct params){.mem = MACHINE_RAM, .p2m_max = P2M_LEVEL_2M};
-    vm.params = &params;
+    machine_params = (struct params){.mem = MACHINE_RAM, .p2m_max = P2M_LEVEL_2M};
+    vm.params = &machine_params;
     vm.frames = &frames;
     vm.tsc_hz = 1000000000;
     tally_init();
     vm.vcpu.vm = &vm;
-    vm.vcpu.caps = &caps;
+    vm.vcpu.caps = &machine_caps;
     vm.vcpu.base_proc = PROC_SECONDARY_CONTROLS; // as of vmcs_setup
     mmu = ops;
     if (flags & MACHINE_X2APIC)
@@ -210,4 +210,19 @@ void machine_start_64(struct vcpu *v)
           &(struct paging_regs){CR0_PE | CR0_ET | CR0_NE | CR0_WP | CR0_PG, TABLES_GPA, CR4_PAE,
                                 EFER_LME | EFER_LMA | EFER_NXE | EFER_SCE},
           RIGHTS_CODE_64);
+}
+
+int machine_setup(void **state)
+{
+    struct vcpu **v = *state;
+    *v = machine_make(MACHINE_UNRESTRICTED);
+    machine_start_64(*v);
+    return 0;
+}
+
+int machine_teardown(void **state)
+{
+    (void)state;
+    machine_gone();
+    return 0;
 }

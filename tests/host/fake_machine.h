@@ -29,6 +29,17 @@ void machine_start_64(struct vcpu *v);
 // 32-bit code with paging off, as a Multiboot kernel starts.
 void machine_start_32(struct vcpu *v);
 
+// For cmocka: each test has a machine of its own, on the processor with "unrestricted guest" and in 64-bit
+// code, whose vCPU the file finds in its variable `v`. `setup` is machine_setup, or one of the file's own
+// that calls it first.
+#define MACHINE_TEST(setup, test) cmocka_unit_test_prestate_setup_teardown(test, setup, machine_teardown, &v)
+int machine_setup(void **state);
+int machine_teardown(void **state);
+
+// What machine_make has chosen, until the next one: for tests that want it otherwise.
+extern struct params machine_params;
+extern struct vmx_caps machine_caps;
+
 // The segment registers' rights as in those two modes.
 #define RIGHTS_CODE_64 0xa09bull
 #define RIGHTS_CODE_32 0xc09bull

@@ -49,13 +49,6 @@ u8 *machine_table(u64 hpa, enum p2m_type *type)
     return phys_ptr(hpa);
 }
 
-static u8 machine_memtype(mfn_t first, u64 count)
-{
-    (void)first;
-    (void)count;
-    return 6;
-}
-
 static void place_apply(u64 g)
 {
     struct place *p = &places[g];
@@ -95,7 +88,7 @@ void machine_make(unsigned largest)
 {
     memory_make(MACHINE, &machine_frames);
     assert_int_equal(frames_alloc_at(&machine_frames, mfn(BACKING), 12, FRAME_GUEST), 0);
-    assert_int_equal(p2m_init(&machine_p2m, &machine_frames, largest, machine_memtype), 0);
+    assert_int_equal(p2m_init(&machine_p2m, &machine_frames, largest, memory_write_back), 0);
     places_make();
     assert_int_equal(p2m_map(&machine_p2m, gfn(APIC), mfn(DEVICE / PAGE_SIZE), 1, P2M_DIRECT), 0);
     expected = calloc(GUEST_FRAMES, PAGE_SIZE);

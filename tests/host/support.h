@@ -19,6 +19,8 @@
 // `frames` an allocator of all of it but frame 0. memory_gone unmaps it.
 void memory_make(u64 bytes, struct frames *frames);
 void memory_gone(void);
+// For a p2m: all of it is write-back (SDM vol. 3, table 12-2).
+u8 memory_write_back(mfn_t first, u64 count);
 
 // xorshift64*, seeded from the environment variable SEED or a fixed number; the seed is printed by
 // random_start, so that a failure can be had again.

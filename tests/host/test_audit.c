@@ -25,12 +25,6 @@ static struct p2m p2m;
 static struct shadow shadow;
 static struct walk_context guest;
 
-static u8 memtype(mfn_t first, u64 count)
-{
-    (void)first, (void)count;
-    return 6;
-}
-
 static void no_flush_vpid(void *context, u16 vpid)
 {
     (void)context, (void)vpid;
@@ -70,7 +64,7 @@ static int setup(void **state)
     (void)state;
     memory_make(MACHINE, &frames);
     assert_int_equal(frames_alloc_at(&frames, mfn(BACKING), 9, FRAME_GUEST), 0);
-    assert_int_equal(p2m_init(&p2m, &frames, P2M_LEVEL_4K, memtype), 0);
+    assert_int_equal(p2m_init(&p2m, &frames, P2M_LEVEL_4K, memory_write_back), 0);
     assert_int_equal(p2m_map(&p2m, gfn(0), mfn(BACKING), GUEST_FRAMES, P2M_RAM), 0);
     assert_int_equal(shadow_init(&shadow, &p2m, &config, &hw), 0);
     tables_make();

@@ -53,18 +53,9 @@ void vmx_nmi_unblock(void)
 
 static int setup(void **state)
 {
-    (void)state;
-    v = machine_make(MACHINE_UNRESTRICTED);
-    machine_start_64(v);
+    machine_setup(state);
     fake_dr6 = DR6_CLEAR;
     vmcs_write(GUEST_DR7, DR7_FIXED);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    machine_gone();
     return 0;
 }
 
@@ -256,7 +247,7 @@ static void hits_become_pending(void **state)
     assert_int_equal(debug_match_port(debug_enabled(v), 0x3f8, 1), 0);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) MACHINE_TEST(setup, f)
 
 int main(void)
 {

@@ -23,21 +23,6 @@ enum { LEVEL = 1 << 15, MASKED = 1 << 16, DELIVER_NMI = 4 << 8 };
 
 static struct vcpu *v;
 
-static int setup(void **state)
-{
-    (void)state;
-    v = machine_make(MACHINE_UNRESTRICTED);
-    machine_start_64(v);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    machine_gone();
-    return 0;
-}
-
 static void out(u16 port, u32 value)
 {
     assert_int_equal(devices_port_write(v, port, 1, value), VERDICT_SKIP);
@@ -402,7 +387,7 @@ static void page_without_a_row(void **state)
     assert_int_equal(fake_msr(0x808), 0x33);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) MACHINE_TEST(machine_setup, f)
 
 int main(void)
 {

@@ -18,21 +18,6 @@ enum { EXTERNAL, NMI = 2, HARDWARE_EXCEPTION, SOFTWARE_INTERRUPT, PRIVILEGED_EXC
 
 static struct vcpu *v;
 
-static int setup(void **state)
-{
-    (void)state;
-    v = machine_make(MACHINE_UNRESTRICTED);
-    machine_start_64(v);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    machine_gone();
-    return 0;
-}
-
 static void exceptions(void **state)
 {
     (void)state;
@@ -248,7 +233,7 @@ static void no_single_step_with_btf(void **state)
     assert_int_equal(vmcs_read(GUEST_PENDING_DEBUG_EXCEPTIONS), 0);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) MACHINE_TEST(machine_setup, f)
 
 int main(void)
 {

@@ -55,9 +55,7 @@ static struct mmu_ops fake_mmu;
 
 static int setup(void **state)
 {
-    (void)state;
-    v = machine_make(MACHINE_UNRESTRICTED);
-    machine_start_64(v);
+    machine_setup(state);
     fake_mmu = *mmu;
     fake_mmu.fault = fake_fault;
     fake_mmu.written = fake_written;
@@ -67,13 +65,6 @@ static int setup(void **state)
     table_hpa = mfn_hpa(p2m_lookup(&v->vm->p2m, gpa_gfn(TABLE)).mfn);
     translates = true;
     outcome = MMU_TRACED;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    machine_gone();
     return 0;
 }
 
@@ -351,7 +342,7 @@ static void all_bytes_count(void **state)
     }
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) MACHINE_TEST(setup, f)
 
 int main(void)
 {

@@ -39,20 +39,11 @@ static void tell(struct vcpu *vcpu, u64 hpa, unsigned bytes)
 
 static int setup(void **state)
 {
-    (void)state;
-    v = machine_make(MACHINE_UNRESTRICTED);
-    machine_start_64(v);
+    machine_setup(state);
     watching = *mmu;
     watching.written = tell;
     mmu = &watching;
     count = 0;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    machine_gone();
     return 0;
 }
 
@@ -397,7 +388,7 @@ static void last_bytes_by_cs(void **state)
     assert_memory_equal(bytes, "\x44\x33\x22\x11", 4);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) MACHINE_TEST(setup, f)
 
 // A guest that works in a hole is told of once, whatever it does there.
 static void hole_again_and_again(void **state)

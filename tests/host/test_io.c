@@ -28,21 +28,6 @@ enum { ES, CS, SS, DS, FS, GS };
 
 static struct vcpu *v;
 
-static int setup(void **state)
-{
-    (void)state;
-    v = machine_make(MACHINE_UNRESTRICTED);
-    machine_start_64(v);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    machine_gone();
-    return 0;
-}
-
 static enum verdict io(u64 qualification, u64 info)
 {
     fake_vmcs_set(EXIT_QUALIFICATION, qualification);
@@ -391,7 +376,7 @@ static void traps_between_iterations(void **state)
     assert_true(vmcs_read(GUEST_RFLAGS) & RFLAGS_RF);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) MACHINE_TEST(machine_setup, f)
 
 int main(void)
 {

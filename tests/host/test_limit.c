@@ -10,20 +10,14 @@
 #define RATE 5
 
 static struct vcpu *v;
-static struct params params;
-static struct vmx_caps caps;
 
 static void make(u64 limit, u32 pin, u32 exit)
 {
     v = machine_make(MACHINE_UNRESTRICTED);
-    params = *v->vm->params;
-    caps = *v->caps;
-    params.limit = limit;
-    caps.pin.may = pin;
-    caps.exit.may = exit;
-    caps.misc = RATE;
-    v->vm->params = &params;
-    v->caps = &caps;
+    machine_params.limit = limit;
+    machine_caps.pin.may = pin;
+    machine_caps.exit.may = exit;
+    machine_caps.misc = RATE;
     v->vm->tsc_hz = 3200;
     machine_log[0] = 0;
 }

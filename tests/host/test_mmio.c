@@ -18,17 +18,8 @@ static struct vcpu *v;
 
 static int setup(void **state)
 {
-    (void)state;
-    v = machine_make(MACHINE_UNRESTRICTED);
-    machine_start_64(v);
+    machine_setup(state);
     ioapic_write(&v->vm->ioapic, 0, 4, 1); // the version: 0x170020
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    machine_gone();
     return 0;
 }
 
@@ -184,7 +175,7 @@ static void unknown(void **state)
         v->vm->end, "the guest touches gpa 0xfec00010 with an instruction that the monitor does not emulate");
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) MACHINE_TEST(setup, f)
 
 int main(void)
 {

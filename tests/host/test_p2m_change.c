@@ -27,13 +27,6 @@ static struct {
 
 static unsigned happened[4], refused, nomem;
 
-static u8 machine_memtype(mfn_t first, u64 count)
-{
-    (void)first;
-    (void)count;
-    return 6;
-}
-
 static void hear(void *context, gfn_t first, u64 count)
 {
     assert_ptr_equal(context, &heard);
@@ -92,7 +85,7 @@ static void machine_make(void)
 {
     memory_make(MACHINE, &frames);
     mfn_t block;
-    assert_int_equal(p2m_init(&p2m, &frames, P2M_LEVEL_2M, machine_memtype), 0);
+    assert_int_equal(p2m_init(&p2m, &frames, P2M_LEVEL_2M, memory_write_back), 0);
     for (u64 g = 0; g < PAGES; g++) {
         if (g % 512 == 0) {
             assert_int_equal(frames_alloc(&frames, ORDER_2M, FRAME_GUEST, &block), 0);

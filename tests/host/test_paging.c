@@ -472,9 +472,7 @@ static void no_secondary_controls(void **state)
 {
     (void)state;
     v = machine_make(0);
-    struct vmx_caps caps = *v->caps;
-    caps.proc.may &= ~(u32)PROC_SECONDARY_CONTROLS;
-    v->caps = &caps;
+    machine_caps.proc.may &= ~(u32)PROC_SECONDARY_CONTROLS;
     machine_start_32(v);
     assert_true(write(CR4, CR4_PAE));
     assert_int_equal(vmcs_read(SECONDARY_CONTROLS), 0);

@@ -24,13 +24,6 @@ static struct shadow shadow;
 static struct walk_context guest;
 static unsigned flushes[FRAMES], flushed_all;
 
-static u8 machine_memtype(mfn_t first, u64 count)
-{
-    (void)first;
-    (void)count;
-    return 6;
-}
-
 static void flush_vpid(void *context, u16 vpid)
 {
     (void)context;
@@ -88,7 +81,7 @@ static void machine_make(u64 first, bool root_vpids)
     memory_make(MACHINE, &frames);
     for (u64 i = 0; i < GUEST; i++)
         assert_int_equal(frames_alloc_at(&frames, mfn(first + i), ORDER_4K, FRAME_GUEST), 0);
-    assert_int_equal(p2m_init(&p2m, &frames, P2M_LEVEL_4K, machine_memtype), 0);
+    assert_int_equal(p2m_init(&p2m, &frames, P2M_LEVEL_4K, memory_write_back), 0);
     assert_int_equal(p2m_map(&p2m, gfn(0), mfn(first), GUEST, P2M_RAM), 0);
     assert_int_equal(shadow_init(&shadow, &p2m, &config, &hw), 0);
     p2m.changing = changing;

@@ -13,18 +13,9 @@ static struct vcpu *v;
 
 static int setup(void **state)
 {
-    (void)state;
-    v = machine_make(MACHINE_UNRESTRICTED);
-    machine_start_64(v);
+    machine_setup(state);
     v->account = &v->outside;
     strcpy(v->vm->end, "guest powered off");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    machine_gone();
     return 0;
 }
 
@@ -187,13 +178,10 @@ static void test_trace_off(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_table, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_json, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_json_sentence, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_same, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_reset, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_trace, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_trace_off, setup, teardown),
+        MACHINE_TEST(setup, test_table),         MACHINE_TEST(setup, test_json),
+        MACHINE_TEST(setup, test_json_sentence), MACHINE_TEST(setup, test_same),
+        MACHINE_TEST(setup, test_reset),         MACHINE_TEST(setup, test_trace),
+        MACHINE_TEST(setup, test_trace_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,7 +21,6 @@
 #define RIGHTS_RING3 0xc0f3ull
 
 static struct vcpu *v;
-static struct params params;
 
 static void entry_write(u64 gpa, u64 entry)
 {
@@ -30,11 +29,7 @@ static void entry_write(u64 gpa, u64 entry)
 
 static int setup(void **state)
 {
-    (void)state;
-    v = machine_make(MACHINE_UNRESTRICTED);
-    machine_start_64(v);
-    params = *v->vm->params;
-    v->vm->params = &params;
+    machine_setup(state);
     entry_write(DIRECTORY + WINDOW / (2 * MIB) * 8, TABLE | 7);
     entry_write(TABLE + 0, USER_PAGE | 7);
     entry_write(TABLE + 8, KERNEL_PAGE | 3);
@@ -42,13 +37,6 @@ static int setup(void **state)
     fake_vmcs_set(EXIT_INSTRUCTION_LENGTH, 3);
     v->exit_reason = EXIT_VMCALL;
     v->exits[EXIT_VMCALL].count = 1;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    machine_gone();
     return 0;
 }
 
@@ -108,7 +96,7 @@ static void test_denied(void **state)
         assert_int_equal(call(number, USER_PAGE, 1, 0), PENUMBRA_DENIED);
     assert_int_equal(guest_u64(USER_PAGE), 0x1111111111111111);
     assert_false(v->vm->status_given);
-    params.vmcall = VMCALL_USER;
+    machine_params.vmcall = VMCALL_USER;
     assert_int_equal(call(0, 0, 0, 0), PENUMBRA_UNKNOWN);
     assert_true(call(PENUMBRA_COUNTERS, USER_PAGE, 1, 0) > 0);
     assert_int_equal(call(PENUMBRA_RESET, 0, 0, 0), 0);
@@ -218,7 +206,7 @@ static void test_crossing(void **state)
 static void test_rights(void **state)
 {
     (void)state;
-    params.vmcall = VMCALL_USER;
+    machine_params.vmcall = VMCALL_USER;
     assert_true(call(PENUMBRA_COUNTERS, KERNEL_PAGE, 1, 0) > 0);
     ring_3();
     assert_true(call(PENUMBRA_COUNTERS, USER_PAGE, 1, 0) > 0);
@@ -362,20 +350,13 @@ static void test_32_bit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_numbers, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_denied, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_counters, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_counter, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_listed, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_faults, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_crossing, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_rights, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_holes, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_reset, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_mode, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_stop, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_result, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_32_bit, setup, teardown),
+        MACHINE_TEST(setup, test_numbers),  MACHINE_TEST(setup, test_denied),
+        MACHINE_TEST(setup, test_counters), MACHINE_TEST(setup, test_counter),
+        MACHINE_TEST(setup, test_listed),   MACHINE_TEST(setup, test_faults),
+        MACHINE_TEST(setup, test_crossing), MACHINE_TEST(setup, test_rights),
+        MACHINE_TEST(setup, test_holes),    MACHINE_TEST(setup, test_reset),
+        MACHINE_TEST(setup, test_mode),     MACHINE_TEST(setup, test_stop),
+        MACHINE_TEST(setup, test_result),   MACHINE_TEST(setup, test_32_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

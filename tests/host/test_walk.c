@@ -44,13 +44,6 @@ static const u64 tables[] = {
     BIT(36), // beyond what a p2m has
 };
 
-static u8 machine_memtype(mfn_t first, u64 count)
-{
-    (void)first;
-    (void)count;
-    return 6;
-}
-
 static u8 *backing(u64 frame)
 {
     return mfn_ptr(mfn(BACKING + frame));
@@ -60,7 +53,7 @@ static void machine_make(void)
 {
     memory_make(MACHINE, &frames);
     assert_int_equal(frames_alloc_at(&frames, mfn(BACKING), 10, FRAME_GUEST), 0);
-    assert_int_equal(p2m_init(&p2m, &frames, P2M_LEVEL_1G, machine_memtype), 0);
+    assert_int_equal(p2m_init(&p2m, &frames, P2M_LEVEL_1G, memory_write_back), 0);
     for (unsigned i = 0; i < ARRAY_SIZE(guest); i++) {
         const struct region *r = &guest[i];
         u64 target = r->type == P2M_DIRECT ? MACHINE / PAGE_SIZE + 5 : BACKING + r->mfn;
