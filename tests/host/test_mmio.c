@@ -167,6 +167,24 @@ static void too_long(void **state)
     check_fault(VECTOR_GP);
 }
 
+static void locked_load(void **state)
+{
+    (void)state;
+    assert_int_equal(RUN("\xf0\x8b\x06", IOWIN), VERDICT_FAULT); // lock mov eax, [rsi]
+    assert_int_equal(vmcs_read(ENTRY_INTERRUPTION_INFO), BIT(31) | 3 << 8 | VECTOR_UD);
+}
+
+// RSP is not among the registers that the exit has saved, but in the VMCS.
+static void stack_on_a_device(void **state)
+{
+    (void)state;
+    set(GPR_RSP, BUFFER);
+    vmcs_write(GUEST_RSP, IOWIN);
+    assert_int_equal(RUN("\x8b\x04\x24", IOWIN), VERDICT_NEXT); // mov eax, [rsp]
+    check(GPR_RAX, 0x170020);
+    assert_int_equal(vmcs_read(GUEST_RSP), IOWIN);
+}
+
 static void unknown(void **state)
 {
     (void)state;
@@ -187,6 +205,8 @@ int main(void)
         TEST(update_of_what_is_read_only),
         TEST(code_that_is_gone),
         TEST(too_long),
+        TEST(locked_load),
+        TEST(stack_on_a_device),
         TEST(unknown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
