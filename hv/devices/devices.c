@@ -1,7 +1,7 @@
 // See devices.h.
 #include <arch/console.h>
 
-#include "acpi_ports.h"
+#include "guest_ports.h"
 #include "devices.h"
 #include "event.h"
 #include "stop.h"

@@ -1,6 +1,6 @@
 // The builder of acpi_tables.h. Field names are those of the ACPI specification 6.3, chapter 5.2.
 // Not here: the DSDT's text (dsdt.asl), and the models behind the ports.
-#include "acpi_ports.h"
+#include "guest_ports.h"
 #include "acpi_tables.h"
 #include "guest_map.h"
 #include "ioapic.h"

@@ -1,7 +1,7 @@
 // The ACPI tables that the guest sees: RSDP, XSDT, FADT, MADT and the DSDT compiled from dsdt.asl, for ACPI's
 // hardware-reduced mode, with a CMOS RTC: PIC and PIT are not told of, a keyboard controller and a PM timer
 // are not there. This file writes them into memory; it does not choose where they lie (the guest loaders),
-// nor does it model the ports that they name (acpi_ports.h).
+// nor does it model the ports that they name (guest_ports.h).
 #pragma once
 
 #include <arch/types.h>

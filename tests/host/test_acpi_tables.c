@@ -3,7 +3,7 @@
 // a complaint. Run from the top folder: it writes below build/host/acpi.
 
 // link: hv/guest/acpi_tables.c
-#include "hv/devices/acpi_ports.h"
+#include "hv/devices/guest_ports.h"
 #include "hv/guest/acpi_tables.h"
 #include "support.h"
 
