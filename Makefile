@@ -89,10 +89,12 @@ $(BUILD)/arch/layout.inc: arch/asm_offsets.c Makefile $(call told,monitor)
 	@$(CC) $(MONITOR_FLAGS) -fno-lto $(INCLUDES_arch) -MT $@ -MF $(BUILD)/arch/layout.d -S -o $(BUILD)/arch/layout.s $<
 	@sed -n 's/^#define# /%define /p' $(BUILD)/arch/layout.s > $@
 
-$(BUILD)/hv/guest/dsdt.h: hv/guest/dsdt.asl
+# The C preprocessor gives it the names of guest_ports.h.
+$(BUILD)/hv/guest/dsdt.h: hv/guest/dsdt.asl hv/devices/guest_ports.h
 	@mkdir -p $(@D)
 	@echo "  IASL    $@"
-	@iasl -tc -p $(@D)/dsdt $< > $(@D)/dsdt.log || { cat $(@D)/dsdt.log; exit 1; }
+	@$(CC) -E -P -undef -x c -Ihv/devices $< -o $(@D)/dsdt.asl
+	@iasl -tc -p $(@D)/dsdt $(@D)/dsdt.asl > $(@D)/dsdt.log || { cat $(@D)/dsdt.log; exit 1; }
 	@sed 's/^unsigned char/static const unsigned char/' $(@D)/dsdt.hex > $@
 
 # The screen's font: Debian's package console-setup-linux.

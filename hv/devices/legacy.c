@@ -5,14 +5,13 @@
 
 #include "clock.h"
 #include "event.h"
+#include "guest_ports.h"
 #include "legacy.h"
 #include "limit.h"
 #include "../vm.h"
 
-#define TIMER_INPUT     0 // of the 8259s
-#define TIMER_PIN       0 // of the IOAPIC: the MADT has no overrides
-#define PORT61          0x61
-#define PIC2            0xa0
+#define TIMER_INPUT     0     // of the 8259s
+#define TIMER_PIN       0     // of the IOAPIC: the MADT has no overrides
 #define MOST_INTERRUPTS 10000 // of the timer in a second: a guest that programs more still gets on
 #define LINT0_LOOKS     1000  // in a second
 
@@ -111,48 +110,48 @@ void legacy_set_line(struct vcpu *v, unsigned input, bool level)
         legacy_attend(v);
 }
 
-u32 legacy_pit_read(struct vcpu *v, u16 port)
+u64 legacy_pit_read(struct vcpu *v, const struct device_access *a)
 {
     struct pit *pit = &v->vm->legacy.pit;
     u64 now = time_of(v, PIT_HZ);
-    return port == PORT61 ? pit_port61_read(pit, now) : pit_read(pit, port & 3, now);
+    return a->at == GUEST_PORT_B ? pit_port61_read(pit, now) : pit_read(pit, a->at & 3, now);
 }
 
-enum verdict legacy_pit_write(struct vcpu *v, u16 port, u32 value)
+enum verdict legacy_pit_write(struct vcpu *v, const struct device_access *a)
 {
     struct legacy *l = &v->vm->legacy;
     tell_edges(v);
-    if (port == PORT61)
-        pit_port61_write(&l->pit, (u8)value, l->seen);
+    if (a->at == GUEST_PORT_B)
+        pit_port61_write(&l->pit, (u8)a->value, l->seen);
     else
-        pit_write(&l->pit, port & 3, (u8)value, l->seen);
+        pit_write(&l->pit, a->at & 3, (u8)a->value, l->seen);
     legacy_attend(v);
     return VERDICT_SKIP;
 }
 
-u32 legacy_pic_read(struct vcpu *v, u16 port)
+u64 legacy_pic_read(struct vcpu *v, const struct device_access *a)
 {
     tell_edges(v);
-    u8 value = pic_read(&v->vm->legacy.pic, port >= PIC2, port & 1);
+    u8 value = pic_read(&v->vm->legacy.pic, a->at >= GUEST_PIC2_PORT, a->at & 1);
     legacy_attend(v);
     return value;
 }
 
-enum verdict legacy_pic_write(struct vcpu *v, u16 port, u32 value)
+enum verdict legacy_pic_write(struct vcpu *v, const struct device_access *a)
 {
     tell_edges(v);
-    pic_write(&v->vm->legacy.pic, port >= PIC2, port & 1, (u8)value);
+    pic_write(&v->vm->legacy.pic, a->at >= GUEST_PIC2_PORT, a->at & 1, (u8)a->value);
     legacy_attend(v);
     return VERDICT_SKIP;
 }
 
-u32 legacy_rtc_read(struct vcpu *v, u16 port)
+u64 legacy_rtc_read(struct vcpu *v, const struct device_access *a)
 {
-    return rtc_read(&v->vm->legacy.rtc, port & 1, time_of(v, RTC_HZ));
+    return rtc_read(&v->vm->legacy.rtc, a->at & 1, time_of(v, RTC_HZ));
 }
 
-enum verdict legacy_rtc_write(struct vcpu *v, u16 port, u32 value)
+enum verdict legacy_rtc_write(struct vcpu *v, const struct device_access *a)
 {
-    rtc_write(&v->vm->legacy.rtc, port & 1, (u8)value, time_of(v, RTC_HZ));
+    rtc_write(&v->vm->legacy.rtc, a->at & 1, (u8)a->value, time_of(v, RTC_HZ));
     return VERDICT_SKIP;
 }

@@ -4,10 +4,10 @@
 // is masked at both, or no guest has asked for it, nothing of this exits.
 #pragma once
 
+#include "device_access.h"
 #include "pic.h"
 #include "pit.h"
 #include "rtc.h"
-#include "verdict.h"
 
 struct legacy {
     struct pit pit;
@@ -24,13 +24,13 @@ void legacy_init(struct vcpu *v, u64 second);
 // BIOS leaves it, so the timer ticks 18.2 times a second until the guest masks it.
 void legacy_open_timer(struct vcpu *v);
 
-u32 legacy_rtc_read(struct vcpu *v, u16 port);
-enum verdict legacy_rtc_write(struct vcpu *v, u16 port, u32 value);
+u64 legacy_rtc_read(struct vcpu *v, const struct device_access *a);
+enum verdict legacy_rtc_write(struct vcpu *v, const struct device_access *a);
 
-u32 legacy_pit_read(struct vcpu *v, u16 port);
-enum verdict legacy_pit_write(struct vcpu *v, u16 port, u32 value);
-u32 legacy_pic_read(struct vcpu *v, u16 port);
-enum verdict legacy_pic_write(struct vcpu *v, u16 port, u32 value);
+u64 legacy_pit_read(struct vcpu *v, const struct device_access *a);
+enum verdict legacy_pit_write(struct vcpu *v, const struct device_access *a);
+u64 legacy_pic_read(struct vcpu *v, const struct device_access *a);
+enum verdict legacy_pic_write(struct vcpu *v, const struct device_access *a);
 
 // A device's line at an input of the 8259s has changed.
 void legacy_set_line(struct vcpu *v, unsigned input, bool level);

@@ -1,5 +1,6 @@
 // See bios_data.h. Pure: also on the host. Offsets as in IBM's PC/AT Technical Reference, section 5.
 #include "bios_data.h"
+#include "guest_ports.h"
 
 #define BIOS_DATA_GPA 0x400ull
 

@@ -1,9 +1,9 @@
 // The guest's DSDT: what Linux cannot find by itself in a machine without PCI and legacy devices.
-// One processor (the same _UID as in the MADT), one serial port at pin 4 of the IOAPIC, the clock, power-off: the
-// first element of \_S5 is SLP_TYP, and equals ACPI_S5_SLP_TYP in acpi_tables.h.
+// One processor (the same _UID as in the MADT), one serial port, the clock, power-off: the first element of \_S5 is SLP_TYP.
+#include "guest_ports.h"
 DefinitionBlock ("", "DSDT", 2, "PENUMB", "PENUMBRA", 0x00000001)
 {
-    Name (\_S5, Package (0x04) { 5, 0, 0, 0 })
+    Name (\_S5, Package (0x04) { ACPI_S5_SLP_TYP, 0, 0, 0 })
 
     Scope (\_SB)
     {
@@ -19,8 +19,8 @@ DefinitionBlock ("", "DSDT", 2, "PENUMB", "PENUMBRA", 0x00000001)
             Name (_UID, One)
             Name (_CRS, ResourceTemplate ()
             {
-                IO (Decode16, 0x03F8, 0x03F8, 0x01, 0x08)
-                Interrupt (ResourceConsumer, Edge, ActiveHigh, Exclusive) { 4 }
+                IO (Decode16, GUEST_COM1_PORT, GUEST_COM1_PORT, 0x01, 0x08)
+                Interrupt (ResourceConsumer, Edge, ActiveHigh, Exclusive) { GUEST_COM1_PIN }
             })
         }
 
@@ -30,7 +30,7 @@ DefinitionBlock ("", "DSDT", 2, "PENUMB", "PENUMBRA", 0x00000001)
             Name (_HID, EisaId ("PNP0B00"))
             Name (_CRS, ResourceTemplate ()
             {
-                IO (Decode16, 0x0070, 0x0070, 0x01, 0x02)
+                IO (Decode16, GUEST_RTC_PORT, GUEST_RTC_PORT, 0x01, 0x02)
             })
         }
     }

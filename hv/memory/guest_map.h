@@ -11,7 +11,6 @@
 #define GUEST_DEVICE_HOLE 0xc0000000ull // RAM that does not fit below continues at GUEST_HIGH_RAM
 #define GUEST_IOAPIC_GPA  0xfec00000ull
 #define GUEST_LAPIC_GPA   0xfee00000ull
-#define GUEST_COM1_PORT   0x3f8u
 #define GUEST_HIGH_RAM    0x100000000ull
 #define GUEST_MEM_MIN     (16 * MIB)
 #define GUEST_MEM_MAX     (1024 * GIB)

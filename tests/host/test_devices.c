@@ -384,6 +384,7 @@ static void page_without_a_row(void **state)
         assert_int_equal(devices_page_read(v, pages[i] + 0x80, 4), ~0ull);
         devices_page_write(v, pages[i] + 0x80, 4, 0x44);
     }
+    assert_int_equal(devices_page_read(v, 0x3fd, 1), ~0ull); // the number of a port, of COM1
     assert_int_equal(fake_msr(0x808), 0x33);
 }
 
