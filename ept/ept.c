@@ -16,18 +16,25 @@
 #define EPTP_ACCESSED_DIRTY BIT(6)
 #define GUEST_VPID          1
 
-static struct ept {
-    struct p2m *p2m;
+struct ept {
+    struct mmu base; // first
     u64 eptp;
     bool vpid;
+    bool identity; // no "unrestricted guest": identity.c
     bool context_invept, context_invvpid;
     bool stale; // the p2m has changed since the last INVEPT
+    struct ones ones;
     struct {
 #define COUNTER_MMU(name, ...) u64 name;
 #define COUNTER_EPT(name, ...) u64 name;
 #include <hv/counters.def>
     } count;
-} ept;
+};
+
+static struct ept *ept_of(const struct vcpu *v)
+{
+    return (struct ept *)v->mmu->mmu;
+}
 
 #define EXIT_EFER       (EXIT_SAVE_EFER | EXIT_LOAD_EFER)
 #define EPT_CAPS_NEEDED (EPT_CAP_WALK_4 | EPT_CAP_WRITE_BACK | EPT_CAP_INVEPT)
@@ -47,90 +54,104 @@ static const char *ept_missing(const struct vmx_caps *caps, bool vpid)
     return NULL;
 }
 
-static void invept(void)
+static void invept(struct ept *ept)
 {
-    ept.count.invept++;
-    ept.stale = false;
-    vmx_invept(ept.context_invept ? INVEPT_CONTEXT : INVEPT_ALL, ept.eptp);
+    ept->count.invept++;
+    ept->stale = false;
+    vmx_invept(ept->context_invept ? INVEPT_CONTEXT : INVEPT_ALL, ept->eptp);
 }
 
-static void invvpid(void)
+static void invvpid(struct ept *ept)
 {
-    if (ept.context_invvpid)
-        ept.count.invvpid_context++;
+    if (ept->context_invvpid)
+        ept->count.invvpid_context++;
     else
-        ept.count.invvpid_all++;
-    vmx_invvpid(ept.context_invvpid ? INVVPID_CONTEXT : INVVPID_ALL, GUEST_VPID, 0);
+        ept->count.invvpid_all++;
+    vmx_invvpid(ept->context_invvpid ? INVVPID_CONTEXT : INVVPID_ALL, GUEST_VPID, 0);
 }
 
-static int ept_init(struct vcpu *v, struct p2m *p2m, const struct mmu_options *options)
+static int ept_init(struct mmu *mmu, const struct mmu_options *options)
 {
-    u64 caps = v->caps->ept_vpid;
-    ept = (struct ept){
-        .p2m = p2m,
-        .vpid = options->vpid,
-        .context_invept = caps & EPT_CAP_INVEPT_CONTEXT,
-        .context_invvpid = caps & VPID_CAP_INVVPID_CONTEXT,
-        .count.vpids = options->vpid ? 1 : 0,
-        .eptp = mfn_hpa(p2m->root) | EPTP_WALK_4 | EPTP_WRITE_BACK,
-    };
+    struct ept *ept = (struct ept *)mmu;
+    u64 caps = options->caps->ept_vpid;
+    ept->vpid = options->vpid;
+    ept->context_invept = caps & EPT_CAP_INVEPT_CONTEXT;
+    ept->context_invvpid = caps & VPID_CAP_INVVPID_CONTEXT;
+    ept->count.vpids = options->vpid ? 1 : 0;
+    ept->eptp = mfn_hpa(mmu->p2m->root) | EPTP_WALK_4 | EPTP_WRITE_BACK;
     if (caps & EPT_CAP_ACCESSED_DIRTY)
-        ept.eptp |= EPTP_ACCESSED_DIRTY;
-    ones_init();
-    invept(); // of whoever used these frames before
-    if (ept.vpid)
-        invvpid();
-    if (!(v->caps->proc2.may & PROC2_UNRESTRICTED_GUEST))
-        return identity_init(p2m);
+        ept->eptp |= EPTP_ACCESSED_DIRTY;
+    ept->identity = !(options->caps->proc2.may & PROC2_UNRESTRICTED_GUEST);
     return 0;
+}
+
+static int ept_enter(struct vcpu *v)
+{
+    struct ept *ept = ept_of(v);
+    invept(ept); // of whoever used these frames before
+    if (ept->vpid)
+        invvpid(ept);
+    return ept->identity && !ept->base.processors ? identity_put(ept->base.p2m) : 0;
+}
+
+static void ept_leave(struct vcpu *v)
+{
+    struct ept *ept = ept_of(v);
+    if (ept->base.processors)
+        return;
+    ones_take_back(&ept->ones, ept->base.p2m);
+    if (ept->identity)
+        identity_take_back(ept->base.p2m);
 }
 
 static void ept_needs(const struct vcpu *v, const struct paging_regs *guest, struct mmu_needs *needs)
 {
     bool pae_paging = guest->cr0 & CR0_PG && guest->cr4 & CR4_PAE && !(guest->efer & EFER_LMA);
     *needs = (struct mmu_needs){
-        .proc2 = PROC2_EPT | (ept.vpid ? PROC2_VPID : 0),
+        .proc2 = PROC2_EPT | (ept_of(v)->vpid ? PROC2_VPID : 0),
         .hw = *guest,
         .load_pdptes = pae_paging,
     };
-    if (v->caps->proc2.may & PROC2_UNRESTRICTED_GUEST)
-        needs->proc2 |= PROC2_UNRESTRICTED_GUEST;
-    else
+    if (ept_of(v)->identity)
         identity_needs(guest, needs);
+    else
+        needs->proc2 |= PROC2_UNRESTRICTED_GUEST;
 }
 
 static void ept_load(struct vcpu *v)
 {
-    (void)v;
-    vmcs_write(EPT_POINTER, ept.eptp);
-    if (ept.vpid)
+    const struct ept *ept = ept_of(v);
+    vmcs_write(EPT_POINTER, ept->eptp);
+    if (ept->vpid)
         vmcs_write(VPID, GUEST_VPID);
 }
 
 // A guest page table in a hole or in read-only memory. With accessed and dirty bits in the EPT the processor
 // treats each of its walks as a write (SDM vol. 3, 29.3.3.2) and would never get further: without them it
 // reads what is there.
-static enum mmu_outcome walk_fault(struct vcpu *v, struct mmu_fault *fault, enum p2m_type type)
+static enum mmu_outcome walk_fault(struct vcpu *v, const struct mmu_fault *fault, enum p2m_type type)
 {
-    if (ept.eptp & EPTP_ACCESSED_DIRTY) {
+    struct ept *ept = ept_of(v);
+    if (ept->eptp & EPTP_ACCESSED_DIRTY) {
         log_warn("guest page tables outside RAM: EPT accessed and dirty bits are off from now on");
-        ept.eptp &= ~EPTP_ACCESSED_DIRTY;
+        ept->eptp &= ~EPTP_ACCESSED_DIRTY;
         ept_load(v);
-        invept();
+        invept(ept);
         return MMU_FIXED;
     }
-    if (type == P2M_HOLE && !ones_put(ept.p2m, gpa_gfn(fault->gpa)))
+    if (type == P2M_HOLE && !ones_put(&ept->ones, ept->base.p2m, gpa_gfn(fault->gpa)))
         return MMU_FIXED;
-    fault->why =
+    v->unsupported =
         "the guest's page tables lie in a device or in read-only memory that wants accessed bits set";
     return MMU_UNSUPPORTED;
 }
 
 static enum mmu_outcome ept_fault(struct vcpu *v, struct mmu_fault *fault)
 {
-    ept.count.violations++;
-    enum p2m_type type = p2m_lookup(ept.p2m, gpa_gfn(fault->gpa)).type;
-    if (type == P2M_RAM || (type == P2M_RAM_RO && !fault->write))
+    struct ept *ept = ept_of(v);
+    ept->count.violations++;
+    enum p2m_type type = p2m_lookup(ept->base.p2m, gpa_gfn(fault->gpa)).type;
+    if (type == P2M_RAM || (type == P2M_RAM_RO && fault->access.kind != ACCESS_WRITE))
         return MMU_FIXED; // the p2m has changed since
     if (fault->walk)
         return walk_fault(v, fault, type);
@@ -145,35 +166,40 @@ static enum mmu_outcome ept_fault(struct vcpu *v, struct mmu_fault *fault)
 static void ept_paging_written(struct vcpu *v, const struct paging_regs *before,
                                const struct paging_regs *after)
 {
-    (void)v;
+    struct ept *ept = ept_of(v);
     bool flushes = (before->cr0 ^ after->cr0) & CR0_FLUSHES || (before->cr4 ^ after->cr4) & CR4_FLUSHES ||
                    (before->efer ^ after->efer) & EFER_FLUSHES || before->cr3 != after->cr3;
-    if (ept.vpid && flushes) // without VPID each entry flushes
-        invvpid();
-    if (ept.stale)
-        invept();
+    if (ept->vpid && flushes) // without VPID each entry flushes
+        invvpid(ept);
+    if (ept->stale)
+        invept(ept);
 }
 
 // INVEPT knows no ranges, and has to come after the change.
 static void ept_p2m_changing(struct vcpu *v, gfn_t first, u64 count)
 {
     (void)first, (void)count;
-    ept.stale = true;
+    ept_of(v)->stale = true;
     v->refresh = true;
 }
 
-static void ept_counters(u64 values[COUNTERS])
+static void ept_counters(const struct mmu *mmu, u64 values[COUNTERS])
 {
-#define COUNTER_MMU(name, ...) values[COUNTER_##name] = ept.count.name;
-#define COUNTER_EPT(name, ...) values[COUNTER_##name] = ept.count.name;
+    const struct ept *ept = (const struct ept *)mmu;
+#define COUNTER_MMU(name, ...) values[COUNTER_##name] = ept->count.name;
+#define COUNTER_EPT(name, ...) values[COUNTER_##name] = ept->count.name;
 #include <hv/counters.def>
 }
 
 const struct mmu_ops ept_ops = {
     .name = "ept",
+    .bytes = sizeof(struct ept),
+    .view_bytes = sizeof(struct mmu_view),
     .owner = COUNTER_OF_EPT,
     .missing = ept_missing,
     .init = ept_init,
+    .enter = ept_enter,
+    .leave = ept_leave,
     .needs = ept_needs,
     .load = ept_load,
     .fault = ept_fault,

@@ -2,17 +2,17 @@
 // without paging can reach. Accessed and dirty bits are set from the start, so the processor never writes to
 // it; the guest may read it and cannot write it.
 #include <arch/cpu.h>
+#include <arch/panic.h>
 #include <arch/phys.h>
 
 #include "identity.h"
 
-#define IDENTITY_GPA     0xfeffc000u // between the device pages
 #define IDENTITY_ENTRIES 1024u
 #define CR4_CHANGED \
     (CR4_PAE | CR4_PSE | CR4_SMEP | CR4_SMAP) // the pages are user pages, for all privilege levels
 #define ENTRY_FLAGS 0xe7u                     // present, writable, user, accessed, dirty, 4M
 
-int identity_init(struct p2m *p2m)
+int identity_put(struct p2m *p2m)
 {
     mfn_t page;
     int error = frames_alloc(p2m->frames, ORDER_4K, FRAME_GUEST, &page);
@@ -22,6 +22,13 @@ int identity_init(struct p2m *p2m)
     for (u32 i = 0; i < IDENTITY_ENTRIES; i++)
         entries[i] = i << 22 | ENTRY_FLAGS;
     return p2m_map(p2m, gpa_gfn(IDENTITY_GPA), page, 1, P2M_RAM_RO);
+}
+
+void identity_take_back(struct p2m *p2m)
+{
+    mfn_t page = p2m_lookup(p2m, gpa_gfn(IDENTITY_GPA)).mfn;
+    assert_that(p2m_clear(p2m, gpa_gfn(IDENTITY_GPA), 1, P2M_HOLE) == 0); // what is a 4K page needs no table
+    frames_free(p2m->frames, page, ORDER_4K);
 }
 
 void identity_needs(const struct paging_regs *guest, struct mmu_needs *needs)

@@ -4,8 +4,13 @@
 
 #include <hv/mmu.h>
 
+#define IDENTITY_GPA 0xfeffc000u // between the device pages
+
 // Puts the table into the guest's physical space, at an address that no guest memory has. Errors as p2m_map.
-int identity_init(struct p2m *p2m) must_check;
+int identity_put(struct p2m *p2m) must_check;
+
+// Takes it out again.
+void identity_take_back(struct p2m *p2m);
 
 // Changes what the VMCS is to hold so that CR0.PG stays on.
 void identity_needs(const struct paging_regs *guest, struct mmu_needs *needs);

@@ -3,11 +3,21 @@
 // find.
 #pragma once
 
-#include <hv/mmu.h>
+#include <hv/p2m.h>
 
-// Forgets the page and its places: they were another guest's.
-void ones_init(void);
+#define ONES_PLACES 8 // one walk needs one, delivering an event a few
+
+// All zeros at first.
+struct ones {
+    mfn_t page;
+    bool made;
+    gfn_t place[ONES_PLACES];
+    unsigned used, next;
+};
 
 // Puts the page of ones at a gfn that is P2M_HOLE. Only the last few places keep it, so that a guest cannot
 // fill the monitor's memory with p2m tables. ERR_NOMEM.
-int ones_put(struct p2m *p2m, gfn_t where) must_check;
+int ones_put(struct ones *ones, struct p2m *p2m, gfn_t where) must_check;
+
+// Takes the page out of all its places, and frees it. As at first afterwards.
+void ones_take_back(struct ones *ones, struct p2m *p2m);

@@ -39,7 +39,6 @@ const char *run_missing(const struct params *params, const struct host *host)
 
 void run_choose(struct params *params, const struct host *host)
 {
-    mmu = host->back_ends[params->mmu];
     if (params->vpid != VPID_AUTO)
         return;
     params->vpid = has_vpid(params, host) ? VPID_ON : VPID_OFF;
@@ -100,10 +99,13 @@ static const char no_memory[] =
 
 // The back end's memory is taken before the guest's: what lies at addresses that the guest has too is then
 // free or the guest's, and can make room for shadow roots in place.
-static int make_translation(struct vm *vm)
+static int make_translation(struct vm *vm, const struct mmu_ops *ops)
 {
     const struct params *params = vm->params;
     struct mmu_options options = {
+        .caps = vm->vcpu.caps,
+        .physical_bits = vm->vcpu.physical_bits,
+        .has_1g_pages = vm->vcpu.has_1g_pages,
         .vpid = params->vpid == VPID_ON,
         .strategy = params->shadow,
         .root_vpids = params->shadow_vpid,
@@ -115,7 +117,8 @@ static int make_translation(struct vm *vm)
         .pool = params->pool,
     };
     int error = vm_p2m_make(vm);
-    return error ? error : mmu_init(&vm->vcpu, &vm->p2m, &options);
+    struct mmu *mmu = error ? NULL : mmu_init(vm, ops, &options);
+    return mmu ? mmu_enter(&vm->vcpu, mmu) : ERR_NOMEM;
 }
 
 static int make_vmcs(struct vm *vm)
@@ -147,7 +150,7 @@ static const char *make_vm(struct vm *vm, struct host *host, const struct params
     if (why)
         return why;
     make_cpuid(vm, host);
-    if (make_translation(vm))
+    if (make_translation(vm, host->back_ends[params->mmu]))
         return no_memory;
     why = vm_memory_make(vm);
     if (why)
@@ -205,14 +208,17 @@ static void audit_end(struct vm *vm)
 
 void run_guest(struct vm *vm)
 {
-    log_info("guest starts under %s with VPID %s", mmu->name, vm->params->vpid == VPID_ON ? "on" : "off");
+    log_info("guest starts under %s with VPID %s", vm->mmu->ops->name,
+             vm->params->vpid == VPID_ON ? "on" : "off");
     vcpu_run(&vm->vcpu);
     audit_end(vm);
 }
 
 void run_release(struct vm *vm, struct host *host)
 {
+    mmu_leave(&vm->vcpu);
     if (vm->vmcs.n)
         vmx_vmcs_drop(vm->vmcs);
     frames_rewind(&host->frames);
+    vm->mmu = NULL;
 }

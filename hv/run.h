@@ -9,8 +9,8 @@
 // After vmx_missing.
 const char *run_missing(const struct params *params, const struct host *host);
 
-// Chooses what the parameters leave open: takes their back end into use, and turns vpid=auto into on or off,
-// which is said. After run_missing, which has found nothing.
+// Chooses what the parameters leave open: turns vpid=auto into on or off, which is said. After run_missing,
+// which has found nothing.
 void run_choose(struct params *params, const struct host *host);
 
 // Makes the virtual machine and loads the guest that the boot loader's modules describe. `params` stays in
@@ -21,5 +21,6 @@ const char *run_prepare(struct vm *vm, struct host *host, const struct params *p
 // Runs the guest until it ends; vm->end says why.
 void run_guest(struct vm *vm);
 
-// Frees all that the guest had. *vm still tells what came of it, until run_prepare.
+// Frees all that the guest had. *vm still tells what came of it, until run_prepare, but not its counters: the
+// back end is gone.
 void run_release(struct vm *vm, struct host *host);

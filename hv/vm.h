@@ -2,6 +2,7 @@
 // keeps; what is done with it is theirs.
 #pragma once
 
+#include <arch/mtrr.h>
 #include <arch/pmu.h>
 #include <hv/mmu.h>
 #include <hv/p2m.h>
@@ -24,6 +25,8 @@
 struct vm {
     struct vcpu vcpu;
     struct p2m p2m;
+    struct mtrrs mtrrs; // the machine's, when the p2m was made
+    struct mmu *mmu;    // that its processors share
     struct frames *frames;
     const struct params *params;
     struct guest_map map;
@@ -42,9 +45,10 @@ struct vm {
     mfn_t vmcs;        // 0: none yet
     u64 msr_bitmap_hpa;
     struct msr_switch msr_switch;
-    struct pmu pmu; // counts the guest; all zeros: nothing does
-    char end[192];  // why the guest ended
-    u64 status;     // what it wrote to port 0xF4
+    struct pmu pmu;    // counts the guest; all zeros: nothing does
+    char problem[256]; // why it could not be loaded: loader_load
+    char end[192];     // why the guest ended
+    u64 status;        // what it wrote to port 0xF4
     bool status_given;
     bool failed;         // it ended by a mistake, its own or ours
     bool says_where;     // its last words are RIP and the bytes of the instruction

@@ -2,7 +2,9 @@
 // reference against the entry that it is of. Slow; for tests and for the parameter audit=.
 #include <arch/phys.h>
 
-#include "tables.h"
+#include "fill.h"
+#include "frames.h"
+#include "unpaged.h"
 
 static bool in_chain(const struct shadow *s, u32 head, u32 id)
 {
@@ -29,7 +31,7 @@ static const char *audit_frames(const struct shadow *s, u64 first, u64 count, u6
 static const char *audit_leaf(const struct shadow *s, u32 id, u64 entry)
 {
     u64 frame = hpa_mfn(entry & PTE_ADDRESS).n;
-    if (frame >= s->p2m->frames->limit)
+    if (frame >= s->limit)
         return NULL;
     bool large = s->tables[id >> 9].level > 1;
     frame -= large ? frame % ENTRIES : 0; // the address has the memory type's bit
@@ -60,9 +62,9 @@ static bool same_leaf(u64 entry, u64 value)
 
 // An entry of a table that is in sync says what the guest's entry says, or is unknown. (Where it is not dirty
 // and yet writable, a table in read-only memory has kept its bits.)
-static const char *audit_exact(const struct shadow *s, const struct walk_context *w,
-                               const struct shadow_table *t, unsigned slot)
+static const char *audit_exact(const struct shadow_view *view, const struct shadow_table *t, unsigned slot)
 {
+    const struct shadow *s = view->s;
     u64 entry = t->entries[slot], guest_entry = t->guest[slot];
     if (s->unknown && entry == 0)
         return guest_entry & PTE_P ? "an exact none although the guest's entry is present" : NULL;
@@ -72,8 +74,8 @@ static const char *audit_exact(const struct shadow *s, const struct walk_context
         return "an entry maps although the guest's is not present";
     if (entry_is_leaf(t->level, entry)) {
         u64 marked = guest_entry | PTE_A | PTE_D;
-        bool same = same_leaf(entry, leaf_value(s, w, t->level, entry_in_role(t->role, marked))) ||
-                    same_leaf(entry, leaf_value(s, w, t->level, entry_for_write(w, t->role, marked)));
+        bool same = same_leaf(entry, fill_leaf(view, t->level, role_page(t->role, marked))) ||
+                    same_leaf(entry, fill_leaf(view, t->level, fill_written_page(view, t->role, marked)));
         return same ? NULL : "a leaf differs from the guest's entry";
     }
     u32 child = entry_child(s, entry);
@@ -83,15 +85,16 @@ static const char *audit_exact(const struct shadow *s, const struct walk_context
         return "an entry leads to another table than the guest's";
     if (child < s->config.pool && c->role != role_below(t->role, guest_entry))
         return "an entry leads to a table of another role";
-    u64 more = entry & (PTE_W | PTE_U) & ~link_flags(t->role, guest_entry);
+    u64 more = entry & (PTE_W | PTE_U) & ~role_link_flags(t->role, guest_entry);
     return more || (guest_entry & PTE_NX && !(entry & PTE_NX)) ? "an entry gives more rights than the guest's"
                                                                : NULL;
 }
 
-static const char *audit_entry(const struct shadow *s, const struct walk_context *w, u32 table, unsigned slot)
+static const char *audit_entry(const struct shadow_view *view, u32 table, unsigned slot)
 {
+    const struct shadow *s = view->s;
     const struct shadow_table *t = &s->tables[table];
-    const char *wrong = table_is_exact(s, t) ? audit_exact(s, w, t, slot) : NULL;
+    const char *wrong = table_is_exact(s, t) ? audit_exact(view, t, slot) : NULL;
     u64 entry = t->entries[slot];
     u32 id = entry_id(table, slot);
     if (!wrong && entry != s->unknown && !(t->occupied & BIT(slot / GROUP)))
@@ -127,13 +130,13 @@ static void found(const struct shadow *s, u32 table, unsigned slot, const char *
     };
 }
 
-static bool audit_table(const struct shadow *s, const struct walk_context *w, u32 table,
-                        struct shadow_finding *finding)
+static bool audit_table(const struct shadow_view *view, u32 table, struct shadow_finding *finding)
 {
+    const struct shadow *s = view->s;
     unsigned slot = 0;
     const char *wrong = audit_head(s, &s->tables[table]);
     while (!wrong && slot < ENTRIES)
-        wrong = audit_entry(s, w, table, slot++);
+        wrong = audit_entry(view, table, slot++);
     if (wrong)
         found(s, table, slot ? slot - 1 : 0, wrong, finding);
     return !wrong;
@@ -145,31 +148,33 @@ static bool lists_wrong(struct shadow_finding *finding, const char *wrong)
     return !wrong;
 }
 
-bool shadow_audit_all(const struct shadow *s, const struct walk_context *w, struct shadow_finding *finding)
+bool shadow_audit_all(const struct shadow_view *view, struct shadow_finding *finding)
 {
+    const struct shadow *s = view->s;
     u32 out_of_sync = 0, count = 0;
     for (u32 table = s->newest; table != SHADOW_NONE; table = s->tables[table].older) {
         if (++count > s->config.pool)
             return lists_wrong(finding, "the list of tables by use has a loop");
-        if (!audit_table(s, w, table, finding))
+        if (!audit_table(view, table, finding))
             return false;
         out_of_sync += s->tables[table].out_of_sync;
     }
     bool right = out_of_sync == s->out_of_sync && count == s->used;
-    return lists_wrong(finding,
-                       right ? unpaged_audit(s) : "the count of tables, or of those out of sync, is wrong");
+    return lists_wrong(finding, right ? unpaged_audit(view)
+                                      : "the count of tables, or of those out of sync, is wrong");
 }
 
-const char *shadow_audit(const struct shadow *s, const struct walk_context *w)
+const char *shadow_audit(const struct shadow_view *view)
 {
     struct shadow_finding finding;
-    shadow_audit_all(s, w, &finding);
+    shadow_audit_all(view, &finding);
     return finding.wrong;
 }
 
-bool shadow_audit_some(const struct shadow *s, const struct walk_context *w, u32 *at, u32 count,
-                       u32 *looked_at, struct shadow_finding *finding)
+bool shadow_audit_some(const struct shadow_view *view, u32 *at, u32 count, u32 *looked_at,
+                       struct shadow_finding *finding)
 {
+    const struct shadow *s = view->s;
     *looked_at = 0;
     for (u32 seen = 0; seen < s->config.pool && *looked_at < count; seen++) {
         u32 table = *at;
@@ -177,7 +182,7 @@ bool shadow_audit_some(const struct shadow *s, const struct walk_context *w, u32
         if (!s->tables[table].used)
             continue;
         ++*looked_at;
-        if (!audit_table(s, w, table, finding))
+        if (!audit_table(view, table, finding))
             return false;
     }
     return lists_wrong(finding, NULL);

@@ -1,6 +1,7 @@
 // The shadow engine: tables that the processor walks in place of the guest's, each entry the guest's own
 // entry taken through the p2m. Pure: it compiles on the host; what it asks of the processor goes through
-// struct shadow_hw.
+// struct shadow_hw. Its state is two objects: struct shadow, the tables, which the processors of a virtual
+// machine share; and struct shadow_view, what one processor uses of them. There is one view now.
 //
 // One shadow table stands for one guest table at one level, keyed by (mfn of the guest's table, level, role);
 // it is shared by all address spaces that share the guest's table. Each shadow entry carries the rights of
@@ -41,7 +42,7 @@ struct shadow_config {
 
 #define SHADOW_POOL_MIN 64u
 
-// What the engine asks of the processor. Called at once; the caller may collect.
+// What the engine asks of a view's processor. Called at once; the caller may collect.
 struct shadow_hw {
     void (*flush_vpid)(void *context, u16 vpid); // all translations of this VPID, the global ones too
     void (*flush_all)(void *context);            // of all VPIDs
@@ -70,6 +71,7 @@ struct shadow_table {
     u32 hash_next;
     u32 older, newer; // by last use
     u32 parents;      // chain of the entries that point here
+    u32 roots;        // views whose root it is
     u32 next_lost;    // list of the tables out of sync
     u32 mapped;       // entries that map
     u64 epoch;        // of a root: s->epoch when its VPID was flushed last
@@ -115,20 +117,19 @@ struct shadow_stats {
 #include <hv/counters.def>
 };
 
+// The tables, and all that is known of them whoever uses them.
 struct shadow {
     struct p2m *p2m;
     struct shadow_config config;
-    struct shadow_hw hw;
-    u64 unknown;       // the value of an unknown entry
-    u64 mark;          // the reserved bit in it, or 0
-    u64 reserved_for;  // the guest's EFER.NXE
-    u64 leaf_reserved; // with that: bits that must be 0 in the guest's entries of level 1
-    mfn_t pool;        // first frame of the tables, which are contiguous
-    u64 *pdpt;         // of a guest without paging: walked by the processor
-    u64 *seen;         // by entry: the guest's entry when it became what it is
+    struct shadow_view *views; // list through next
+    u64 unknown;               // the value of an unknown entry
+    u64 mark;                  // the reserved bit in it, or 0
+    mfn_t pool;                // first frame of the tables, which are contiguous
+    u64 *seen;                 // by entry: the guest's entry when it became what it is
     struct shadow_table *tables;
     struct shadow_link *links;
     struct shadow_frame *frames;
+    u64 limit; // mfns below have one
     struct shadow_region *regions;
     u32 *hash;
     u32 hash_mask;
@@ -136,78 +137,98 @@ struct shadow {
     u32 dropped_table; // the same: the processor may still hold entries that lead through it
     u32 newest, oldest;
     u32 used;        // tables
-    u32 root;        // in use
     u32 lost;        // list of the tables out of sync
     u32 out_of_sync; // how many tables are
-    u64 fresh_gva;   // the TLB holds nothing for it but what the tables say; ~0: not known of any
+    u64 changes;     // counts changes of entries that may end what is fresh in a view
     u64 epoch;       // counts changes of translations that a TLB may hold
-    bool loose;      // a TLB may hold a writable translation that no entry has any more
-    bool unpaged;    // the root in use is unpaged_root
-    bool flush;      // all VPIDs must be flushed before the guest runs: settle
     u64 flushed;     // s->epoch when all VPIDs were flushed last
-    struct shadow_place places[SHADOW_PLACES];
-    u8 target[SHADOW_TARGETS]; // places that are loaded without an exit while shadow_targets_hold
-    u64 target_changes;        // counts changes of what shadow_targets gives, but for shadow_targets_hold
+    bool loose;      // a TLB may hold a writable translation that no entry has any more
+    bool unsettled;  // the processor must hear of something before the guest runs: engine.c
+    bool flush;      // that is to flush all VPIDs
+    u32 unpaged;     // views without paging
     u64 place_clock;
-    u32 placed; // the root in place that was in use last
+    struct shadow_place places[SHADOW_PLACES];
     struct shadow_stats stats;
 };
 
-enum shadow_outcome {
-    SHADOW_FIXED,        // run the instruction again
-    SHADOW_GUEST_FAULT,  // a true fault with the returned error code
-    SHADOW_TRACED_WRITE, // a write to a guest table that is traced: carry the instruction out, then
-                         // shadow_written
-    SHADOW_EMULATE, // the access goes to a device, a hole or read-only memory, or is one that only CR0.WP =
-                    // 0 allows, to a user page under SMAP, protection keys, or SMEP without EFER.NXE
+// A processor's part.
+struct shadow_view {
+    struct shadow *s;
+    u32 root;                       // in use, or SHADOW_NONE
+    const struct shadow_table *top; // its table
+    bool unpaged;                   // it is unpaged_root
+    u64 fresh_gva,
+        fresh_at; // the TLB holds nothing for fresh_gva but what the tables say, while s->changes is fresh_at
+    struct walk_context walk; // the guest's paging state; of cpl, rflags and pkru the caller sets what it has
+    u64 reserved[WALK_LEVELS + 1]
+                [2];  // bits that must be 0 in the guest's entries, by level, and whether they map a page
+    u64 reserved_for; // the guest's EFER.NXE for which they are
+    u64 *pdpt;        // of a guest without paging: walked by the processor
+    u8 target[SHADOW_TARGETS]; // places that are loaded without an exit while shadow_targets_hold
+    u64 target_changes;        // counts changes of what shadow_targets gives, but for shadow_targets_hold
+    u64 control_changes;       // counts these, and when out_of_sync becomes or ceases to be 0
+    u32 placed;                // the root in place that was in use last
+    struct shadow_hw hw;
+    struct shadow_view *next;
 };
 
 // Takes its memory from p2m->frames: ERR_NOMEM, with nothing taken.
-int shadow_init(struct shadow *s, struct p2m *p2m, const struct shadow_config *config,
-                const struct shadow_hw *hw) must_check;
+int shadow_init(struct shadow *s, struct p2m *p2m, const struct shadow_config *config) must_check;
+
+// Makes a view of the tables for a processor, without a root. `walk`: MAXPHYADDR and 1G pages of its guest.
+// Takes a frame below 4 GiB from p2m->frames: ERR_NOMEM.
+int shadow_view_init(struct shadow_view *view, struct shadow *s, const struct walk_context *walk,
+                     const struct shadow_hw *hw) must_check;
+
+// The processor goes: its root is no root any more, its frame is free. Its TLB is the caller's business.
+void shadow_view_leave(struct shadow_view *view);
 
 // Makes the table for the guest's root current, and returns what CR3 is to hold: its machine address; if it
 // is in place, the guest's own CR3. Drops what the strategy drops at a root load, synchronises, flushes.
-// `regs` must be PAGING_4LEVEL, or PAGING_NONE: then the address is that of a PDPT of PAE paging, below 4
-// GiB. Turning paging off or on is a root load: tables that are cached stay. Without paging every #PF must
+// `walk.regs` must be PAGING_4LEVEL, or PAGING_NONE: then the address is that of a PDPT of PAE paging, below
+// 4 GiB. Turning paging off or on is a root load: tables that are cached stay. Without paging every #PF must
 // exit. *vpid: to run under, 0 if it does not matter.
-u64 shadow_load_root(struct shadow *s, const struct walk_context *w, u16 *vpid);
+u64 shadow_load_root(struct shadow_view *view, u16 *vpid);
 
 // Whether error codes in the guest's paging state do not tell fetches from reads, although SMAP or keys allow
 // the one and deny the other (SDM vol. 3, 4.6, 4.7). Then the processor must run with EFER.NXE, which makes
 // them tell, and every #PF must exit, since the guest's own are other ones.
-bool shadow_hides_fetches(const struct paging_regs *regs);
+static inline bool shadow_hides_fetches(const struct paging_regs *regs)
+{
+    return regs->cr0 & CR0_PG && regs->cr4 & (CR4_SMAP | CR4_PKE) && !walk_tells_fetches(regs);
+}
 
-// Judges a #PF exit at gva and repairs it if it is hidden. After SHADOW_GUEST_FAULT *error_code is the
-// guest's. *hpa: of the access, after SHADOW_TRACED_WRITE.
-enum shadow_outcome shadow_fault(struct shadow *s, const struct walk_context *w, u64 gva, u32 *error_code,
-                                 u64 *hpa);
+// Judges a #PF exit and repairs it if it is hidden: see mmu_fault. Of `fault` gva and error_code are given.
+enum mmu_outcome shadow_fault(struct shadow_view *view, struct mmu_fault *fault);
 
-// [hpa, hpa + bytes), within one page, has been written by or for the guest: the entries are made to follow
-// if that is traced memory.
-void shadow_written(struct shadow *s, const struct walk_context *w, u64 hpa, unsigned bytes);
+// [hpa, hpa + bytes), within one page, has been written by or for the guest, after MMU_TRACED too: the
+// entries are made to follow if that is traced memory.
+void shadow_written(struct shadow_view *view, u64 hpa, unsigned bytes);
 
 // The instruction that writes to the traced frame is not one that can be carried out: its tables go out of
 // sync, so the frame becomes writable and the instruction can be run again.
-void shadow_release(struct shadow *s, u64 hpa);
+void shadow_release(struct shadow_view *view, u64 hpa);
 
 // INVLPG and INVPCID of one address: stale translations of gva are gone. Does not flush the TLB.
-void shadow_invlpg(struct shadow *s, const struct walk_context *w, u64 gva);
+void shadow_invlpg(struct shadow_view *view, u64 gva);
 
-// Forgets everything, the root too, and flushes. The caller calls shadow_load_root before the guest runs
+// Where the tables lead gva now. False: nowhere.
+bool shadow_translate(const struct shadow_view *view, u64 gva, u64 *hpa);
+
+// Forgets everything, the roots too, and flushes. Each view calls shadow_load_root before its guest runs
 // again.
 void shadow_drop_all(struct shadow *s);
 
 // The p2m is about to change for [first, first + count), and still says what was there before: what was made
-// of it is forgotten, also the tables that stand for guest tables there, and flushed. The caller calls
-// shadow_load_root, after the change and before the guest runs again.
+// of it is forgotten, also the tables that stand for guest tables there, and flushed. Each view calls
+// shadow_load_root, after the change and before its guest runs again.
 void shadow_p2m_changing(struct shadow *s, gfn_t first, u64 count);
 
 // CR0, CR4 or EFER have been written: forgets and flushes what that makes the processor forget (SDM vol. 3,
 // 4.10.4.1: CR4.PGE, CR4.PCIDE from 1 to 0, CR4.SMEP from 0 to 1), and what it makes wrong (EFER.NXE; of
 // roles, SMEP, SMAP and PKE). The caller calls shadow_load_root before the guest runs again, which does the
 // same for another paging mode: no two modes share a VPID, but where every root load flushes.
-void shadow_paging_changed(struct shadow *s, const struct paging_regs *before,
+void shadow_paging_changed(struct shadow_view *view, const struct paging_regs *before,
                            const struct paging_regs *after);
 
 // Whether no table is out of sync and tables are traced: then the guest's INVLPG need not be seen.
@@ -223,6 +244,30 @@ static inline bool shadow_absent_is_true(const struct shadow *s)
     return s->unknown && !s->out_of_sync;
 }
 
+// Whether the root in use lies where the guest's CR3 says.
+static inline bool shadow_root_in_place(const struct shadow_view *view)
+{
+    return view->root != SHADOW_NONE && view->s->tables[view->root].place;
+}
+
+// Whether the guest may load the targets unseen: the root in use is in place, and no table is out of sync,
+// since a MOV to CR3 synchronises.
+static inline bool shadow_targets_hold(const struct shadow_view *view)
+{
+    return shadow_root_in_place(view) && !view->s->out_of_sync;
+}
+
+// The values of CR3 that the guest may load unseen from now on, and how many there are. To be asked again
+// after each call of the engine's, when target_changes or shadow_targets_hold has changed.
+unsigned shadow_targets(const struct shadow_view *view, u64 cr3[SHADOW_TARGETS]);
+
+// The guest has loaded a target unseen, by a MOV to CR3 that flushed the VPID in use as bare hardware does;
+// the last one, if it were several. To be called before any other call after an exit.
+void shadow_root_switched(struct shadow_view *view, u64 cr3);
+
+// All counters as of now.
+struct shadow_stats shadow_stats_now(const struct shadow *s);
+
 // What an audit found, and where: the first entry that is wrong, or, with level 0, the engine's lists as a
 // whole.
 struct shadow_finding {
@@ -232,37 +277,13 @@ struct shadow_finding {
     u64 entry, guest_entry; // guest_entry: 0 in a splinter
 };
 
-// Whether the root in use lies where the guest's CR3 says.
-static inline bool shadow_root_in_place(const struct shadow *s)
-{
-    return s->root != SHADOW_NONE && s->tables[s->root].place;
-}
-
-// Whether the guest may load the targets unseen: the root in use is in place, and no table is out of sync,
-// since a MOV to CR3 synchronises.
-static inline bool shadow_targets_hold(const struct shadow *s)
-{
-    return shadow_root_in_place(s) && !s->out_of_sync;
-}
-
-// The values of CR3 that the guest may load unseen from now on, and how many there are. To be asked again
-// after each call of the engine's, when target_changes or shadow_targets_hold has changed.
-unsigned shadow_targets(const struct shadow *s, u64 cr3[SHADOW_TARGETS]);
-
-// The guest has loaded a target unseen, by a MOV to CR3 that flushed the VPID in use as bare hardware does;
-// the last one, if it were several. To be called before any other call after an exit.
-void shadow_root_switched(struct shadow *s, u64 cr3);
-
-// All counters as of now.
-struct shadow_stats shadow_stats_now(const struct shadow *s);
-
 // Checks every entry against the guest's tables, the p2m and the engine's own lists. NULL, or what is wrong.
-const char *shadow_audit(const struct shadow *s, const struct walk_context *w);
+const char *shadow_audit(const struct shadow_view *view);
 
 // The same, with the place of what is wrong. True if all holds.
-bool shadow_audit_all(const struct shadow *s, const struct walk_context *w, struct shadow_finding *finding);
+bool shadow_audit_all(const struct shadow_view *view, struct shadow_finding *finding);
 
 // Checks only the next `count` tables that are in use, in turn; *at is where it goes on, 0 at first.
 // `looked_at`: how many it were.
-bool shadow_audit_some(const struct shadow *s, const struct walk_context *w, u32 *at, u32 count,
-                       u32 *looked_at, struct shadow_finding *finding);
+bool shadow_audit_some(const struct shadow_view *view, u32 *at, u32 count, u32 *looked_at,
+                       struct shadow_finding *finding);

@@ -1,7 +1,6 @@
-// How entries refer to tables and frames, and tracing: which frames are write-protected. See tables.h. Every
-// entry that maps is in the chain of what it leads to, so that dropping a table, protecting a frame and
-// taking a frame away touch just what leads there.
-#include "tables.h"
+// How entries refer to tables and frames. Every entry that maps is in the chain of what it leads to, so that
+// dropping a table, protecting a frame and taking a frame away touch just what leads there. See entries.h.
+#include "entries.h"
 
 static void chain_add(struct shadow *s, u32 *head, u32 id)
 {
@@ -22,11 +21,6 @@ static void chain_remove(struct shadow *s, u32 *head, u32 id)
         s->links[link.next].previous = link.previous;
 }
 
-static struct shadow_region *region_of(const struct shadow *s, u64 frame)
-{
-    return &s->regions[frame / ENTRIES];
-}
-
 // NULL: of a leaf that maps device memory beyond RAM, which nobody asks for.
 static u32 *chain_of(const struct shadow *s, u32 id, u64 entry)
 {
@@ -34,9 +28,9 @@ static u32 *chain_of(const struct shadow *s, u32 id, u64 entry)
     if (!entry_is_leaf(level, entry))
         return &s->tables[entry_child(s, entry)].parents;
     u64 frame = hpa_mfn(entry & PTE_ADDRESS).n;
-    if (frame >= s->p2m->frames->limit)
+    if (frame >= s->limit)
         return NULL;
-    return level == 1 ? &s->frames[frame].leaves : &region_of(s, frame)->leaves;
+    return level == 1 ? &s->frames[frame].leaves : &entry_region(s, frame)->leaves;
 }
 
 static void entry_take_out(struct shadow *s, u32 id, u64 old)
@@ -50,7 +44,7 @@ static void entry_take_out(struct shadow *s, u32 id, u64 old)
     bool leaf = entry_is_leaf(level, old);
     s->loose |= leaf && old & PTE_W;
     if (!leaf && (level > 2 || s->tables[entry_child(s, old)].splinter))
-        flush_everything(s);
+        entry_flush(s);
 }
 
 static void entry_put_in(struct shadow *s, u32 id, u64 value)
@@ -77,7 +71,7 @@ bool entry_set(struct shadow *s, u32 id, u64 value)
     unsigned slot = id & (ENTRIES - 1);
     u64 old = t->entries[slot];
     bool mapped = entry_maps(s, old);
-    s->fresh_gva = ~0ul;
+    s->changes++;
     t->entries[slot] = value;
     t->occupied |= BIT(slot / GROUP);
     if (t->guest)
@@ -91,90 +85,8 @@ bool entry_set(struct shadow *s, u32 id, u64 value)
     return mapped;
 }
 
-static void chain_clear(struct shadow *s, const u32 *head)
+void entry_clear_chain(struct shadow *s, const u32 *head)
 {
     while (*head != SHADOW_NONE)
         entry_set(s, *head, s->unknown);
-}
-
-// Takes write access to the frame from every leaf, and from what a TLB holds of leaves that are gone: the
-// guest may have changed its entry and not yet executed the INVLPG for it.
-static void frame_protect(struct shadow *s, u64 frame)
-{
-    if (s->loose)
-        flush_everything(s);
-    for (u32 id = s->frames[frame].leaves; id != SHADOW_NONE; id = s->links[id].next) {
-        u64 *entry = entry_at(s, id);
-        if (!(*entry & PTE_W))
-            continue;
-        *entry &= ~PTE_W;
-        flush_everything(s);
-    }
-    struct shadow_region *r = region_of(s, frame);
-    if (!r->traced++ && r->leaves != SHADOW_NONE) {
-        chain_clear(s, &r->leaves);
-        flush_everything(s);
-    }
-}
-
-// Adding rights needs no flush: a fault by what a TLB still holds finds the entry repaired.
-static void frame_unprotect(struct shadow *s, u64 frame)
-{
-    region_of(s, frame)->traced--;
-    s->fresh_gva = ~0ul;
-    for (u32 id = s->frames[frame].leaves; id != SHADOW_NONE; id = s->links[id].next) {
-        u64 *entry = entry_at(s, id);
-        if (*entry & PTE_MAY_WRITE)
-            *entry |= PTE_W;
-    }
-}
-
-// The table that stands for the frame and has this traced_index.
-static u32 table_at(const struct shadow *s, u64 frame, unsigned index)
-{
-    return table_find(s, (struct table_key){.frame = frame,
-                                            .level = (u8)(index % WALK_LEVELS + 1),
-                                            .role = (u8)(index / WALK_LEVELS)});
-}
-
-void frame_trace(struct shadow *s, u32 table)
-{
-    const struct shadow_table *t = &s->tables[table];
-    if (!table_is_exact(s, t))
-        return;
-    struct shadow_frame *f = &s->frames[t->frame];
-    if (!f->traced)
-        frame_protect(s, t->frame);
-    f->traced |= 1u << traced_index(t->level, t->role);
-    f->table = table;
-}
-
-void frame_untrace(struct shadow *s, u32 table)
-{
-    const struct shadow_table *t = &s->tables[table];
-    if (!t->guest)
-        return;
-    struct shadow_frame *f = &s->frames[t->frame];
-    u32 traced = f->traced & ~(1u << traced_index(t->level, t->role));
-    if (f->traced && !traced)
-        frame_unprotect(s, t->frame);
-    f->traced = traced;
-    if (frame_traced_once(s, t->frame))
-        f->table = table_at(s, t->frame, (unsigned)__builtin_ctz(traced));
-}
-
-u32 frame_table(const struct shadow *s, u64 frame, unsigned index)
-{
-    return frame_traced_once(s, frame) ? s->frames[frame].table : table_at(s, frame, index);
-}
-
-void frame_forget(struct shadow *s, u64 frame)
-{
-    for (unsigned index = 0; index < WALK_LEVELS * ROLES; index++) {
-        u32 table = table_at(s, frame, index);
-        if (table != SHADOW_NONE)
-            table_drop(s, table);
-    }
-    chain_clear(s, &s->frames[frame].leaves);
-    chain_clear(s, &region_of(s, frame)->leaves);
 }

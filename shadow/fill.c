@@ -1,5 +1,8 @@
 // Entries as the guest's tables and the p2m say: leaves, and the path of links that leads to them. See
-// tables.h; who asks for them is in fault.c.
+// fill.h; who asks for them is in fault.c.
+#include "fill.h"
+#include "entries.h"
+#include "frames.h"
 #include "tables.h"
 
 #define ACCESSED (PTE_P | PTE_A)
@@ -36,10 +39,10 @@ static u64 large_leaf_to(const struct shadow *s, u64 guest_entry, u64 flags, gfn
     return ram_leaf(s, guest_entry, flags | PTE_PS, &leaf);
 }
 
-u64 leaf_value(const struct shadow *s, const struct walk_context *w, unsigned level, u64 guest_entry)
+u64 fill_leaf(const struct shadow_view *view, unsigned level, u64 guest_entry)
 {
-    u64 reserved = level == 1 ? s->leaf_reserved : walk_reserved_bits(w, PAGING_4LEVEL, level, true);
-    if ((guest_entry & ACCESSED) != ACCESSED || guest_entry & reserved)
+    const struct shadow *s = view->s;
+    if ((guest_entry & ACCESSED) != ACCESSED || guest_entry & view->reserved[level][true])
         return s->unknown;
     gfn_t g = gpa_gfn(guest_entry & PTE_ADDRESS);
     u64 flags = guest_entry & (PTE_U | PTE_NX | PTE_G | PTE_PWT | PTE_PCD | PTE_KEY);
@@ -48,21 +51,21 @@ u64 leaf_value(const struct shadow *s, const struct walk_context *w, unsigned le
     return large_leaf_to(s, guest_entry, flags | (guest_entry & PTE_PAT_2M), gfn(align_down(g.n, ENTRIES)));
 }
 
-u64 entry_for_write(const struct walk_context *w, u8 role, u64 guest_entry)
+u64 fill_written_page(const struct shadow_view *view, u8 role, u64 guest_entry)
 {
-    u64 page = entry_in_role(role, guest_entry);
+    u64 page = role_page(role, guest_entry);
     if (!role || page & PTE_W)
         return page;
     bool user = page & PTE_U && !(role & ROLE_SUPERVISOR);
-    return (page & ~PTE_U) | PTE_W | (user && w->regs.cr4 & CR4_SMEP ? PTE_NX : 0);
+    return (page & ~PTE_U) | PTE_W | (user && view->walk.regs.cr4 & CR4_SMEP ? PTE_NX : 0);
 }
 
 // The guest's entry for a fault. The walk has marked it accessed and dirty, but for tables in read-only
 // memory, which keep their bits: so an entry is taken as marked.
-static u64 entry_to_fill(const struct walk_context *w, u8 role, u64 guest_entry, bool write)
+static u64 entry_to_fill(const struct shadow_view *view, u8 role, u64 guest_entry, bool write)
 {
     u64 marked = guest_entry | PTE_A | (write ? PTE_D : 0);
-    return write ? entry_for_write(w, role, marked) : entry_in_role(role, marked);
+    return write ? fill_written_page(view, role, marked) : role_page(role, marked);
 }
 
 // What a splinter is made for: its first gfn, and what the entry of the large page says beyond the rights,
@@ -78,9 +81,9 @@ static u64 splinter_frame(u64 large, u64 first)
 }
 
 // The rights of a splinter's entries: all, but for what roles take.
-static u64 splinter_rights(const struct walk_context *w, u8 role, bool write)
+static u64 splinter_rights(const struct shadow_view *view, u8 role, bool write)
 {
-    return entry_to_fill(w, role, DIRTY | PTE_U, write);
+    return entry_to_fill(view, role, DIRTY | PTE_U, write);
 }
 
 static u64 splinter_flags(u64 large, u64 rights)
@@ -119,7 +122,7 @@ static u64 child_flags(u8 role, const struct walk *walk, unsigned level, bool wr
     if (level < walk->level)
         return PTE_W | PTE_U; // inside a large page: its rights are further up
     u64 entry = walk->entry[level];
-    u64 flags = link_flags(role, entry);
+    u64 flags = role_link_flags(role, entry);
     return level == walk->level && !write && !(entry & PTE_D) ? flags & ~PTE_W : flags;
 }
 
@@ -139,16 +142,23 @@ static bool links_to(const struct shadow *s, u64 entry, u32 child, u64 flags)
            (entry & RIGHTS) == flags;
 }
 
+static bool is_write(const struct mmu_fault *f)
+{
+    return f->access.kind == ACCESS_WRITE;
+}
+
 // Walks down from the root to the table of level `to` for gva, making and linking what is missing. The entry
 // of gva there.
-static u32 path_make(struct shadow *s, u64 gva, const struct walk *walk, bool write, unsigned to)
+static u32 path_make(struct shadow_view *view, const struct mmu_fault *f, const struct walk *walk,
+                     unsigned to)
 {
-    u32 path[WALK_LEVELS + 1] = {s->root, SHADOW_NONE};
+    struct shadow *s = view->s;
+    u32 path[WALK_LEVELS + 1] = {view->root, SHADOW_NONE};
     unsigned depth = 0;
-    struct table_key key = {.role = s->tables[s->root].role};
-    for (unsigned level = s->tables[s->root].level; level > to; level--) {
-        u32 id = entry_id(path[depth], SLOT(gva, level));
-        u64 flags = child_flags(key.role, walk, level, write);
+    struct table_key key = {.role = s->tables[view->root].role};
+    for (unsigned level = s->tables[view->root].level; level > to; level--) {
+        u32 id = entry_id(path[depth], SLOT(f->gva, level));
+        u64 flags = child_flags(key.role, walk, level, is_write(f));
         key.level = (u8)(level - 1);
         if (level >= walk->level)
             key.role = role_below(key.role, walk->entry[level]);
@@ -158,21 +168,21 @@ static u32 path_make(struct shadow *s, u64 gva, const struct walk *walk, bool wr
         path[++depth] = child;
         path[depth + 1] = SHADOW_NONE;
     }
-    return entry_id(path[depth], SLOT(gva, to));
+    return entry_id(path[depth], SLOT(f->gva, to));
 }
 
 // False: no large leaf can be made.
-static bool fill_large(struct shadow *s, const struct walk_context *w, u64 gva, const struct walk *walk,
-                       bool write)
+static bool fill_large(struct shadow_view *view, const struct mmu_fault *f, const struct walk *walk)
 {
+    struct shadow *s = view->s;
     if (walk->level < 2 || !s->config.large)
         return false;
-    u32 id = path_make(s, gva, walk, write, 2);
+    u32 id = path_make(view, f, walk, 2);
     u8 role = s->tables[id >> 9].role;
-    u64 value = walk->level == 2
-                    ? leaf_value(s, w, 2, entry_to_fill(w, role, walk->entry[2], write))
-                    : splinter_large_value(s, walk->entry[walk->level], splinter_rights(w, role, write),
-                                           gfn(align_down(gpa_gfn(walk->gpa).n, ENTRIES)));
+    u64 value = walk->level == 2 ? fill_leaf(view, 2, entry_to_fill(view, role, walk->entry[2], is_write(f)))
+                                 : splinter_large_value(s, walk->entry[walk->level],
+                                                        splinter_rights(view, role, is_write(f)),
+                                                        gfn(align_down(gpa_gfn(walk->gpa).n, ENTRIES)));
     if (value == s->unknown)
         return false;
     entry_make(s, id, value);
@@ -189,8 +199,9 @@ static void fill_splinter(struct shadow *s, const struct walk *walk, u64 rights,
 }
 
 // Whether a neighbour is filled, too.
-static void fill_neighbour(struct shadow *s, const struct walk_context *w, u32 id, bool exact)
+static void fill_neighbour(struct shadow_view *view, u32 id, bool exact)
 {
+    struct shadow *s = view->s;
     if (*entry_at(s, id) != s->unknown)
         return;
     const struct shadow_table *t = &s->tables[id >> 9];
@@ -200,38 +211,40 @@ static void fill_neighbour(struct shadow *s, const struct walk_context *w, u32 i
             entry_set(s, id, 0);
         return;
     }
-    u64 value = leaf_value(s, w, 1, entry_in_role(t->role, guest_entry));
+    u64 value = fill_leaf(view, 1, role_page(t->role, guest_entry));
     if (value == s->unknown)
         return;
     entry_set(s, id, value);
     s->stats.prefetched++;
 }
 
-void fill_neighbours(struct shadow *s, const struct walk_context *w, u32 id)
+void fill_neighbours(struct shadow_view *view, u32 id)
 {
+    struct shadow *s = view->s;
     unsigned count = s->config.prefetch;
     if (count < 2)
         return;
     u32 first = id - id % count;
     bool exact = table_is_exact(s, &s->tables[id >> 9]);
     for (u32 at = first; at < first + count; at++)
-        fill_neighbour(s, w, at, exact);
+        fill_neighbour(view, at, exact);
 }
 
-void fill(struct shadow *s, const struct walk_context *w, u64 gva, const struct walk *walk, bool write)
+void fill_page(struct shadow_view *view, const struct mmu_fault *f, const struct walk *walk)
 {
+    struct shadow *s = view->s;
     s->stats.hidden_faults++;
-    if (fill_large(s, w, gva, walk, write))
+    if (fill_large(view, f, walk))
         return;
-    u32 id = path_make(s, gva, walk, write, 1);
+    u32 id = path_make(view, f, walk, 1);
     const struct shadow_table *t = &s->tables[id >> 9];
     unsigned slot = id & (ENTRIES - 1);
     if (t->splinter) {
         bool all = s->config.prefetch > 1 && !t->occupied;
-        u64 rights = splinter_rights(w, t->role, write);
+        u64 rights = splinter_rights(view, t->role, is_write(f));
         fill_splinter(s, walk, rights, id >> 9, all ? 0 : slot, all ? ENTRIES : 1);
         return;
     }
-    entry_make(s, id, leaf_value(s, w, 1, entry_to_fill(w, t->role, t->guest[slot], write)));
-    fill_neighbours(s, w, id);
+    entry_make(s, id, fill_leaf(view, 1, entry_to_fill(view, t->role, t->guest[slot], is_write(f))));
+    fill_neighbours(view, id);
 }

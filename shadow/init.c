@@ -3,6 +3,7 @@
 #include <arch/phys.h>
 
 #include "place.h"
+#include "unpaged.h"
 
 // What each strategy of hv's list does. One that has no line here does not compile.
 #define LAZY     .cache = false
@@ -41,6 +42,7 @@ static int take_all(struct shadow *s)
     s->tables = take(f, pool * sizeof(*s->tables), &unused);
     s->links = take(f, pool * ENTRIES * sizeof(*s->links), &unused);
     s->hash = take(f, hash * sizeof(*s->hash), &unused);
+    s->limit = f->limit;
     s->frames = take(f, f->limit * sizeof(*s->frames), &unused);
     s->regions = take(f, (f->limit / ENTRIES + 1) * sizeof(*s->regions), &unused);
     bool all = tables && s->seen && s->tables && s->links && s->hash && s->frames && s->regions;
@@ -50,9 +52,9 @@ static int take_all(struct shadow *s)
 static void make_empty(struct shadow *s)
 {
     memset(s->hash, 0xff, (s->hash_mask + 1ul) * sizeof(*s->hash));
-    for (u64 frame = 0; frame < s->p2m->frames->limit; frame++)
+    for (u64 frame = 0; frame < s->limit; frame++)
         s->frames[frame].leaves = s->regions[frame / ENTRIES].leaves = SHADOW_NONE;
-    s->root = s->lost = s->newest = s->oldest = s->free_table = s->dropped_table = s->placed = SHADOW_NONE;
+    s->lost = s->newest = s->oldest = s->free_table = s->dropped_table = SHADOW_NONE;
     place_init(s);
     for (u32 table = s->config.pool; table-- > 0;) {
         s->tables[table].entries = mfn_ptr(mfn(s->pool.n + table));
@@ -63,15 +65,33 @@ static void make_empty(struct shadow *s)
     }
 }
 
-int shadow_init(struct shadow *s, struct p2m *p2m, const struct shadow_config *config,
-                const struct shadow_hw *hw)
+int shadow_init(struct shadow *s, struct p2m *p2m, const struct shadow_config *config)
 {
-    *s = (struct shadow){.p2m = p2m, .config = *config, .hw = *hw};
-    if (take_all(s) || unpaged_init(s))
+    *s = (struct shadow){.p2m = p2m, .config = *config};
+    if (take_all(s))
         return ERR_NOMEM;
     s->unknown = config->directpf && config->physical_bits < 52 ? PTE_P | PTE_RESERVED : 0;
     s->mark = s->unknown & PTE_RESERVED;
-    s->reserved_for = ~0ul;
     make_empty(s);
+    return 0;
+}
+
+int shadow_view_init(struct shadow_view *view, struct shadow *s, const struct walk_context *walk,
+                     const struct shadow_hw *hw)
+{
+    *view = (struct shadow_view){
+        .s = s,
+        .walk = *walk,
+        .hw = *hw,
+        .root = SHADOW_NONE,
+        .fresh_gva = ~0ul,
+        .reserved_for = ~0ul,
+        .control_changes = 1, // which the caller has not followed yet
+        .next = s->views,
+    };
+    place_view_init(view);
+    if (unpaged_init(view))
+        return ERR_NOMEM;
+    s->views = view;
     return 0;
 }

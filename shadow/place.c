@@ -19,6 +19,7 @@
 #include <hv/p2m_change.h>
 
 #include "place.h"
+#include "view.h"
 
 #define NO_PLACE 0xff
 
@@ -36,16 +37,21 @@ void place_init(struct shadow *s)
 {
     for (unsigned i = 0; i < SHADOW_PLACES; i++)
         s->places[i].table = SHADOW_NONE;
-    memset(s->target, NO_PLACE, sizeof(s->target));
 }
 
-static void target_remove(struct shadow *s, unsigned place)
+void place_view_init(struct shadow_view *view)
+{
+    memset(view->target, NO_PLACE, sizeof(view->target));
+    view->placed = SHADOW_NONE;
+}
+
+static void target_remove(struct shadow_view *view, unsigned place)
 {
     for (unsigned i = 0; i < SHADOW_TARGETS; i++) {
-        if (s->target[i] != place)
+        if (view->target[i] != place)
             continue;
-        s->target[i] = NO_PLACE;
-        s->target_changes++;
+        view->target[i] = NO_PLACE;
+        view_change_target(view);
     }
 }
 
@@ -55,7 +61,8 @@ void place_leave(struct shadow *s, u32 table)
     struct shadow_place *p = place_of(s, t);
     if (!p)
         return;
-    target_remove(s, (unsigned)(p - s->places));
+    for (struct shadow_view *view = s->views; view; view = view->next)
+        target_remove(view, (unsigned)(p - s->places));
     memcpy(own_page(s, table), t->entries, PAGE_SIZE);
     t->entries = own_page(s, table);
     t->place = 0;
@@ -86,7 +93,7 @@ static struct shadow_place *place_oldest(struct shadow *s)
     struct shadow_place *oldest = NULL;
     for (unsigned i = 0; i < SHADOW_PLACES; i++) {
         struct shadow_place *p = &s->places[i];
-        bool in_use = p->table != SHADOW_NONE && p->table == s->root;
+        bool in_use = p->table != SHADOW_NONE && s->tables[p->table].roots;
         if (!in_use && (!oldest || p->used < oldest->used))
             oldest = p;
     }
@@ -100,6 +107,12 @@ static void place_free(struct shadow *s, struct shadow_place *p)
     if (p->frame)
         frames_free(s->p2m->frames, mfn(p->frame), ORDER_4K);
     *p = (struct shadow_place){.table = SHADOW_NONE};
+}
+
+void place_free_all(struct shadow *s)
+{
+    for (unsigned i = 0; i < SHADOW_PLACES; i++)
+        place_free(s, &s->places[i]);
 }
 
 static struct shadow_place *place_find(struct shadow *s, u64 frame)
@@ -130,80 +143,85 @@ struct shadow_place *place_claim(struct shadow *s, u64 cr3)
 }
 
 // The target to give up for another.
-static unsigned target_oldest(const struct shadow *s)
+static unsigned target_oldest(const struct shadow_view *view)
 {
+    const struct shadow_place *places = view->s->places;
     unsigned oldest = 0;
-    for (unsigned i = 0; i < s->config.targets; i++) {
-        if (s->target[i] == NO_PLACE)
+    for (unsigned i = 0; i < view->s->config.targets; i++) {
+        if (view->target[i] == NO_PLACE)
             return i;
-        if (s->places[s->target[i]].used < s->places[s->target[oldest]].used)
+        if (places[view->target[i]].used < places[view->target[oldest]].used)
             oldest = i;
     }
     return oldest;
 }
 
-static void target_add(struct shadow *s, unsigned place)
+static void target_add(struct shadow_view *view, unsigned place)
 {
-    for (unsigned i = 0; i < s->config.targets; i++) {
-        if (s->target[i] == place)
+    for (unsigned i = 0; i < view->s->config.targets; i++) {
+        if (view->target[i] == place)
             return;
     }
-    s->target[target_oldest(s)] = (u8)place;
-    s->target_changes++;
+    view->target[target_oldest(view)] = (u8)place;
+    view_change_target(view);
 }
 
-static void place_use(struct shadow *s, struct shadow_place *p)
+static void place_use(struct shadow_view *view, struct shadow_place *p)
 {
+    struct shadow *s = view->s;
     p->used = ++s->place_clock;
-    if (s->placed != p->table && s->placed != SHADOW_NONE)
-        s->tables[s->placed].vpid = 0; // the VPID that all share is another's now
-    s->placed = p->table;
+    if (view->placed != p->table && view->placed != SHADOW_NONE)
+        s->tables[view->placed].vpid = 0; // the VPID that all share is another's now
+    view->placed = p->table;
 }
 
-static void place_enter(struct shadow *s, struct shadow_place *p)
+static void place_enter(struct shadow_view *view, struct shadow_place *p)
 {
-    struct shadow_table *t = &s->tables[s->root];
+    struct shadow *s = view->s;
+    struct shadow_table *t = &s->tables[view->root];
     if (p->table != SHADOW_NONE)
         place_leave(s, p->table);
-    place_leave(s, s->root);
+    place_leave(s, view->root);
     u64 *entries = mfn_ptr(mfn(p->frame));
     memcpy(entries, t->entries, PAGE_SIZE);
     t->entries = entries;
     t->place = (u8)(p - s->places + 1);
-    p->table = s->root;
+    p->table = view->root;
     s->stats.roots_placed++;
 }
 
-void place_root(struct shadow *s, struct shadow_place *p, u64 cr3)
+void place_root(struct shadow_view *view, struct shadow_place *p, u64 cr3)
 {
-    if (p->table != s->root)
-        place_enter(s, p);
-    s->target_changes += p->cr3 != cr3;
+    if (p->table != view->root)
+        place_enter(view, p);
+    if (p->cr3 != cr3)
+        view_change_target(view);
     p->cr3 = cr3;
-    place_use(s, p);
-    target_add(s, (unsigned)(p - s->places));
+    place_use(view, p);
+    target_add(view, (unsigned)(p - view->s->places));
 }
 
-unsigned shadow_targets(const struct shadow *s, u64 cr3[SHADOW_TARGETS])
+unsigned shadow_targets(const struct shadow_view *view, u64 cr3[SHADOW_TARGETS])
 {
     unsigned count = 0;
-    for (unsigned i = 0; shadow_targets_hold(s) && i < s->config.targets; i++) {
-        if (s->target[i] != NO_PLACE)
-            cr3[count++] = s->places[s->target[i]].cr3;
+    for (unsigned i = 0; shadow_targets_hold(view) && i < view->s->config.targets; i++) {
+        if (view->target[i] != NO_PLACE)
+            cr3[count++] = view->s->places[view->target[i]].cr3;
     }
     return count;
 }
 
-void shadow_root_switched(struct shadow *s, u64 cr3)
+void shadow_root_switched(struct shadow_view *view, u64 cr3)
 {
+    struct shadow *s = view->s;
     for (unsigned i = 0; i < s->config.targets; i++) {
-        struct shadow_place *p = s->target[i] == NO_PLACE ? NULL : &s->places[s->target[i]];
+        struct shadow_place *p = view->target[i] == NO_PLACE ? NULL : &s->places[view->target[i]];
         if (!p || p->cr3 != cr3)
             continue;
-        place_use(s, p);
-        s->root = p->table;
-        s->tables[s->root].vpid = s->config.root_vpids ? place_vpid(s) : 1;
-        s->tables[s->root].epoch = s->epoch; // the processor's MOV to CR3 has flushed
+        place_use(view, p);
+        view_set_root(view, p->table);
+        s->tables[p->table].vpid = s->config.root_vpids ? place_vpid(s) : 1;
+        s->tables[p->table].epoch = s->epoch; // the processor's MOV to CR3 has flushed
         s->stats.roots_unseen++;
         return;
     }

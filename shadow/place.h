@@ -1,10 +1,11 @@
-// Roots in place, the inner part: see place.c. Private to shadow/.
+// Roots in place: see place.c.
 #pragma once
 
-#include "tables.h"
+#include "format.h"
 
-// No frame claimed yet.
+// No frame claimed yet; no targets yet.
 void place_init(struct shadow *s);
+void place_view_init(struct shadow_view *view);
 
 // Before the root for the guest's cr3 is looked up: makes the machine frame at that address the engine's, if
 // that can be. It may move a page of the guest's, which the back end hears of as of any p2m change: tables
@@ -13,10 +14,13 @@ struct shadow_place *place_claim(struct shadow *s, u64 cr3);
 
 // The root in use from now on lies at the place claimed for cr3, with the entries that it has, and is a
 // target.
-void place_root(struct shadow *s, struct shadow_place *p, u64 cr3);
+void place_root(struct shadow_view *view, struct shadow_place *p, u64 cr3);
 
 // A table that is dropped, or is to lie elsewhere, goes back to its own page. The frame stays claimed.
 void place_leave(struct shadow *s, u32 table);
+
+// Gives back the frames that are claimed.
+void place_free_all(struct shadow *s);
 
 // All roots in place share a VPID: a MOV to CR3 that does not exit cannot change it. The others' are below.
 static inline u16 place_vpid(const struct shadow *s)

@@ -8,22 +8,29 @@
 #include <arch/phys.h>
 
 #include "tables.h"
+#include "unpaged.h"
 
 #define PDPT_LEVEL   3u
 #define PDPT_ENTRIES 4u
 #define PDPT_FRAMES  (4 * GIB / PAGE_SIZE) // CR3 has 32 bits outside long mode
 
-int unpaged_init(struct shadow *s)
+int unpaged_init(struct shadow_view *view)
 {
-    struct frames *f = s->p2m->frames;
+    struct frames *f = view->s->p2m->frames;
     u64 frame = f->limit < PDPT_FRAMES ? f->limit : PDPT_FRAMES;
     do {
         if (!frame--)
             return ERR_NOMEM;
     } while (frames_alloc_at(f, mfn(frame), ORDER_4K, FRAME_MONITOR));
-    s->pdpt = mfn_ptr(mfn(frame));
-    memset(s->pdpt, 0, PAGE_SIZE);
+    view->pdpt = mfn_ptr(mfn(frame));
+    memset(view->pdpt, 0, PAGE_SIZE);
     return 0;
+}
+
+void unpaged_leave(struct shadow_view *view)
+{
+    frames_free(view->s->p2m->frames, hpa_mfn(ptr_hpa(view->pdpt)), ORDER_4K);
+    view->pdpt = NULL;
 }
 
 u32 unpaged_root(struct shadow *s)
@@ -31,27 +38,22 @@ u32 unpaged_root(struct shadow *s)
     return table_get(s, (struct table_key){.level = PDPT_LEVEL, .splinter = true}, false, NULL);
 }
 
-static u64 pdpte(const struct shadow *s, unsigned slot)
+static u64 pdpte(const struct shadow_view *view, unsigned slot)
 {
-    u64 entry = s->tables[s->root].entries[slot];
-    return entry_maps(s, entry) ? (entry & PTE_ADDRESS) | PTE_P : 0;
+    u64 entry = view->s->tables[view->root].entries[slot];
+    return entry_maps(view->s, entry) ? (entry & PTE_ADDRESS) | PTE_P : 0;
 }
 
-void unpaged_publish(struct shadow *s)
+void unpaged_publish(struct shadow_view *view)
 {
     for (unsigned slot = 0; slot < PDPT_ENTRIES; slot++)
-        s->pdpt[slot] = pdpte(s, slot);
+        view->pdpt[slot] = pdpte(view, slot);
 }
 
-u64 root_address(const struct shadow *s)
+const char *unpaged_audit(const struct shadow_view *view)
 {
-    return s->unpaged ? ptr_hpa(s->pdpt) : ptr_hpa(s->tables[s->root].entries);
-}
-
-const char *unpaged_audit(const struct shadow *s)
-{
-    for (unsigned slot = 0; s->unpaged && slot < PDPT_ENTRIES; slot++) {
-        if (s->pdpt[slot] != pdpte(s, slot))
+    for (unsigned slot = 0; view->unpaged && slot < PDPT_ENTRIES; slot++) {
+        if (view->pdpt[slot] != pdpte(view, slot))
             return "the processor's PDPT is not that of the tables";
     }
     return NULL;

@@ -179,7 +179,7 @@ static void device_access(struct vcpu *v, u64 gpa, u8 *data, unsigned bytes, boo
 static void ram_write(struct vcpu *v, u64 hpa, const void *data, unsigned bytes)
 {
     memcpy(phys_ptr(hpa), data, bytes);
-    if (mmu->written)
+    if (v->mmu->ops->written)
         mmu_written(v, hpa, bytes);
 }
 

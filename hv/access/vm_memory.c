@@ -6,11 +6,9 @@
 
 #include "vm_memory.h"
 
-static struct mtrrs host_mtrrs;
-
-static u8 host_memtype(mfn_t first, u64 count)
+static u8 host_memtype(const struct p2m *p, mfn_t first, u64 count)
 {
-    return mtrr_memtype(&host_mtrrs, first, count);
+    return mtrr_memtype(&container_of(p, const struct vm, p2m)->mtrrs, first, count);
 }
 
 // The largest block that the alignment of gpa, what is left, the allocator and p2m.max allow.
@@ -48,12 +46,14 @@ static int ram_make(struct vm *vm, u64 start, u64 end)
 
 static void p2m_changing(void *context, gfn_t first, u64 count)
 {
-    mmu_p2m_changing(context, first, count);
+    struct vcpu *v = context;
+    if (v->mmu)
+        mmu_p2m_changing(v, first, count);
 }
 
 int vm_p2m_make(struct vm *vm)
 {
-    memory_mtrrs(&host_mtrrs);
+    memory_mtrrs(&vm->mtrrs);
     return p2m_init(&vm->p2m, vm->frames, vm->params->p2m_max, host_memtype);
 }
 

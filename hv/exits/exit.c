@@ -136,6 +136,7 @@ static enum verdict run_once(struct vcpu *v)
     enum world_result result = world_switch(&v->world);
     bool entered = result == WORLD_EXIT;
     v->last_exit = rdtsc();
+    v->cr3_unseen = true;
     return likely(entered) ? dispatch(v) : not_entered(v, result);
 }
 

@@ -140,10 +140,10 @@ static __attribute__((noinline)) bool uncovered(struct vcpu *v, const struct mmu
 
 enum verdict exit_page_fault(struct vcpu *v)
 {
-    struct mmu_fault f; // the other members tell of EPT violations
-    f.gva = vmcs_read(EXIT_QUALIFICATION);
-    f.gva_valid = true;
-    f.error_code = (u32)vmcs_read(EXIT_INTERRUPTION_ERROR_CODE);
+    struct mmu_fault f = {
+        .gva = vmcs_read(EXIT_QUALIFICATION),
+        .error_code = (u32)vmcs_read(EXIT_INTERRUPTION_ERROR_CODE),
+    };
     if (unlikely(v->observed) && uncovered(v, &f))
         return VERDICT_RESUME;
     switch (mmu_fault(v, &f)) {

@@ -89,10 +89,9 @@ static enum verdict violation(struct vcpu *v, u64 qualification)
 {
     struct mmu_fault fault = {
         .gpa = vmcs_read(GUEST_PHYSICAL_ADDRESS),
-        .gva_valid = qualification & VIOLATION_GVA_VALID,
-        .write = qualification & VIOLATION_WRITE,
-        .fetch = qualification & VIOLATION_FETCH,
-        .present = qualification & VIOLATION_ALLOWED,
+        .access.kind = qualification & VIOLATION_WRITE   ? ACCESS_WRITE
+                       : qualification & VIOLATION_FETCH ? ACCESS_FETCH
+                                                         : ACCESS_READ,
         .walk = qualification & VIOLATION_GVA_VALID && !(qualification & VIOLATION_NOT_WALK),
     };
     if (churn_touched(v, fault.gpa, true)) // what is read-only allows all else
@@ -101,11 +100,11 @@ static enum verdict violation(struct vcpu *v, u64 qualification)
     if (outcome == MMU_FIXED)
         return VERDICT_RESUME;
     if (outcome == MMU_UNSUPPORTED)
-        return vm_stop_unsupported(v, "%s (gpa 0x%lx)", fault.why, fault.gpa);
+        return vm_stop_unsupported(v, "%s (gpa 0x%lx)", v->unsupported, fault.gpa);
     if (v->delivering)
         return vm_stop_unsupported(v, "an event was to be delivered through gpa 0x%lx, which is not RAM",
                                    fault.gpa);
-    if (fault.fetch)
+    if (fault.access.kind == ACCESS_FETCH)
         return vm_stop_unsupported(v, "the guest executes at gpa 0x%lx, where there is no memory", fault.gpa);
     return mmio_emulate(v, "gpa", fault.gpa);
 }

@@ -99,7 +99,8 @@ static void apply(struct vcpu *v, const struct paging_regs *guest, const struct 
     apply_cr4(v, guest, needs);
     apply_efer(v, guest, needs);
     v->owned_cr3 = guest->cr3;
-    v->plain_roots = mmu->root_written && walk_mode(guest) == PAGING_4LEVEL && !(guest->cr4 & CR4_PCIDE);
+    v->plain_roots =
+        v->mmu->ops->root_written && walk_mode(guest) == PAGING_4LEVEL && !(guest->cr4 & CR4_PCIDE);
     vmcs_write(GUEST_CR3, needs->hw.cr3);
 }
 
@@ -205,7 +206,7 @@ static enum verdict refuse_real_mode(struct vcpu *v)
 {
     if (v->caps->proc2.may & PROC2_UNRESTRICTED_GUEST)
         return vm_stop_unsupported(
-            v, "the guest enters real mode, which mmu=%s cannot virtualise: use mmu=ept", mmu->name);
+            v, "the guest enters real mode, which mmu=%s cannot virtualise: use mmu=ept", v->mmu->ops->name);
     return vm_stop_unsupported(
         v,
         "the guest enters real mode, which this processor cannot virtualise: it has no \"unrestricted guest\" control: use mmu=ept on one that has it");

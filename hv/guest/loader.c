@@ -17,8 +17,6 @@
 
 #define INTEL_EBX 0x756e6547 // CPUID.0: "Genu"
 
-static char problem[256];
-
 static u64 module_bytes(const struct boot_module *m)
 {
     return m->end - m->start;
@@ -26,7 +24,7 @@ static u64 module_bytes(const struct boot_module *m)
 
 static const char *acpi_write(struct vm *vm)
 {
-    static u8 tables[4096];
+    u8 tables[4096];
     struct acpi_guest guest = {vm->apic.id, dsdt_aml_code, sizeof(dsdt_aml_code)};
     int bytes = acpi_tables_build(tables, sizeof(tables), GUEST_ACPI_GPA, &guest);
     assert_that(bytes > 0);
@@ -53,15 +51,15 @@ static const char *clock_missing(struct vm *vm, const char *command_line)
     const struct cpuid_row *vendor = cpuid_find(&vm->cpuid, 0, 0);
     if (vendor->regs.r[1] == INTEL_EBX || has_word(command_line, "tsc_early_khz="))
         return NULL;
-    fmt(problem, sizeof(problem),
+    fmt(vm->problem, sizeof(vm->problem),
         "This processor has VT-x but its CPUID does not say GenuineIntel, so Linux will not ask it for the rate of the TSC: put tsc_early_khz=%lu on the guest's command line.",
         vm->tsc_hz / 1000);
-    return problem;
+    return vm->problem;
 }
 
 static const char *load_linux(struct vm *vm, const struct guest_modules *modules, struct guest_start *start)
 {
-    static struct linux_plan plan;
+    struct linux_plan plan;
     struct linux_initrd initrds[BOOT_MODULES];
     const char *why = clock_missing(vm, modules->command_line);
     if (why)
@@ -82,8 +80,8 @@ static const char *load_linux(struct vm *vm, const struct guest_modules *modules
         .command_line = modules->command_line,
         .rsdp_gpa = GUEST_ACPI_GPA,
     };
-    if (linux_plan(&plan, &source, &vm->map, problem, sizeof(problem)))
-        return problem;
+    if (linux_plan(&plan, &source, &vm->map, vm->problem, sizeof(vm->problem)))
+        return vm->problem;
     struct guest_ram ram = vm_loader_ram(vm);
     struct linux_entry entry = linux_write(&plan, &source, &ram);
     *start = (struct guest_start){
@@ -100,7 +98,7 @@ static const char *load_linux(struct vm *vm, const struct guest_modules *modules
 
 static const char *load_multiboot(struct vm *vm, const struct guest_modules *guest, struct guest_start *start)
 {
-    static struct multiboot_plan plan;
+    struct multiboot_plan plan;
     struct multiboot_module modules[MULTIBOOT_MODULES];
     struct multiboot_source source = {phys_ptr(guest->kernel->start), module_bytes(guest->kernel),
                                       guest->command_line, guest->other_count, modules};
@@ -108,8 +106,8 @@ static const char *load_multiboot(struct vm *vm, const struct guest_modules *gue
         const struct boot_module *m = guest->others[i];
         modules[i] = (struct multiboot_module){phys_ptr(m->start), module_bytes(m), m->string};
     }
-    if (multiboot_plan(&plan, &source, &vm->map, problem, sizeof(problem)))
-        return problem;
+    if (multiboot_plan(&plan, &source, &vm->map, vm->problem, sizeof(vm->problem)))
+        return vm->problem;
     struct guest_ram ram = vm_loader_ram(vm);
     struct multiboot_entry entry = multiboot_write(&plan, &source, &vm->map, &ram);
     *start = (struct guest_start){
@@ -130,8 +128,8 @@ const char *loader_load(struct vm *vm, const struct boot_info *boot, struct gues
     struct guest_ram ram = vm_loader_ram(vm);
     bios_vectors_write(&ram);
     bios_data_write(&ram);
-    if (guest_modules_sort(&modules, boot, problem, sizeof(problem)))
-        return problem;
+    if (guest_modules_sort(&modules, boot, vm->problem, sizeof(vm->problem)))
+        return vm->problem;
     return modules.kind == GUEST_LINUX ? load_linux(vm, &modules, start)
                                        : load_multiboot(vm, &modules, start);
 }

@@ -157,7 +157,7 @@ static bool map_entry(const struct change *c, unsigned level, u64 first, u64 *en
         return false;
     u8 memtype = MEMTYPE_UC;
     if (c->type != P2M_DIRECT)
-        memtype = c->p->memtype(mfn(target), level_frames(level));
+        memtype = c->p->memtype(c->p, mfn(target), level_frames(level));
     if (memtype == P2M_MEMTYPE_MIXED && level > P2M_LEVEL_4K)
         return false;
     assert_that(memtype < 8);

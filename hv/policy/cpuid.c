@@ -35,9 +35,8 @@ static const struct feature_row features[CPUID_FEATURES] = {
 
 static struct cpuid_regs *row_add(struct cpuid_policy *p, u32 leaf, u32 subleaf, struct cpuid_regs regs)
 {
-    static struct cpuid_regs spill; // more subleaves than any processor has
-    if (p->count == CPUID_ROWS)
-        return &spill;
+    if (p->count == CPUID_ROWS) // more subleaves than any processor has
+        return &p->spill;
     struct cpuid_row *row = &p->rows[p->count++];
     *row = (struct cpuid_row){leaf, subleaf, regs};
     return &row->regs;

@@ -34,6 +34,7 @@ struct cpuid_row {
 
 struct cpuid_policy {
     struct cpuid_row rows[CPUID_ROWS]; // ascending by leaf, then subleaf
+    struct cpuid_regs spill;           // of a row that has no place
     unsigned count;
     u8 basic[0x20]; // index of the first row of basic leaf n
     u32 max_basic, max_extended;

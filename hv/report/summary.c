@@ -41,7 +41,7 @@ void summary_table(struct vm *vm)
     u64 values[COUNTERS];
     tally_read(vm, values);
     log_notice("statistics:");
-    console_print("\n  mmu=%s vpid=%s\n", mmu->name, vm->params->vpid == VPID_ON ? "on" : "off");
+    console_print("\n  mmu=%s vpid=%s\n", vm->mmu->ops->name, vm->params->vpid == VPID_ON ? "on" : "off");
     for (unsigned i = 0; i < COUNTERS; i++) {
         if (counter_is_shown(vm, i))
             console_print("  %-28s %18lu %s\n", counter_rows[i].name, values[i], counter_rows[i].unit);
@@ -82,7 +82,7 @@ void summary_json(struct vm *vm)
         console_print(",\"run\":%u,\"round\":%u,\"configuration\":", vm->run, vm->round);
         json_print(vm->configuration);
     }
-    console_print(",\"mmu\":\"%s\",\"vpid\":%s,\"failed\":%s,\"end\":", mmu->name,
+    console_print(",\"mmu\":\"%s\",\"vpid\":%s,\"failed\":%s,\"end\":", vm->mmu->ops->name,
                   vm->params->vpid == VPID_ON ? "true" : "false", vm->failed ? "true" : "false");
     json_print(vm->end);
     if (vm->status_given)

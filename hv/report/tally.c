@@ -19,7 +19,7 @@ static enum pmu_event pmu_event_of(enum counter counter)
 bool counter_is_shown(const struct vm *vm, enum counter counter)
 {
     enum counter_owner owner = counter_rows[counter].owner;
-    return owner == COUNTER_OF_HV || owner == COUNTER_OF_MMU || owner == mmu->owner ||
+    return owner == COUNTER_OF_HV || owner == COUNTER_OF_MMU || owner == vm->mmu->ops->owner ||
            (owner == COUNTER_OF_PMU && pmu_counts(&vm->pmu, pmu_event_of(counter))) ||
            (owner == COUNTER_OF_CHURN && vm->churn.period);
 }
@@ -127,7 +127,7 @@ static void collect(struct vm *vm, u64 values[COUNTERS])
     hv_counters(vm, values);
     pmu_counters(&vm->pmu, values);
     churn_counters(&vm->churn.counts, values);
-    mmu_counters(values);
+    mmu_counters(vm->mmu, values);
 }
 
 void tally_read(struct vm *vm, u64 values[COUNTERS])

@@ -149,7 +149,6 @@ struct vcpu *machine_make_for(const struct mmu_ops *ops, const struct mmu_option
     vm.vcpu.vm = &vm;
     vm.vcpu.caps = &machine_caps;
     vm.vcpu.base_proc = PROC_SECONDARY_CONTROLS; // as of vmcs_setup
-    mmu = ops;
     if (flags & MACHINE_X2APIC)
         fake_msr_refuses = stays_x2apic;
     apic_init(&vm.apic, 7);
@@ -161,12 +160,23 @@ struct vcpu *machine_make_for(const struct mmu_ops *ops, const struct mmu_option
     vm.msr_bitmap_hpa = mfn_hpa(bitmap);
     msr_bitmap_make(&vm.cpuid, mfn_ptr(bitmap));
     assert_int_equal(vm_p2m_make(&vm), 0);
-    assert_int_equal(mmu_init(&vm.vcpu, &vm.p2m, options), 0);
+    struct mmu_options of_machine = *options;
+    of_machine.caps = vm.vcpu.caps;
+    of_machine.physical_bits = vm.vcpu.physical_bits;
+    of_machine.has_1g_pages = vm.vcpu.has_1g_pages;
+    struct mmu *mmu = mmu_init(&vm, ops, &of_machine);
+    assert_non_null(mmu);
+    assert_int_equal(mmu_enter(&vm.vcpu, mmu), 0);
     assert_null(vm_memory_make(&vm));
     devices_init(&vm.vcpu, 0);
     vm.vcpu.base_proc = PROC_SECONDARY_CONTROLS;
     vm.vcpu.cr4_allowed = cpuid_cr4_allowed(&vm.cpuid);
     return &vm.vcpu;
+}
+
+void machine_set_ops(struct vcpu *v, const struct mmu_ops *ops)
+{
+    v->vm->mmu->ops = v->mmu->ops = ops;
 }
 
 void machine_gone(void)

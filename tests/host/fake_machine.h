@@ -20,6 +20,8 @@ enum {
 struct vcpu *machine_make(unsigned flags);
 // The same with another back end.
 struct vcpu *machine_make_for(const struct mmu_ops *ops, const struct mmu_options *options, unsigned flags);
+// From now on the machine's back end has these operations: its own, some of them replaced by the test's.
+void machine_set_ops(struct vcpu *v, const struct mmu_ops *ops);
 // Fails the test where the guest, once started, could not be entered again.
 void machine_gone(void);
 

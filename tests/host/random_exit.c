@@ -256,7 +256,7 @@ static const struct kind *draw_kind(void)
 {
     for (unsigned tries = 0; tries < 100; tries++) { // a fuzzer's numbers may be the same for ever
         const struct kind *kind = &PICK(kinds);
-        bool has = kind->mmu == ANY_MMU || (kind->mmu == EPT_ONLY) == (mmu == &ept_ops);
+        bool has = kind->mmu == ANY_MMU || (kind->mmu == EPT_ONLY) == (v->mmu->ops == &ept_ops);
         if (has && random_below(40) < kind->share)
             return kind;
     }

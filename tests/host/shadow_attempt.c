@@ -14,7 +14,8 @@
 #define TRIES 12u // of one instruction
 
 struct shadow engine;
-struct walk_context guest;
+struct shadow_view view;
+struct walk_context *const guest = &view.walk;
 struct happened happened;
 
 static struct model_cpu cpu;
@@ -55,7 +56,7 @@ static u64 hw_now(void *context)
 
 static bool unpaged(void)
 {
-    return model_mode(&guest.regs) == PAGING_NONE;
+    return model_mode(&guest->regs) == PAGING_NONE;
 }
 
 // The next VM entry. CR0.WP is always set while the guest runs. NXE makes
@@ -63,10 +64,10 @@ static bool unpaged(void)
 // everybody's.
 static void cpu_load_context(void)
 {
-    cpu.context = guest;
+    cpu.context = *guest;
     struct paging_regs *regs = &cpu.context.regs;
     regs->cr0 |= CR0_WP;
-    if (shadow_hides_fetches(&guest.regs))
+    if (shadow_hides_fetches(&guest->regs))
         regs->efer |= EFER_NXE;
     if (unpaged()) {
         regs->cr0 |= CR0_PG;
@@ -86,13 +87,13 @@ static void exit_begin(void)
     if (cpu.cr3 == known_cr3)
         return;
     known_cr3 = cpu.cr3;
-    shadow_root_switched(&engine, cpu.cr3);
+    shadow_root_switched(&view, cpu.cr3);
 }
 
 static void root_load(void)
 {
     exit_begin();
-    cpu.cr3 = known_cr3 = shadow_load_root(&engine, &guest, &cpu.vpid);
+    cpu.cr3 = known_cr3 = shadow_load_root(&view, &cpu.vpid);
     cpu_load_context();
 }
 
@@ -100,7 +101,7 @@ static void root_load(void)
 static bool root_load_unseen(u64 cr3)
 {
     u64 targets[SHADOW_TARGETS];
-    unsigned count = shadow_targets(&engine, targets), i = 0;
+    unsigned count = shadow_targets(&view, targets), i = 0;
     while (i < count && targets[i] != cr3)
         i++;
     if (i == count)
@@ -122,10 +123,7 @@ void guest_start(const struct shadow_config *config, bool has_1g_pages)
     static const struct shadow_hw hw = {hw_flush_vpid, hw_flush_all, hw_now, NULL};
     cpu.memory = machine_table;
     cpu_reset(&cpu);
-    assert_int_equal(shadow_init(&engine, &machine_p2m, config, &hw), 0);
-    machine_p2m.changing = p2m_changing;
-    machine_p2m.context = &engine;
-    guest = (struct walk_context){
+    const struct walk_context start = {
         .p2m = &machine_p2m,
         .regs = {.cr0 = CR0_PE | CR0_PG | CR0_WP,
                  .cr3 = FIRST_ROOT * PAGE_SIZE,
@@ -134,18 +132,22 @@ void guest_start(const struct shadow_config *config, bool has_1g_pages)
         .physical_bits = config->physical_bits,
         .has_1g_pages = has_1g_pages,
     };
-    history_start(guest.regs.cr3);
+    assert_int_equal(shadow_init(&engine, &machine_p2m, config), 0);
+    assert_int_equal(shadow_view_init(&view, &engine, &start, &hw), 0);
+    machine_p2m.changing = p2m_changing;
+    machine_p2m.context = &engine;
+    history_start(guest->regs.cr3);
     cpu.cr3 = known_cr3 = 0;
     root_load();
 }
 
 struct model guest_model(u64 gva, struct walk_access access)
 {
-    return (struct model){.context = &guest,
-                          .mode = model_mode(&guest.regs),
+    return (struct model){.context = guest,
+                          .mode = model_mode(&guest->regs),
                           .gva = gva,
                           .access = access,
-                          .by_user = guest.cpl == 3 && !access.implicit,
+                          .by_user = guest->cpl == 3 && !access.implicit,
                           .memory = guest_memory};
 }
 
@@ -154,8 +156,8 @@ static const char *attempt_text(const struct attempt *a)
     static char text[200];
     snprintf(text, sizeof(text), "gva %lx %s%s cpl %u ac %d cr3 %lx cr0 %lx cr4 %lx efer %lx", a->gva,
              (const char *[]){"read", "write", "fetch"}[a->access.kind],
-             a->access.implicit ? " implicit" : "", guest.cpl, !!(guest.rflags & RFLAGS_AC), guest.regs.cr3,
-             guest.regs.cr0, guest.regs.cr4, guest.regs.efer);
+             a->access.implicit ? " implicit" : "", guest->cpl, !!(guest->rflags & RFLAGS_AC),
+             guest->regs.cr3, guest->regs.cr0, guest->regs.cr4, guest->regs.efer);
     return text;
 }
 
@@ -232,11 +234,11 @@ static void check_direct(const struct attempt *a, u32 error_code)
 // supervisor's meanwhile: SMAP and keys would not be checked, and without NX a fetch would be allowed.
 static bool needs_wp_clear(const struct attempt *a)
 {
-    u64 cr4 = guest.regs.cr4;
+    u64 cr4 = guest->regs.cr4;
     if (!a->present.user ||
-        !(cr4 & (CR4_SMAP | CR4_PKE) || (cr4 & CR4_SMEP && !(guest.regs.efer & EFER_NXE))))
+        !(cr4 & (CR4_SMAP | CR4_PKE) || (cr4 & CR4_SMEP && !(guest->regs.efer & EFER_NXE))))
         return false;
-    struct walk_context strict = guest;
+    struct walk_context strict = *guest;
     struct walk out;
     strict.regs.cr0 |= CR0_WP;
     struct model m = guest_model(a->gva, a->access);
@@ -267,7 +269,7 @@ static bool traced_write(struct attempt *a, u64 gpa)
     happened.traced++;
     if (!a->decodable && a->fixed < TRIES / 2) {
         happened.released++;
-        shadow_release(&engine, gpa_hpa(gpa));
+        shadow_release(&view, gpa_hpa(gpa));
         return false;
     }
     guest_store(gpa, a->data, a->bytes);
@@ -279,10 +281,10 @@ static bool traced_write(struct attempt *a, u64 gpa)
 static bool taken_for(const struct attempt *a, struct model *m, struct walk *out)
 {
     *m = guest_model(a->gva, (struct walk_access){a->access.kind, false});
-    return a->access.implicit && guest.cpl < 3 && !model_judge(m, out);
+    return a->access.implicit && guest->cpl < 3 && !model_judge(m, out);
 }
 
-static bool untold_fixed(struct attempt *a, enum shadow_outcome outcome)
+static bool untold_fixed(struct attempt *a, enum mmu_outcome outcome)
 {
     struct model m;
     struct walk out;
@@ -292,9 +294,9 @@ static bool untold_fixed(struct attempt *a, enum shadow_outcome outcome)
     if (!a->fixed++)
         expect_marks(&m);
     happened.untold++;
-    if (outcome == SHADOW_TRACED_WRITE)
-        shadow_release(&engine, gpa_hpa(out.gpa));
-    return outcome == SHADOW_EMULATE; // hv stops the guest: such instructions have no operand to emulate
+    if (outcome == MMU_TRACED)
+        shadow_release(&view, gpa_hpa(out.gpa));
+    return outcome == MMU_DEVICE; // hv stops the guest: such instructions have no operand to emulate
 }
 
 static void true_fault(const struct attempt *a, u32 error_code)
@@ -307,37 +309,36 @@ static void true_fault(const struct attempt *a, u32 error_code)
     history_event(HISTORY_FAULT, a->gva);
 }
 
-static bool hidden_fault(struct attempt *a, enum shadow_outcome outcome, u64 hpa)
+static bool hidden_fault(struct attempt *a, enum mmu_outcome outcome, u64 hpa)
 {
     if (a->result)
         return untold_fixed(a, outcome);
     if (!a->fixed++)
         expect_marks(&a->m);
     u64 gpa = a->present.gpa;
-    if (outcome == SHADOW_TRACED_WRITE && hpa != gpa_hpa(gpa))
+    if (outcome == MMU_TRACED && hpa != gpa_hpa(gpa))
         bad("%s is found at hpa %lx, not %lx", attempt_text(a), hpa, gpa_hpa(gpa));
-    if (outcome == SHADOW_TRACED_WRITE)
+    if (outcome == MMU_TRACED)
         return traced_write(a, gpa);
-    if (outcome == SHADOW_EMULATE)
+    if (outcome == MMU_DEVICE)
         check_emulate(a, gpa);
     else
         happened.hidden++;
-    return outcome == SHADOW_EMULATE;
+    return outcome == MMU_DEVICE;
 }
 
 // A #PF exit. False: the instruction is run again.
 static bool fault_exit(struct attempt *a, u32 error_code)
 {
-    u64 hpa = 0;
-    u32 ours = error_code;
+    struct mmu_fault f = {.gva = a->gva, .error_code = error_code};
     bool done = true;
     exit_begin();
-    enum shadow_outcome outcome = shadow_fault(&engine, &guest, a->gva, &ours, &hpa);
-    say("   exit ec %x: outcome %d hpa %lx ec %x", error_code, outcome, hpa, ours);
-    if (outcome == SHADOW_GUEST_FAULT)
-        true_fault(a, ours);
+    enum mmu_outcome outcome = shadow_fault(&view, &f);
+    say("   exit ec %x: outcome %d hpa %lx ec %x", error_code, outcome, f.hpa, f.error_code);
+    if (outcome == MMU_GUEST_FAULT)
+        true_fault(a, f.error_code);
     else
-        done = hidden_fault(a, outcome, hpa);
+        done = hidden_fault(a, outcome, f.hpa);
     for (unsigned i = 0; i < a->m.count; i++)
         memory_check(align_down(a->m.list[i].gpa, 8));
     return done;
@@ -346,7 +347,7 @@ static bool fault_exit(struct attempt *a, u32 error_code)
 // Whether a #PF without P does not exit.
 static bool absent_is_direct(void)
 {
-    return shadow_absent_is_true(&engine) && !unpaged() && !shadow_hides_fetches(&guest.regs);
+    return shadow_absent_is_true(&engine) && !unpaged() && !shadow_hides_fetches(&guest->regs);
 }
 
 static bool attempt_run(struct attempt *a)
@@ -404,7 +405,7 @@ void guest_invlpg(u64 gva)
     history_event(HISTORY_INVLPG, gva);
     if (!native) {
         exit_begin();
-        shadow_invlpg(&engine, &guest, gva);
+        shadow_invlpg(&view, gva);
     }
     happened.native_invlpg += native;
     cpu_invlpg(&cpu, gva);
@@ -414,7 +415,7 @@ void guest_cr3(u64 cr3)
 {
     say("cr3 %lx", cr3);
     history_event(HISTORY_CR3, cr3);
-    guest.regs.cr3 = cr3;
+    guest->regs.cr3 = cr3;
     if (!root_load_unseen(cr3))
         root_load();
 }
@@ -423,14 +424,14 @@ void guest_cr3(u64 cr3)
 // sees before its own is nobody's business.
 void guest_paging(const struct paging_regs *after)
 {
-    struct paging_regs before = guest.regs;
+    struct paging_regs before = guest->regs;
     u64 cr4 = before.cr4 ^ after->cr4;
-    guest.regs = *after;
+    guest->regs = *after;
     say("cr0 %lx cr4 %lx efer %lx", after->cr0, after->cr4, after->efer);
     if (cr4 & CR4_PGE || cr4 & after->cr4 & CR4_SMEP || before.efer != after->efer)
-        history_start(guest.regs.cr3);
+        history_start(guest->regs.cr3);
     exit_begin();
-    shadow_paging_changed(&engine, &before, after);
+    shadow_paging_changed(&view, &before, after);
     root_load();
 }
 
@@ -440,7 +441,7 @@ void guest_store(u64 gpa, const void *data, unsigned bytes)
     u64 hpa = gpa_hpa(gpa);
     exit_begin();
     if (hpa != ~0ull)
-        shadow_written(&engine, &guest, hpa, bytes);
+        shadow_written(&view, hpa, bytes);
 }
 
 void guest_p2m(void (*change)(u64 argument), u64 argument)
@@ -453,7 +454,7 @@ void guest_p2m(void (*change)(u64 argument), u64 argument)
 void guest_audit(void)
 {
     exit_begin();
-    const char *wrong = shadow_audit(&engine, &guest);
+    const char *wrong = shadow_audit(&view);
     if (wrong)
         bad("audit: %s", wrong);
 }

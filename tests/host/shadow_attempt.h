@@ -8,7 +8,8 @@
 #include <shadow/engine.h>
 
 extern struct shadow engine;
-extern struct walk_context guest; // cpl and rflags may be set between instructions
+extern struct shadow_view view;
+extern struct walk_context *const guest; // its walk: cpl and rflags may be set between instructions
 
 extern struct happened {
     u64 accesses, stores, hidden, true_faults, direct, emulated, traced, released, stale, stale_faults,

@@ -50,22 +50,22 @@ static void window_repair(void)
 {
     struct window_entry e;
     say("the window is repaired");
-    for (unsigned i = 0; (e = window_entry(guest.regs.cr3 & ~0xfffull, i)).gpa; i++) {
+    for (unsigned i = 0; (e = window_entry(guest->regs.cr3 & ~0xfffull, i)).gpa; i++) {
         enum p2m_type type;
         guest_memory(e.gpa, &type);
         if (type == P2M_RAM)
             guest_store(e.gpa, &e.value, 8);
     }
-    guest_cr3(guest.regs.cr3);
+    guest_cr3(guest->regs.cr3);
 }
 
 static bool touch(u64 gva)
 {
     u64 value = random_entry(1 + (unsigned)rnd(4));
     struct walk_access access = {.kind = (enum access)rnd(3)};
-    guest.cpl = chance(50) ? 3 : 0;
-    guest.rflags = maybe(RFLAGS_AC, 40);
-    access.implicit = access.kind != ACCESS_FETCH && chance(guest.cpl == 3 ? 6 : 3);
+    guest->cpl = chance(50) ? 3 : 0;
+    guest->rflags = maybe(RFLAGS_AC, 40);
+    access.implicit = access.kind != ACCESS_FETCH && chance(guest->cpl == 3 ? 6 : 3);
     return guest_access(gva + random_index(1 + (unsigned)rnd(4)) * 8, access, &value, 8);
 }
 
@@ -86,8 +86,8 @@ static void step_user_copy(void)
 {
     static const u64 value = 0x123456789abcdef0;
     u64 gva = random_gva();
-    guest.cpl = 0;
-    guest.rflags = RFLAGS_AC;
+    guest->cpl = 0;
+    guest->rflags = RFLAGS_AC;
     if (guest_access(gva, (struct walk_access){ACCESS_WRITE, false}, &value, sizeof(value)))
         return;
     guest_access(gva, (struct walk_access){ACCESS_READ, false}, NULL, 0);
@@ -98,8 +98,8 @@ static void step_user_copy(void)
 // A store by the guest's kernel through its window.
 static bool kernel_store(u64 gpa, const void *data, unsigned bytes)
 {
-    guest.cpl = 0;
-    guest.rflags = 0;
+    guest->cpl = 0;
+    guest->rflags = 0;
     happened.stores++;
     say("store %u bytes to gpa %lx", bytes, gpa);
     return guest_access(window_gva(gpa), (struct walk_access){ACCESS_WRITE, false}, data, bytes);
@@ -162,7 +162,7 @@ static void step_edit(void)
     if (edit(gpa, level) && chance(flush_percent))
         guest_invlpg(gva);
     else if (chance(15))
-        guest_cr3(guest.regs.cr3);
+        guest_cr3(guest->regs.cr3);
     if (chance(50))
         touch(gva);
     gva_is_recent(gva);
@@ -193,8 +193,8 @@ static void step_burst(void)
 // Many addresses, one after the other: more tables than a small pool has.
 static void step_sweep(void)
 {
-    guest.cpl = 0;
-    guest.rflags = RFLAGS_AC;
+    guest->cpl = 0;
+    guest->rflags = RFLAGS_AC;
     for (unsigned i = 0; i < 120; i++) {
         u64 gva = fresh_gva();
         if (!guest_access(gva, (struct walk_access){ACCESS_READ, false}, NULL, 0) && i < 80)
@@ -217,7 +217,7 @@ static u64 random_cr3(void)
 
 static void step_root(void)
 {
-    guest_cr3(chance(25) ? guest.regs.cr3 : random_cr3());
+    guest_cr3(chance(25) ? guest->regs.cr3 : random_cr3());
 }
 
 // The same addresses in one root after the other, edits in between: what one has made must not be found stale
@@ -243,7 +243,7 @@ static void step_rounds(void)
 // used under the first.
 static void step_evict(void)
 {
-    u64 gva = random_gva(), cr3 = guest.regs.cr3;
+    u64 gva = random_gva(), cr3 = guest->regs.cr3;
     unsigned level;
     touch(gva);
     u64 gpa = random_slot(gva, &level);
@@ -258,18 +258,18 @@ static void step_evict(void)
 
 static void step_rights(void)
 {
-    struct paging_regs regs = guest.regs;
+    struct paging_regs regs = guest->regs;
     regs.cr0 ^= maybe(CR0_WP, 50);
     regs.cr4 ^= maybe(CR4_SMEP, 40) | maybe(CR4_SMAP, 40) | maybe(CR4_PKE, 20);
-    guest.pkru = (u32)(rnd(BIT(32)) & rnd(BIT(32)) & rnd(BIT(32)));
+    guest->pkru = (u32)(rnd(BIT(32)) & rnd(BIT(32)) & rnd(BIT(32)));
     guest_paging(&regs);
 }
 
 static void access_at(u64 gva, enum access kind, unsigned cpl)
 {
     static const u64 value = 0x123456789abcdef0;
-    guest.cpl = cpl;
-    guest.rflags = maybe(RFLAGS_AC, 50);
+    guest->cpl = cpl;
+    guest->rflags = maybe(RFLAGS_AC, 50);
     guest_access(gva, (struct walk_access){kind, false}, &value, 8);
 }
 
@@ -278,21 +278,21 @@ static void step_written_page(void)
 {
     u64 gva = random_gva();
     access_at(gva, ACCESS_WRITE, 0);
-    guest.pkru = (u32)(rnd(BIT(32)) & rnd(BIT(32)));
+    guest->pkru = (u32)(rnd(BIT(32)) & rnd(BIT(32)));
     for (unsigned i = 0; i < 4; i++)
         access_at(gva, (enum access)rnd(3), chance(50) ? 3 : 0);
 }
 
 static void step_pge(void)
 {
-    struct paging_regs regs = guest.regs;
+    struct paging_regs regs = guest->regs;
     regs.cr4 ^= CR4_PGE;
     guest_paging(&regs);
 }
 
 static void step_nxe(void)
 {
-    struct paging_regs regs = guest.regs;
+    struct paging_regs regs = guest->regs;
     regs.efer ^= EFER_NXE;
     guest_paging(&regs);
 }

@@ -12,7 +12,7 @@
 
 static void change_regs(u64 cr0, u64 cr4, u64 efer)
 {
-    struct paging_regs regs = guest.regs;
+    struct paging_regs regs = guest->regs;
     regs.cr0 ^= cr0;
     regs.cr4 ^= cr4;
     regs.efer ^= efer;
@@ -24,8 +24,8 @@ static void touch(u64 gpa)
 {
     u64 value = rnd(BIT(62));
     struct walk_access access = {.kind = (enum access)rnd(3), .implicit = chance(5)};
-    guest.cpl = chance(30) ? 3 : 0;
-    guest.rflags = maybe(RFLAGS_AC, 40);
+    guest->cpl = chance(30) ? 3 : 0;
+    guest->rflags = maybe(RFLAGS_AC, 40);
     guest_access((u32)gpa, access, &value, 8);
 }
 
@@ -34,7 +34,7 @@ static void edit(void)
     unsigned level = 1 + (unsigned)rnd(4);
     u64 gpa = table_of(level) * PAGE_SIZE + random_index(level) * 8;
     u64 value = edited_entry(gpa, level);
-    guest.cpl = 0;
+    guest->cpl = 0;
     happened.stores++;
     guest_access(gpa, (struct walk_access){ACCESS_WRITE, false}, &value, sizeof(value));
 }
@@ -89,7 +89,7 @@ void step_unpaged(void)
     for (u64 i = rnd(40); i-- > 0;) {
         step();
         if (history_full())
-            history_start(guest.regs.cr3);
+            history_start(guest->regs.cr3);
     }
     change_regs(CR0_PG, 0, EFER_LMA);
 }

@@ -35,9 +35,9 @@ void memory_gone(void)
     phys_base = 0;
 }
 
-u8 memory_write_back(mfn_t first, u64 count)
+u8 memory_write_back(const struct p2m *p, mfn_t first, u64 count)
 {
-    (void)first, (void)count;
+    (void)p, (void)first, (void)count;
     return 6;
 }
 

@@ -15,12 +15,14 @@
 #include <arch/phys.h>
 #include <arch/types.h>
 
+struct p2m;
+
 // Makes phys_base a zeroed array of `bytes` (a multiple of 2M, mapped lazily, so it may be large), and
 // `frames` an allocator of all of it but frame 0. memory_gone unmaps it.
 void memory_make(u64 bytes, struct frames *frames);
 void memory_gone(void);
 // For a p2m: all of it is write-back (SDM vol. 3, table 12-2).
-u8 memory_write_back(mfn_t first, u64 count);
+u8 memory_write_back(const struct p2m *p, mfn_t first, u64 count);
 
 // xorshift64*, seeded from the environment variable SEED or a fixed number; the seed is printed by
 // random_start, so that a failure can be had again.

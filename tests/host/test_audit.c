@@ -23,7 +23,7 @@
 static struct frames frames;
 static struct p2m p2m;
 static struct shadow shadow;
-static struct walk_context guest;
+static struct shadow_view view;
 
 static void no_flush_vpid(void *context, u16 vpid)
 {
@@ -66,19 +66,19 @@ static int setup(void **state)
     assert_int_equal(frames_alloc_at(&frames, mfn(BACKING), 9, FRAME_GUEST), 0);
     assert_int_equal(p2m_init(&p2m, &frames, P2M_LEVEL_4K, memory_write_back), 0);
     assert_int_equal(p2m_map(&p2m, gfn(0), mfn(BACKING), GUEST_FRAMES, P2M_RAM), 0);
-    assert_int_equal(shadow_init(&shadow, &p2m, &config, &hw), 0);
+    assert_int_equal(shadow_init(&shadow, &p2m, &config), 0);
     tables_make();
-    guest = (struct walk_context){
+    const struct walk_context start = {
         .p2m = &p2m,
         .regs = {CR0_PE | CR0_PG | CR0_WP, ROOT * PAGE_SIZE, CR4_PAE, EFER_LME | EFER_LMA | EFER_NXE},
         .physical_bits = 40,
     };
+    assert_int_equal(shadow_view_init(&view, &shadow, &start, &hw), 0);
     u16 vpid;
-    shadow_load_root(&shadow, &guest, &vpid);
+    shadow_load_root(&view, &vpid);
     for (unsigned i = 0; i < PAGES; i++) {
-        u32 error_code = PFEC_W;
-        u64 hpa;
-        assert_int_equal(shadow_fault(&shadow, &guest, i * PAGE_SIZE, &error_code, &hpa), SHADOW_FIXED);
+        struct mmu_fault f = {.gva = i * PAGE_SIZE, .error_code = PFEC_W};
+        assert_int_equal(shadow_fault(&view, &f), MMU_FIXED);
     }
     return 0;
 }
@@ -105,9 +105,9 @@ static void sound(void **state)
     (void)state;
     struct shadow_finding finding;
     u32 at = 0, looked_at;
-    assert_null(shadow_audit(&shadow, &guest));
+    assert_null(shadow_audit(&view));
     for (u32 count = 1; count < 7; count++) {
-        assert_true(shadow_audit_some(&shadow, &guest, &at, count, &looked_at, &finding));
+        assert_true(shadow_audit_some(&view, &at, count, &looked_at, &finding));
         assert_int_equal(looked_at, count < 4 ? count : 4); // each table at most once
         assert_null(finding.wrong);
     }
@@ -123,9 +123,9 @@ static void damage_is_found(unsigned level, unsigned slot, u64 entry, const char
     struct shadow_table *t = table_of(level);
     u64 before = t->entries[slot];
     t->entries[slot] = entry;
-    assert_string_equal(shadow_audit(&shadow, &guest), wrong);
+    assert_string_equal(shadow_audit(&view), wrong);
     for (unsigned turn = 0; turn < 4; turn++) {
-        if (shadow_audit_some(&shadow, &guest, &at, 1, &looked_at, &finding))
+        if (shadow_audit_some(&view, &at, 1, &looked_at, &finding))
             continue;
         found++;
         assert_string_equal(finding.wrong, wrong);
@@ -137,7 +137,7 @@ static void damage_is_found(unsigned level, unsigned slot, u64 entry, const char
     }
     assert_int_equal(found, 1);
     t->entries[slot] = before;
-    assert_null(shadow_audit(&shadow, &guest));
+    assert_null(shadow_audit(&view));
 }
 
 static void damage(void **state)
@@ -160,12 +160,12 @@ static void lost_write(void **state)
     (void)state;
     struct shadow_finding finding;
     guest_table(1)[5] = 0;
-    assert_false(shadow_audit_all(&shadow, &guest, &finding));
+    assert_false(shadow_audit_all(&view, &finding));
     assert_string_equal(finding.wrong, "an entry maps although the guest's is not present");
     assert_int_equal(finding.slot, 5);
     assert_int_equal(finding.guest_entry, 0);
-    shadow_written(&shadow, &guest, (BACKING + ROOT + 3) * PAGE_SIZE + 5 * 8, 8);
-    assert_true(shadow_audit_all(&shadow, &guest, &finding));
+    shadow_written(&view, (BACKING + ROOT + 3) * PAGE_SIZE + 5 * 8, 8);
+    assert_true(shadow_audit_all(&view, &finding));
 }
 
 int main(void)

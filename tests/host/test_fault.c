@@ -56,12 +56,12 @@ static struct mmu_ops fake_mmu;
 static int setup(void **state)
 {
     machine_setup(state);
-    fake_mmu = *mmu;
+    fake_mmu = *v->mmu->ops;
     fake_mmu.fault = fake_fault;
     fake_mmu.written = fake_written;
     fake_mmu.release = fake_release;
     fake_mmu.translate = fake_translate;
-    mmu = &fake_mmu;
+    machine_set_ops(v, &fake_mmu);
     table_hpa = mfn_hpa(p2m_lookup(&v->vm->p2m, gpa_gfn(TABLE)).mfn);
     translates = true;
     outcome = MMU_TRACED;

@@ -40,9 +40,9 @@ static void tell(struct vcpu *vcpu, u64 hpa, unsigned bytes)
 static int setup(void **state)
 {
     machine_setup(state);
-    watching = *mmu;
+    watching = *v->mmu->ops;
     watching.written = tell;
-    mmu = &watching;
+    machine_set_ops(v, &watching);
     count = 0;
     return 0;
 }

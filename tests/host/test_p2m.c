@@ -42,8 +42,9 @@ static unsigned memtype_index(u64 frame)
     return i;
 }
 
-static u8 machine_memtype(mfn_t first, u64 count)
+static u8 machine_memtype(const struct p2m *p, mfn_t first, u64 count)
 {
+    (void)p;
     unsigned i = memtype_index(first.n);
     return i == memtype_index(first.n + count - 1) ? memtypes[i].type : P2M_MEMTYPE_MIXED;
 }
@@ -83,7 +84,8 @@ static bool model_single(u64 g, unsigned level)
         return false;
     if (at[count - 1] != value + (count - 1) * step)
         return false;
-    if (step && (value & 0xff) != P2M_DIRECT && machine_memtype(mfn(value >> 8), count) == P2M_MEMTYPE_MIXED)
+    if (step && (value & 0xff) != P2M_DIRECT &&
+        machine_memtype(NULL, mfn(value >> 8), count) == P2M_MEMTYPE_MIXED)
         return false;
     for (u64 i = 0; i < count; i++) {
         if (at[i] != value + i * step)

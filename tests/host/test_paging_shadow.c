@@ -107,7 +107,7 @@ static void check(void)
 
 static enum mmu_outcome fault(u64 gva, u32 error_code)
 {
-    struct mmu_fault f = {.gva = gva, .gva_valid = true, .error_code = error_code};
+    struct mmu_fault f = {.gva = gva, .error_code = error_code};
     enum mmu_outcome outcome = mmu_fault(v, &f);
     if (v->refresh || v->refresh_controls)
         paging_refresh(v);
@@ -266,6 +266,7 @@ static bool load_cr3(unsigned n)
     guest.cr3 = root(n);
     if (!exits) {
         vmcs_write(GUEST_CR3, root(n));
+        v->cr3_unseen = true; // as at the next exit
         return false;
     }
     assert_int_equal(write_cr(3, root(n)), VERDICT_SKIP);
@@ -298,7 +299,7 @@ static void check_own_page(unsigned n)
 // The guest writes to a root. MMU_TRACED: at that machine address.
 static enum mmu_outcome write_root(unsigned n, u64 *hpa)
 {
-    struct mmu_fault f = {.gva = root(n) + 8, .gva_valid = true, .error_code = PFEC_W};
+    struct mmu_fault f = {.gva = root(n) + 8, .error_code = PFEC_W};
     enum mmu_outcome outcome = mmu_fault(v, &f); // of what is not mapped, then of what is read-only
     if (outcome == MMU_FIXED) {
         f.error_code |= PFEC_P;

@@ -21,7 +21,8 @@
 static struct frames frames;
 static struct p2m p2m;
 static struct shadow shadow;
-static struct walk_context guest;
+static struct shadow_view view;
+static struct walk_context *const guest = &view.walk;
 static unsigned flushes[FRAMES], flushed_all;
 
 static void flush_vpid(void *context, u16 vpid)
@@ -59,7 +60,7 @@ static void guest_make(void)
     page(TREE + 2)[0] = DATA * PAGE_SIZE | PRESENT;
     for (u64 g = ROOTS; g < GUEST; g++)
         page(g)[0] = TREE * PAGE_SIZE | PRESENT;
-    guest = (struct walk_context){
+    *guest = (struct walk_context){
         .p2m = &p2m,
         .regs = {CR0_PE | CR0_PG | CR0_WP, ROOTS * PAGE_SIZE, CR4_PAE, EFER_LME | EFER_LMA | EFER_NXE},
         .physical_bits = 40,
@@ -83,7 +84,8 @@ static void machine_make(u64 first, bool root_vpids)
         assert_int_equal(frames_alloc_at(&frames, mfn(first + i), ORDER_4K, FRAME_GUEST), 0);
     assert_int_equal(p2m_init(&p2m, &frames, P2M_LEVEL_4K, memory_write_back), 0);
     assert_int_equal(p2m_map(&p2m, gfn(0), mfn(first), GUEST, P2M_RAM), 0);
-    assert_int_equal(shadow_init(&shadow, &p2m, &config, &hw), 0);
+    assert_int_equal(shadow_init(&shadow, &p2m, &config), 0);
+    assert_int_equal(shadow_view_init(&view, &shadow, guest, &hw), 0);
     p2m.changing = changing;
     p2m.context = &shadow;
     guest_make();
@@ -105,9 +107,8 @@ static void walk_check(u64 cr3)
 
 static void fault(void)
 {
-    u32 error_code = 0;
-    u64 hpa;
-    assert_int_equal(shadow_fault(&shadow, &guest, 0, &error_code, &hpa), SHADOW_FIXED);
+    struct mmu_fault f = {.gva = 0};
+    assert_int_equal(shadow_fault(&view, &f), MMU_FIXED);
 }
 
 static u16 last_vpid;
@@ -115,18 +116,18 @@ static u16 last_vpid;
 // The guest loads a root, which exits, and reads gva 0. Returns what CR3 holds then.
 static u64 load(u64 cr3)
 {
-    guest.regs.cr3 = cr3;
-    u64 now = shadow_load_root(&shadow, &guest, &last_vpid);
+    guest->regs.cr3 = cr3;
+    u64 now = shadow_load_root(&view, &last_vpid);
     fault();
     walk_check(now);
-    assert_null(shadow_audit(&shadow, &guest));
+    assert_null(shadow_audit(&view));
     return now;
 }
 
 static bool is_target(u64 cr3)
 {
     u64 targets[SHADOW_TARGETS];
-    unsigned count = shadow_targets(&shadow, targets), found = 0;
+    unsigned count = shadow_targets(&view, targets), found = 0;
     assert_true(count <= TARGETS);
     for (unsigned i = 0; i < count; i++)
         found += targets[i] == cr3;
@@ -183,9 +184,9 @@ static void not_to_be_placed(void **state)
     load(0);
     assert_int_equal(p2m_map(&p2m, gfn(FRAMES + 5), p2m_lookup(&p2m, gfn(ROOTS + 9)).mfn, 1, P2M_RAM), 0);
     load((FRAMES + 5) * PAGE_SIZE);
-    guest.regs.cr3 = (FRAMES + 6) * PAGE_SIZE; // a hole
-    shadow_load_root(&shadow, &guest, &last_vpid);
-    assert_int_equal(shadow_targets(&shadow, (u64[SHADOW_TARGETS]){0}), 0);
+    guest->regs.cr3 = (FRAMES + 6) * PAGE_SIZE; // a hole
+    shadow_load_root(&view, &last_vpid);
+    assert_int_equal(shadow_targets(&view, (u64[SHADOW_TARGETS]){0}), 0);
     assert_int_equal(load(ROOTS * PAGE_SIZE), ROOTS * PAGE_SIZE);
     assert_true(is_target(ROOTS * PAGE_SIZE));
     memory_gone();
@@ -198,7 +199,7 @@ static void out_of_sync(void **state)
     machine_make(GUEST_FIRST, true);
     load(ROOTS * PAGE_SIZE);
     assert_true(is_target(ROOTS * PAGE_SIZE));
-    shadow_release(&shadow, ptr_hpa(page(TREE + 2)));
+    shadow_release(&view, ptr_hpa(page(TREE + 2)));
     assert_false(is_target(ROOTS * PAGE_SIZE));
     page(TREE + 2)[0] = (DATA + 1) * PAGE_SIZE | PRESENT;
     page(TREE + 2)[0] = DATA * PAGE_SIZE | PRESENT;
@@ -214,11 +215,11 @@ static void targets(void **state)
     machine_make(GUEST_FIRST, true);
     for (u64 g = ROOTS; g < ROOTS + 4; g++)
         load(g * PAGE_SIZE);
-    guest.regs.cr3 = ROOTS * PAGE_SIZE;
-    shadow_root_switched(&shadow, guest.regs.cr3);
+    guest->regs.cr3 = ROOTS * PAGE_SIZE;
+    shadow_root_switched(&view, guest->regs.cr3);
     assert_int_equal(shadow.stats.roots_unseen, 1);
-    assert_null(shadow_audit(&shadow, &guest));
-    walk_check(guest.regs.cr3);
+    assert_null(shadow_audit(&view));
+    walk_check(guest->regs.cr3);
     load((ROOTS + 4) * PAGE_SIZE);
     assert_true(is_target(ROOTS * PAGE_SIZE) && !is_target((ROOTS + 1) * PAGE_SIZE));
     for (u64 g = ROOTS + 2; g <= ROOTS + 4; g++)
@@ -233,9 +234,9 @@ static void dropped(void **state)
     machine_make(GUEST_FIRST, true);
     load(ROOTS * PAGE_SIZE);
     load((ROOTS + 1) * PAGE_SIZE);
-    u64 changes = shadow.target_changes;
+    u64 changes = view.target_changes;
     assert_int_equal(p2m_move(&p2m, gfn(ROOTS)), 0);
-    assert_true(shadow.target_changes > changes);
+    assert_true(view.target_changes > changes);
     load((ROOTS + 1) * PAGE_SIZE);
     assert_false(is_target(ROOTS * PAGE_SIZE));
     assert_int_equal(load(ROOTS * PAGE_SIZE), ROOTS * PAGE_SIZE);
@@ -259,10 +260,10 @@ static void vpids(void **state)
     load(a);
     assert_int_equal(flushes[shared], before + 1);
     page(TREE + 2)[1] = DATA * PAGE_SIZE | PRESENT;
-    shadow_written(&shadow, &guest, ptr_hpa(page(TREE + 2)) + 8, 8);
+    shadow_written(&view, ptr_hpa(page(TREE + 2)) + 8, 8);
     page(TREE + 2)[1] = (DATA + 1) * PAGE_SIZE | PRESENT;
-    shadow_written(&shadow, &guest, ptr_hpa(page(TREE + 2)) + 8, 8); // a translation changes
-    shadow_root_switched(&shadow, b);                                // the processor flushes
+    shadow_written(&view, ptr_hpa(page(TREE + 2)) + 8, 8); // a translation changes
+    shadow_root_switched(&view, b);                        // the processor flushes
     load(b);
     assert_int_equal(flushes[shared], before + 1);
     load(a);
@@ -285,13 +286,13 @@ static void many(void **state)
     for (unsigned i = 0; i < 3000; i++) {
         u64 cr3 = (ROOTS + random_below(2 * SHADOW_PLACES)) * PAGE_SIZE;
         u64 targets[SHADOW_TARGETS];
-        unsigned count = shadow_targets(&shadow, targets);
+        unsigned count = shadow_targets(&view, targets);
         if (count && random_below(2))
-            shadow_root_switched(&shadow, guest.regs.cr3 = targets[random_below(count)]);
+            shadow_root_switched(&view, guest->regs.cr3 = targets[random_below(count)]);
         else
             assert_int_equal(load(cr3), cr3);
-        assert_null(shadow_audit(&shadow, &guest));
-        walk_check(guest.regs.cr3);
+        assert_null(shadow_audit(&view));
+        walk_check(guest->regs.cr3);
         assert_true(frames.count[FRAME_MONITOR] <= monitors + SHADOW_PLACES);
     }
     assert_int_equal(frames.count[FRAME_MONITOR], monitors + SHADOW_PLACES);

@@ -52,9 +52,11 @@ static inline u64 mfn_hpa(mfn_t m)
 
 #define BIT(n)        (1ul << (n))
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define KIB           1024ul
-#define MIB           (1024ul * KIB)
-#define GIB           (1024ul * MIB)
+// The struct of this type whose member `member` the pointer points to.
+#define container_of(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
+#define KIB                                 1024ul
+#define MIB                                 (1024ul * KIB)
+#define GIB                                 (1024ul * MIB)
 
 #define must_check     __attribute__((warn_unused_result))
 #define printf_like(f) __attribute__((format(printf, f, (f) + 1)))

@@ -1,7 +1,11 @@
 // The seam between the monitor and what translates guest memory: EPT (ept/) or shadow paging (shadow/).
-// hv/main.c names the back ends, and run_choose (hv/run.h) takes one; everybody else calls the mmu_*
-// functions below, whose comments are the contract. A back end translates; it does not inject events, move
-// RIP or know of devices.
+// hv/main.c names the back ends, mmu_init makes one for a virtual machine, and mmu_enter puts a processor
+// under it; everybody else calls the mmu_* functions below, whose comments are the contract. A back end
+// translates; it does not inject events, move RIP or know of devices.
+//
+// A back end has no state outside two objects: struct mmu, which the processors of a virtual machine share,
+// and struct mmu_view, the part of one processor. Its own structs begin with them. So a machine may have
+// several back ends over one p2m, of which each processor is under one.
 #pragma once
 
 #include <hv/counters.h>
@@ -26,22 +30,22 @@ struct mmu_needs {
 enum mmu_outcome {
     MMU_FIXED,       // a hidden fault: repaired, run the instruction again
     MMU_GUEST_FAULT, // a true fault: `fault` holds the #PF for the guest
-    MMU_DEVICE,      // the access is to a device model or is a dropped write: emulate the instruction
+    MMU_DEVICE,      // the access is to a device model, is a dropped write, or is one that only CR0.WP = 0
+                     // allows, to a user page under SMAP, protection keys, or SMEP without EFER.NXE: emulate
+                     // the instruction
     MMU_HOLE,        // the same where nothing answers: reads give ones
     MMU_TRACED,      // a write to a guest page table that is watched: carry it out and call mmu_written
-    MMU_UNSUPPORTED, // of EPT violations only: `why` says in one sentence what cannot be done
+    MMU_UNSUPPORTED, // v->unsupported says in one sentence what cannot be done
 };
 
+// An access that has exited, on its way through the monitor.
 struct mmu_fault {
-    u64 gpa; // EPT: of the access
-    u64 gva; // of the access, where the processor gives it
-    bool gva_valid;
-    bool write, fetch;
-    bool present;   // the translation existed and denied the access
-    bool walk;      // the access was to a paging structure
-    u64 hpa;        // of the access, returned with MMU_TRACED
-    u32 error_code; // of the #PF: given under shadow, returned with MMU_GUEST_FAULT
-    const char *why;
+    u64 gva;                   // of a #PF
+    u64 gpa;                   // of an EPT violation
+    u64 hpa;                   // of the access, returned with MMU_TRACED
+    struct walk_access access; // of an EPT violation; of a #PF the back end finds out
+    bool walk;                 // an EPT violation by a walk of the guest's tables
+    u32 error_code;            // of a #PF, as the processor gave it; with MMU_GUEST_FAULT it is the guest's
 };
 
 // The strategies of shadow paging (shadow/README.md).
@@ -51,8 +55,11 @@ enum shadow_strategy_name {
     SHADOW_STRATEGIES
 };
 
-// The parameters that back ends know.
+// What a back end is made with: the machine, and the parameters that back ends know.
 struct mmu_options {
+    const struct vmx_caps *caps;
+    unsigned physical_bits; // MAXPHYADDR of the guest
+    bool has_1g_pages;      // in its CPUID
     bool vpid;
     enum shadow_strategy_name strategy;
     bool root_vpids, directpf, direct_invlpg, in_place, large;
@@ -60,17 +67,33 @@ struct mmu_options {
     u32 pool;          // tables
 };
 
+// What the processors of a virtual machine share.
+struct mmu {
+    const struct mmu_ops *ops;
+    struct p2m *p2m;
+    unsigned processors; // that are under it
+};
+
+// What is one processor's: v->mmu.
+struct mmu_view {
+    const struct mmu_ops *ops; // those of `mmu`: one load less at each call
+    struct mmu *mmu;
+};
+
 struct mmu_ops {
     const char *name;
+    size_t bytes, view_bytes; // of the structs that contain struct mmu and struct mmu_view
     enum counter_owner owner; // of the counters that are only this back end's
     const char *(*missing)(const struct vmx_caps *caps, bool vpid);
-    int (*init)(struct vcpu *v, struct p2m *p2m, const struct mmu_options *options);
+    int (*init)(struct mmu *mmu, const struct mmu_options *options);
+    int (*enter)(struct vcpu *v);
+    void (*leave)(struct vcpu *v);
     void (*needs)(const struct vcpu *v, const struct paging_regs *guest, struct mmu_needs *needs);
     void (*load)(struct vcpu *v);
     enum mmu_outcome (*fault)(struct vcpu *v, struct mmu_fault *fault);
     void (*paging_written)(struct vcpu *v, const struct paging_regs *before, const struct paging_regs *after);
     void (*p2m_changing)(struct vcpu *v, gfn_t first, u64 count);
-    void (*counters)(u64 values[COUNTERS]);
+    void (*counters)(const struct mmu *mmu, u64 values[COUNTERS]);
     // Shadow paging only: NULL elsewhere, where nothing of it exits.
     u64 (*root_written)(struct vcpu *v, u64 cr3);
     void (*invlpg)(struct vcpu *v, u64 gva);
@@ -80,37 +103,43 @@ struct mmu_ops {
     bool (*audit)(struct vcpu *v, u32 count, char *text, size_t size);
 };
 
-extern const struct mmu_ops *mmu;
-
-// What the processor lacks for a back end, in use or not, as one sentence with the remedy, or NULL.
-static inline const char *mmu_missing(const struct mmu_ops *back_end, const struct vmx_caps *caps, bool vpid)
+// What the processor lacks for this mode, as one sentence with the remedy, or NULL. Before init.
+static inline const char *mmu_missing(const struct mmu_ops *ops, const struct vmx_caps *caps, bool vpid)
 {
-    return back_end->missing(caps, vpid);
+    return ops->missing(caps, vpid);
 }
 
-// Once, in VMX operation, with a p2m that is empty: so the back end's own memory comes before the guest's, at
-// the highest addresses. ERR_NOMEM: no frames.
-static inline must_check int mmu_init(struct vcpu *v, struct p2m *p2m, const struct mmu_options *options)
-{
-    return mmu->init(v, p2m, options);
-}
+// Makes a back end for the machine, over its p2m; a processor is under it from mmu_enter on. Its memory comes
+// from vm->frames, whose rewinding is its end: while the p2m is empty, before the guest's, at the highest
+// addresses. NULL: no frames.
+struct mmu *mmu_init(struct vm *vm, const struct mmu_ops *ops, const struct mmu_options *options) must_check;
+
+// From now on the processor, which is under none, has its memory translated by `mmu`: v->mmu is its view. In
+// VMX operation. What its TLB may hold of an earlier use is flushed. The back end may put pages of its own
+// into the p2m. mmu_load and mmu_paging_written follow, before the guest runs. ERR_NOMEM: no frames.
+int mmu_enter(struct vcpu *v, struct mmu *mmu) must_check;
+
+// The processor is under none any more. With the last one goes what the back end had put into the p2m, and
+// what it had made of guest memory; its counters stay. Does nothing under none.
+void mmu_leave(struct vcpu *v);
 
 // Fills `needs` for the guest's paging state. Changes nothing.
 static inline void mmu_needs(const struct vcpu *v, const struct paging_regs *guest, struct mmu_needs *needs)
 {
-    mmu->needs(v, guest, needs);
+    v->mmu->ops->needs(v, guest, needs);
 }
 
-// Writes this mode's own fields (EPT pointer, VPID) to the VMCS: once after init, again when they change.
+// Writes this mode's own fields (EPT pointer, VPID) to the VMCS: once after mmu_enter, again when they
+// change.
 static inline void mmu_load(struct vcpu *v)
 {
-    mmu->load(v);
+    v->mmu->ops->load(v);
 }
 
 // Judges an EPT violation or #PF exit and repairs it where it is hidden.
 static inline enum mmu_outcome mmu_fault(struct vcpu *v, struct mmu_fault *fault)
 {
-    return mmu->fault(v, fault);
+    return v->mmu->ops->fault(v, fault);
 }
 
 // At each write of CR0, CR3, CR4 or EFER that exited, also of an equal value, and at the start with before =
@@ -119,7 +148,7 @@ static inline enum mmu_outcome mmu_fault(struct vcpu *v, struct mmu_fault *fault
 static inline void mmu_paging_written(struct vcpu *v, const struct paging_regs *before,
                                       const struct paging_regs *after)
 {
-    mmu->paging_written(v, before, after);
+    v->mmu->ops->paging_written(v, before, after);
 }
 
 // The p2m is about to change for [first, first + count), and still says what was there before. The back end
@@ -127,40 +156,40 @@ static inline void mmu_paging_written(struct vcpu *v, const struct paging_regs *
 // What has to be done after the change is done by mmu_paging_written, for which v->refresh asks.
 static inline void mmu_p2m_changing(struct vcpu *v, gfn_t first, u64 count)
 {
-    mmu->p2m_changing(v, first, count);
+    v->mmu->ops->p2m_changing(v, first, count);
 }
 
 // In place of mmu_paging_written, for what happens most: with 4-level paging and without PCIDs CR3 has been
 // written, and nothing else. Returns what the VMCS is to hold as the guest's CR3.
 static inline u64 mmu_root_written(struct vcpu *v, u64 cr3)
 {
-    return mmu->root_written(v, cr3);
+    return v->mmu->ops->root_written(v, cr3);
 }
 
 // INVLPG exited: no stale translation of gva is used from now on.
 static inline void mmu_invlpg(struct vcpu *v, u64 gva)
 {
-    mmu->invlpg(v, gva);
+    v->mmu->ops->invlpg(v, gva);
 }
 
 // The monitor has written `bytes` at hpa, within one page, for the guest: after MMU_TRACED, and whenever it
 // has carried out another instruction that may have hit a watched table.
 static inline void mmu_written(struct vcpu *v, u64 hpa, unsigned bytes)
 {
-    mmu->written(v, hpa, bytes);
+    v->mmu->ops->written(v, hpa, bytes);
 }
 
 // After MMU_TRACED: the instruction is not one that can be carried out; let it run.
 static inline void mmu_release(struct vcpu *v, u64 hpa)
 {
-    mmu->release(v, hpa);
+    v->mmu->ops->release(v, hpa);
 }
 
 // Where the processor finds gva now, by the tables that it walks itself: true, and the machine address. As
 // stale as a TLB may be. False: not mapped.
 static inline bool mmu_translate(struct vcpu *v, u64 gva, u64 *hpa)
 {
-    return mmu->translate(v, gva, hpa);
+    return v->mmu->ops->translate(v, gva, hpa);
 }
 
 #define MMU_AUDIT_ALL 0xffffffffu
@@ -171,11 +200,11 @@ static inline bool mmu_translate(struct vcpu *v, u64 gva, u64 *hpa)
 // walked themselves.
 static inline bool mmu_audit(struct vcpu *v, u32 count, char *text, size_t size)
 {
-    return mmu->audit(v, count, text, size);
+    return v->mmu->ops->audit(v, count, text, size);
 }
 
 // Fills in the back end's rows of counters.def, as of its init on; leaves the others alone.
-static inline void mmu_counters(u64 values[COUNTERS])
+static inline void mmu_counters(const struct mmu *mmu, u64 values[COUNTERS])
 {
-    mmu->counters(values);
+    mmu->ops->counters(mmu, values);
 }

@@ -39,9 +39,11 @@ static inline bool p2m_is_ram(enum p2m_type type)
 #define P2M_GFN_BITS 36 // gpa has 48 bits
 
 // The memory type (SDM vol. 3, table 12-2: 0 UC ... 6 WB) that all of [first, first + count) has in the
-// machine, or P2M_MEMTYPE_MIXED (never for a single frame): the p2m then maps with smaller pages.
+// machine, or P2M_MEMTYPE_MIXED (never for a single frame): the p2m then maps with smaller pages. `p` is the
+// p2m that asks, so that it leads to who knows (container_of).
 #define P2M_MEMTYPE_MIXED 0xff
-typedef u8 p2m_memtype_fn(mfn_t first, u64 count);
+struct p2m;
+typedef u8 p2m_memtype_fn(const struct p2m *p, mfn_t first, u64 count);
 
 // What p2m_lookup finds. For P2M_HOLE and P2M_DEVICE mfn is 0.
 struct p2m_leaf {

@@ -5,6 +5,7 @@
 #include <arch/vmx.h>
 #include <arch/world.h>
 
+struct mmu_view;
 struct vm;
 struct walk_context;
 
@@ -18,6 +19,13 @@ enum access {
     ACCESS_READ = 0,
     ACCESS_WRITE = 1,
     ACCESS_FETCH = 2,
+};
+
+// An access of the guest. `implicit`: a supervisor access made by the processor itself whatever CPL is (to a
+// descriptor table, say): SMAP does not let RFLAGS.AC excuse it.
+struct walk_access {
+    enum access kind;
+    bool implicit;
 };
 
 #define EXIT_REASONS     70
@@ -34,6 +42,7 @@ struct exit_account {
 struct vcpu {
     struct world world; // the guest's registers are world.regs
     struct vm *vm;
+    struct mmu_view *mmu; // what translates its memory
     const struct vmx_caps *caps;
 
     u64 exit_reason;        // basic reason of the exit being handled
@@ -61,6 +70,7 @@ struct vcpu {
     u32 entry_controls;            // entry controls but "IA-32e mode guest"
     u32 proc_controls;             // primary processor-based controls as written last
     unsigned cr3_targets;          // as written last
+    bool cr3_unseen;               // since the exit nobody has looked whether the guest has loaded one
     u64 cr3_target[VCPU_CR3_TARGETS];
 
     struct exit_account exits[EXIT_REASONS]; // by basic reason

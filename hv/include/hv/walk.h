@@ -26,13 +26,6 @@ struct walk_context {
     bool has_1g_pages;      // the guest's CPUID
 };
 
-// An access of the guest. `implicit`: a supervisor access made by the processor itself whatever CPL is (to a
-// descriptor table, say): SMAP does not let RFLAGS.AC excuse it.
-struct walk_access {
-    enum access kind;
-    bool implicit;
-};
-
 #define WALK_LEVELS 4
 
 struct walk {

@@ -1,46 +1,10 @@
-// The pool of shadow tables: found by hash, recycled by last use. See tables.h; references between entries
-// are in entries.c.
+// The shadow tables: recycled by last use. See tables.h; how they are found is in hash.c, and how entries
+// refer to them in entries.c.
+#include "tables.h"
+#include "entries.h"
+#include "frames.h"
 #include "place.h"
-
-static u32 *hash_head(const struct shadow *s, struct table_key key)
-{
-    u64 number = ((key.frame << 3 | key.level) * 2 + key.splinter) ^ (u64)key.role << 60;
-    return &s->hash[(u32)(number * 0x9e3779b97f4a7c15ul >> 40) & s->hash_mask];
-}
-
-u32 table_find(const struct shadow *s, struct table_key key)
-{
-    u32 at = *hash_head(s, key);
-    while (at != SHADOW_NONE) {
-        const struct shadow_table *t = &s->tables[at];
-        if (t->frame == key.frame && t->level == key.level && t->splinter == key.splinter &&
-            t->role == key.role)
-            break;
-        at = t->hash_next;
-    }
-    return at;
-}
-
-static u32 *hash_of(struct shadow *s, u32 table)
-{
-    const struct shadow_table *t = &s->tables[table];
-    return hash_head(s, (struct table_key){t->frame, t->level, t->role, t->splinter});
-}
-
-static void hash_insert(struct shadow *s, u32 table)
-{
-    u32 *head = hash_of(s, table);
-    s->tables[table].hash_next = *head;
-    *head = table;
-}
-
-static void hash_remove(struct shadow *s, u32 table)
-{
-    u32 *at = hash_of(s, table);
-    while (*at != table)
-        at = &s->tables[*at].hash_next;
-    *at = s->tables[table].hash_next;
-}
+#include "view.h"
 
 static void use_remove(struct shadow *s, u32 table)
 {
@@ -80,6 +44,29 @@ void table_empty(struct shadow *s, u32 table)
     }
 }
 
+void table_lose(struct shadow *s, u32 table)
+{
+    struct shadow_table *t = &s->tables[table];
+    frame_untrace(s, table);
+    t->out_of_sync = true;
+    t->next_lost = s->lost;
+    s->lost = table;
+    if (!s->out_of_sync++)
+        view_change_controls(s);
+    s->stats.left_sync++;
+}
+
+void table_found(struct shadow *s, u32 table)
+{
+    u32 *at = &s->lost;
+    while (*at != table)
+        at = &s->tables[*at].next_lost;
+    *at = s->tables[table].next_lost;
+    s->tables[table].out_of_sync = false;
+    if (!--s->out_of_sync)
+        view_change_controls(s);
+}
+
 void table_drop(struct shadow *s, u32 table)
 {
     struct shadow_table *t = &s->tables[table];
@@ -92,8 +79,7 @@ void table_drop(struct shadow *s, u32 table)
     frame_untrace(s, table);
     hash_remove(s, table);
     use_remove(s, table);
-    if (s->root == table)
-        s->root = SHADOW_NONE;
+    view_drop_root(s, table);
     place_leave(s, table);
     t->used = false;
     t->hash_next = s->dropped_table;
@@ -112,7 +98,7 @@ static bool kept(const u32 *keep, u32 table)
 static void recycle(struct shadow *s, const u32 *keep)
 {
     u32 victim = s->oldest;
-    while (victim == s->root || kept(keep, victim))
+    while (s->tables[victim].roots || kept(keep, victim))
         victim = s->tables[victim].newer;
     table_drop(s, victim);
     s->stats.tables_recycled++;
@@ -127,7 +113,7 @@ static u32 table_take(struct shadow *s, const u32 *keep)
             recycle(s, keep);
         s->free_table = s->dropped_table;
         s->dropped_table = SHADOW_NONE;
-        flush_everything(s);
+        entry_flush(s);
     }
     u32 table = s->free_table;
     s->free_table = s->tables[table].hash_next;
@@ -136,7 +122,7 @@ static u32 table_take(struct shadow *s, const u32 *keep)
 
 u32 table_get(struct shadow *s, struct table_key key, bool marks, const u32 *keep)
 {
-    u32 table = table_find(s, key);
+    u32 table = hash_find(s, key);
     if (table != SHADOW_NONE) {
         table_touch(s, table);
         return table;
@@ -161,35 +147,4 @@ u32 table_get(struct shadow *s, struct table_key key, bool marks, const u32 *kee
         s->stats.tables_peak = s->used;
     s->stats.tables_made++;
     return table;
-}
-
-void flush_now(struct shadow *s)
-{
-    s->flush = s->loose = false;
-    s->flushed = s->epoch;
-    s->stats.flush_all++;
-    s->hw.flush_all(s->hw.context);
-}
-
-// Roots in place share one, and so do all without root_vpids.
-static u64 vpids_in_use(const struct shadow *s)
-{
-    u64 own = 0, shared = 0;
-    for (u32 table = s->newest; table != SHADOW_NONE; table = s->tables[table].older) {
-        u16 vpid = s->tables[table].vpid;
-        if (vpid && vpid == (u16)(table + 2))
-            own++;
-        else if (vpid)
-            shared = 1;
-    }
-    return own + shared;
-}
-
-struct shadow_stats shadow_stats_now(const struct shadow *s)
-{
-    struct shadow_stats now = s->stats;
-    now.vpids = vpids_in_use(s);
-    now.tables_used = s->used;
-    now.tables_pool = s->config.pool;
-    return now;
 }

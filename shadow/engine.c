@@ -1,0 +1,152 @@
+// What the back end calls: each does its part, then settles what the processor must hear of. See engine.h.
+#include "engine.h"
+#include "entries.h"
+#include "fault.h"
+#include "forget.h"
+#include "place.h"
+#include "roots.h"
+#include "sync.h"
+#include "trace.h"
+#include "unpaged.h"
+#include "view.h"
+
+// Every processor may have cached what has changed.
+static void flush_all(struct shadow *s)
+{
+    s->flush = s->loose = false;
+    s->flushed = s->epoch;
+    s->stats.flush_all++;
+    for (struct shadow_view *view = s->views; view; view = view->next)
+        view->hw.flush_all(view->hw.context);
+}
+
+static void publish_all(struct shadow *s)
+{
+    for (struct shadow_view *view = s->views; view; view = view->next) {
+        if (view->unpaged)
+            unpaged_publish(view);
+    }
+}
+
+static __attribute__((noinline)) void settle_all(struct shadow *s)
+{
+    if (s->unpaged)
+        publish_all(s);
+    if (s->flush)
+        flush_all(s);
+    s->unsettled = s->unpaged;
+}
+
+// Before a guest runs again.
+static void settle(struct shadow *s)
+{
+    if (unlikely(s->unsettled))
+        settle_all(s);
+}
+
+u64 shadow_load_root(struct shadow_view *view, u16 *vpid)
+{
+    *vpid = root_load(view);
+    settle(view->s);
+    return root_address(view);
+}
+
+enum mmu_outcome shadow_fault(struct shadow_view *view, struct mmu_fault *fault)
+{
+    enum mmu_outcome outcome = fault_judge(view, fault);
+    settle(view->s);
+    return outcome;
+}
+
+void shadow_written(struct shadow_view *view, u64 hpa, unsigned bytes)
+{
+    trace_written(view, hpa, bytes);
+    settle(view->s);
+}
+
+void shadow_release(struct shadow_view *view, u64 hpa)
+{
+    struct shadow *s = view->s;
+    bool fresh = view->fresh_at == s->changes;
+    sync_release(s, hpa_mfn(hpa).n);
+    settle(s);
+    if (fresh)
+        view->fresh_at = s->changes; // the guest has not run since the fault
+}
+
+void shadow_invlpg(struct shadow_view *view, u64 gva)
+{
+    if (view->s->config.strategy.trace) {
+        sync_all(view);
+    } else {
+        trace_path(view, gva);
+        trace_links(view);
+    }
+    settle(view->s);
+}
+
+bool shadow_translate(const struct shadow_view *view, u64 gva, u64 *hpa)
+{
+    struct spot spot = view_spot(view, gva);
+    u64 entry = *spot.entry, offset_bits = (PAGE_SIZE << 9 * (spot.level - 1)) - 1;
+    *hpa = (entry & PTE_ADDRESS & ~offset_bits) | (gva & offset_bits);
+    return entry_maps(view->s, entry);
+}
+
+void shadow_drop_all(struct shadow *s)
+{
+    forget_all(s);
+    entry_flush(s);
+    settle(s);
+}
+
+void shadow_p2m_changing(struct shadow *s, gfn_t first, u64 count)
+{
+    forget_range(s, first, count);
+    settle(s);
+}
+
+void shadow_paging_changed(struct shadow_view *view, const struct paging_regs *before,
+                           const struct paging_regs *after)
+{
+    forget_paging(view->s, before, after);
+    settle(view->s);
+}
+
+void shadow_view_leave(struct shadow_view *view)
+{
+    struct shadow *s = view->s;
+    struct shadow_view **at = &s->views;
+    view_set_root(view, SHADOW_NONE);
+    unpaged_leave(view);
+    while (*at != view)
+        at = &(*at)->next;
+    *at = view->next;
+    if (!s->views) {
+        forget_all(s);
+        place_free_all(s);
+    }
+}
+
+// Roots in place share one, and so do all without root_vpids.
+static u64 vpids_in_use(const struct shadow *s)
+{
+    u64 own = 0, shared = 0;
+    for (u32 table = s->newest; table != SHADOW_NONE; table = s->tables[table].older) {
+        u16 vpid = s->tables[table].vpid;
+        if (vpid && vpid == (u16)(table + 2))
+            own++;
+        else if (vpid)
+            shared = 1;
+    }
+    return own + shared;
+}
+
+struct shadow_stats shadow_stats_now(const struct shadow *s)
+{
+    struct shadow_stats now = s->stats;
+    now.vpids = vpids_in_use(s);
+    now.tables_used = s->used;
+    now.tables_pool = s->config.pool;
+    return now;
+}

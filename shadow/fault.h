@@ -1,0 +1,7 @@
+// Judging a #PF exit.
+#pragma once
+
+#include "format.h"
+
+// See shadow_fault, but for the flush.
+enum mmu_outcome fault_judge(struct shadow_view *view, struct mmu_fault *f);

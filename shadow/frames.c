@@ -1,0 +1,74 @@
+// Which frames are traced: write-protected, since shadow tables stand for guest tables there. See frames.h.
+#include "frames.h"
+#include "entries.h"
+#include "hash.h"
+
+// Takes write access to the frame from every leaf, and from what a TLB holds of leaves that are gone: the
+// guest may have changed its entry and not yet executed the INVLPG for it.
+static void frame_protect(struct shadow *s, u64 frame)
+{
+    if (s->loose)
+        entry_flush(s);
+    for (u32 id = s->frames[frame].leaves; id != SHADOW_NONE; id = s->links[id].next) {
+        u64 *entry = entry_at(s, id);
+        if (!(*entry & PTE_W))
+            continue;
+        *entry &= ~PTE_W;
+        entry_flush(s);
+    }
+    struct shadow_region *r = entry_region(s, frame);
+    if (!r->traced++ && r->leaves != SHADOW_NONE) {
+        entry_clear_chain(s, &r->leaves);
+        entry_flush(s);
+    }
+}
+
+// Adding rights needs no flush: a fault by what a TLB still holds finds the entry repaired.
+static void frame_unprotect(struct shadow *s, u64 frame)
+{
+    entry_region(s, frame)->traced--;
+    s->changes++;
+    for (u32 id = s->frames[frame].leaves; id != SHADOW_NONE; id = s->links[id].next) {
+        u64 *entry = entry_at(s, id);
+        if (*entry & PTE_MAY_WRITE)
+            *entry |= PTE_W;
+    }
+}
+
+u32 frame_find(const struct shadow *s, u64 frame, unsigned index)
+{
+    return hash_find(s, (struct table_key){.frame = frame,
+                                           .level = (u8)(index % WALK_LEVELS + 1),
+                                           .role = (u8)(index / WALK_LEVELS)});
+}
+
+void frame_trace(struct shadow *s, u32 table)
+{
+    const struct shadow_table *t = &s->tables[table];
+    if (!table_is_exact(s, t))
+        return;
+    struct shadow_frame *f = &s->frames[t->frame];
+    if (!f->traced)
+        frame_protect(s, t->frame);
+    f->traced |= 1u << traced_index(t->level, t->role);
+    f->table = table;
+}
+
+void frame_untrace(struct shadow *s, u32 table)
+{
+    const struct shadow_table *t = &s->tables[table];
+    if (!t->guest)
+        return;
+    struct shadow_frame *f = &s->frames[t->frame];
+    u32 traced = f->traced & ~(1u << traced_index(t->level, t->role));
+    if (f->traced && !traced)
+        frame_unprotect(s, t->frame);
+    f->traced = traced;
+    if (frame_traced_once(s, t->frame))
+        f->table = frame_find(s, t->frame, (unsigned)__builtin_ctz(traced));
+}
+
+u32 frame_table(const struct shadow *s, u64 frame, unsigned index)
+{
+    return frame_traced_once(s, frame) ? s->frames[frame].table : frame_find(s, frame, index);
+}

@@ -1,0 +1,28 @@
+// Which frames are traced: the guest's writes to them are seen, since shadow tables stand for them.
+#pragma once
+
+#include "format.h"
+
+// From now on writes to the table's frame are seen, or need not be. Does nothing without tracing, and for
+// splinters.
+void frame_trace(struct shadow *s, u32 table);
+void frame_untrace(struct shadow *s, u32 table);
+
+// Whether writes to the frame must be seen: a table stands for it that is not out of sync.
+static inline bool frame_traced(const struct shadow *s, u64 frame)
+{
+    return s->frames[frame].traced;
+}
+
+// Whether just one table traces the frame: s->frames[frame].table.
+static inline bool frame_traced_once(const struct shadow *s, u64 frame)
+{
+    u32 traced = s->frames[frame].traced;
+    return traced && !(traced & (traced - 1));
+}
+
+// The table that traces the frame and has this index, whose bit in `traced` is set.
+u32 frame_table(const struct shadow *s, u64 frame, unsigned index);
+
+// The table that stands for the frame and has this index, traced or not, or SHADOW_NONE.
+u32 frame_find(const struct shadow *s, u64 frame, unsigned index);

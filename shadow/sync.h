@@ -1,0 +1,13 @@
+// Tables out of sync: which leave, and how they come back.
+#pragma once
+
+#include "format.h"
+
+// Takes all back that are out of sync, and makes their entries exact.
+void sync_all(struct shadow_view *view);
+
+// A write to a traced frame is about to be seen: true if the frame was better made writable, and now is.
+bool sync_frees_frame(struct shadow_view *view, u64 hpa);
+
+// Makes the traced frame writable, whatever that costs.
+void sync_release(struct shadow *s, u64 frame);

@@ -1,0 +1,200 @@
+// Several back ends of one machine, over one p2m: what is done by one changes nothing of another, and the
+// guest goes from one to the next, which leaves nothing of itself in the p2m.
+
+// link: MACHINE ENGINE shadow/shadow.c
+#include "fake_machine.h"
+
+#include <ept/ept.h>
+#include <shadow/shadow.h>
+
+#include "ept/identity.h"
+#include "ept/ones.h"
+#include "hv/exits/paging.h"
+
+#define HOLE  (512 * MIB)
+#define TOUCH 8u // pages
+
+static struct vcpu *v;
+
+static int setup(void **state)
+{
+    (void)state;
+    v = machine_make(MACHINE_UNRESTRICTED);
+    machine_start_64(v);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    machine_gone();
+    return 0;
+}
+
+static struct mmu *add(const struct mmu_ops *ops, struct mmu_options options)
+{
+    options.caps = v->caps;
+    options.physical_bits = v->physical_bits;
+    struct mmu *mmu = mmu_init(v->vm, ops, &options);
+    assert_non_null(mmu);
+    assert_ptr_equal(mmu->p2m, &v->vm->p2m);
+    return mmu;
+}
+
+static struct mmu *add_shadow(enum shadow_strategy_name strategy)
+{
+    return add(&shadow_ops, (struct mmu_options){.vpid = true, .strategy = strategy, .pool = 64});
+}
+
+// The guest goes on under this back end.
+static void change_to(struct mmu *mmu)
+{
+    struct paging_regs regs = vcpu_paging(v);
+    mmu_leave(v);
+    assert_null(v->mmu);
+    assert_int_equal(mmu_enter(v, mmu), 0);
+    assert_ptr_equal(v->vm->mmu, mmu);
+    paging_start(v, &regs);
+    mmu_load(v);
+}
+
+static u64 count(const struct mmu *mmu, enum counter counter)
+{
+    u64 values[COUNTERS] = {0};
+    mmu_counters(mmu, values);
+    return values[counter];
+}
+
+// A read of gva that the processor finds nothing for under shadow paging.
+static void hidden_fault(u64 gva)
+{
+    struct mmu_fault f = {.gva = gva};
+    u64 hpa;
+    assert_int_equal(mmu_fault(v, &f), MMU_FIXED);
+    assert_true(mmu_translate(v, gva, &hpa));
+    assert_int_equal(hpa, mfn_hpa(p2m_lookup(&v->vm->p2m, gpa_gfn(gva)).mfn));
+}
+
+static void violation(void)
+{
+    struct mmu_fault f = {.gpa = HOLE};
+    assert_int_equal(mmu_fault(v, &f), MMU_HOLE);
+}
+
+// A walk of the guest's in a hole: EPT puts a page of ones there.
+static void walk_in_hole(u64 gpa)
+{
+    struct mmu_fault f = {.gpa = gpa, .walk = true};
+    enum mmu_outcome outcome = mmu_fault(v, &f);
+    if (p2m_lookup(&v->vm->p2m, gpa_gfn(gpa)).type == P2M_HOLE)
+        outcome = mmu_fault(v, &f); // the first one ended accessed and dirty bits
+    assert_int_equal(outcome, MMU_FIXED);
+    assert_int_equal(p2m_lookup(&v->vm->p2m, gpa_gfn(gpa)).type, P2M_RAM_RO);
+}
+
+static void ept_and_shadow(void **state)
+{
+    (void)state;
+    struct mmu *ept = v->vm->mmu, *shadow = add_shadow(SHADOW_ADAPTIVE);
+    violation();
+    change_to(shadow);
+    u64 invept = count(ept, COUNTER_invept);
+    for (u64 page = 0; page < TOUCH; page++)
+        hidden_fault(4 * MIB + page * PAGE_SIZE);
+    assert_int_equal(count(shadow, COUNTER_page_faults), TOUCH);
+    assert_int_equal(count(ept, COUNTER_violations), 1);
+    assert_int_equal(count(ept, COUNTER_invept), invept);
+    change_to(ept);
+    violation();
+    assert_int_equal(count(ept, COUNTER_invept), invept + 1); // what was cached when it was used last
+    assert_int_equal(count(ept, COUNTER_violations), 2);
+    assert_int_equal(count(shadow, COUNTER_page_faults), TOUCH);
+    assert_int_equal(count(shadow, COUNTER_tables_used), 0); // nobody would tell it of changes
+}
+
+// A page of ones, the identity map: they are gone with EPT, and nothing else is.
+static void p2m_is_given_back(void **state)
+{
+    (void)state;
+    struct mmu *ept = v->vm->mmu, *shadow = add_shadow(SHADOW_TRACE);
+    change_to(shadow);
+    u64 free = v->vm->frames->count[FRAME_FREE], guest = v->vm->frames->count[FRAME_GUEST];
+    for (unsigned i = 0; i < 3; i++) {
+        change_to(ept);
+        for (u64 page = 0; page < 2 * ONES_PLACES; page++)
+            walk_in_hole(HOLE + page * PAGE_SIZE);
+        assert_int_equal(v->vm->frames->count[FRAME_GUEST], guest + 1);
+        change_to(shadow);
+        hidden_fault(4 * MIB);
+        for (u64 page = 0; page < 2 * ONES_PLACES; page++)
+            assert_int_equal(p2m_lookup(&v->vm->p2m, gpa_gfn(HOLE + page * PAGE_SIZE)).type, P2M_HOLE);
+        assert_int_equal(v->vm->frames->count[FRAME_GUEST], guest);
+        assert_int_equal(v->vm->frames->count[FRAME_FREE], free);
+    }
+}
+
+// Frames in place too: nothing is left of a back end but its objects.
+static void identity_is_given_back(void **state)
+{
+    (void)state;
+    machine_gone();
+    v = machine_make(0);
+    machine_start_64(v);
+    struct mmu *ept = v->vm->mmu;
+    assert_int_equal(p2m_lookup(&v->vm->p2m, gpa_gfn(IDENTITY_GPA)).type, P2M_RAM_RO);
+    change_to(add(&shadow_ops, (struct mmu_options){
+                                   .vpid = true, .strategy = SHADOW_TRACE, .pool = 64, .in_place = true}));
+    assert_int_equal(p2m_lookup(&v->vm->p2m, gpa_gfn(IDENTITY_GPA)).type, P2M_HOLE);
+    u64 monitor = v->vm->frames->count[FRAME_MONITOR];
+    change_to(ept);
+    assert_int_equal(p2m_lookup(&v->vm->p2m, gpa_gfn(IDENTITY_GPA)).type, P2M_RAM_RO);
+    assert_in_range(v->vm->frames->count[FRAME_MONITOR], 1, monitor - 1);
+}
+
+// What one of two engines knows of the same guest the other does not.
+static void two_shadows(void **state)
+{
+    (void)state;
+    struct mmu *trace = add_shadow(SHADOW_TRACE), *adaptive = add_shadow(SHADOW_ADAPTIVE);
+    char wrong[160];
+    u64 hpa;
+    change_to(trace);
+    hidden_fault(4 * MIB);
+    change_to(adaptive);
+    assert_false(mmu_translate(v, 4 * MIB, &hpa));
+    hidden_fault(6 * MIB);
+    hidden_fault(8 * MIB);
+    assert_true(mmu_audit(v, MMU_AUDIT_ALL, wrong, sizeof(wrong)));
+    assert_int_equal(count(trace, COUNTER_page_faults), 1);
+    assert_int_equal(count(adaptive, COUNTER_page_faults), 2);
+    change_to(trace);
+    assert_false(mmu_translate(v, 4 * MIB, &hpa)); // forgotten when it was left
+    hidden_fault(4 * MIB);
+    assert_true(mmu_audit(v, MMU_AUDIT_ALL, wrong, sizeof(wrong)));
+}
+
+static void two_epts(void **state)
+{
+    (void)state;
+    struct mmu *first = v->vm->mmu, *second = add(&ept_ops, (struct mmu_options){.vpid = false});
+    violation();
+    change_to(second);
+    violation();
+    violation();
+    assert_int_equal(count(first, COUNTER_violations), 1);
+    assert_int_equal(count(second, COUNTER_violations), 2);
+    assert_int_equal(count(first, COUNTER_vpids), 1);
+    assert_int_equal(count(second, COUNTER_vpids), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(ept_and_shadow, setup, teardown),
+        cmocka_unit_test_setup_teardown(p2m_is_given_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(identity_is_given_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(two_shadows, setup, teardown),
+        cmocka_unit_test_setup_teardown(two_epts, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
