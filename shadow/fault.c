@@ -129,23 +129,31 @@ static enum quick quick(struct shadow_view *view, struct mmu_fault *f)
 
 #define NONE_BLOCK 64u // entries of level 1 that become exact together
 
+// Those of `count` entries that are unknown, and not present in the guest's table, become exact none.
+static void none_from(const struct shadow *s, u32 id, unsigned count)
+{
+    const u64 *guest = &s->tables[id >> 9].guest[id & (ENTRIES - 1)];
+    u64 *entries = entry_at(s, id), *seen = &s->seen[id], unknown = s->unknown;
+    for (unsigned i = 0; i < count; i++) {
+        if (entries[i] != unknown || guest[i] & PTE_P)
+            continue;
+        entries[i] = 0;
+        seen[i] = guest[i];
+    }
+}
+
 // The guest's entry for gva at `level` is not present: where its table is traced that is known from now on,
 // and such faults need no exits any more.
 static void know_none(struct shadow_view *view, u64 gva, unsigned level)
 {
     struct shadow *s = view->s;
     struct spot spot = view_spot(view, gva);
-    u32 table = spot.level == s->tables[view->root].level ? view->root : entry_child(s, spot.link);
+    u32 table = spot.level == view->top->level ? view->root : entry_child(s, spot.link);
     struct shadow_table *t = &s->tables[table];
     if (spot.level != level || !table_is_exact(s, t))
         return;
     unsigned count = level == 1 ? NONE_BLOCK : 1, first = SLOT(gva, level) / count * count;
-    for (unsigned slot = first; slot < first + count; slot++) {
-        if (t->entries[slot] != s->unknown || t->guest[slot] & PTE_P)
-            continue;
-        t->entries[slot] = 0;
-        s->seen[entry_id(table, slot)] = t->guest[slot];
-    }
+    none_from(s, entry_id(table, first), count);
     t->occupied |= (level == 1 ? BIT(NONE_BLOCK / GROUP) - 1 : 1ul) << first / GROUP;
 }
 
