@@ -83,8 +83,19 @@ static bool entry_mark(const struct shadow_table *t, unsigned slot, u64 seen, u6
            __atomic_compare_exchange_n(entry, &seen, seen | bits, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
 
+// By a user, denied by rights. What else is in the code that the processor gave describes the access; but
+// whether it is a fetch the guest's processor says only with NXE or SMEP (SDM vol. 3, 4.7), ours perhaps
+// without.
+static enum quick quick_true(struct shadow_view *view, struct mmu_fault *f)
+{
+    u32 fetch = walk_tells_fetches(&view->walk.regs) ? PFEC_I : 0;
+    f->error_code = PFEC_P | (f->error_code & (PFEC_W | PFEC_U | fetch));
+    view->s->stats.true_faults++;
+    return QUICK_TRUE;
+}
+
 // A page of 4K whose tables are all in sync.
-static enum quick quick_fill(struct shadow_view *view, const struct mmu_fault *f, const struct spot *spot)
+static enum quick quick_fill(struct shadow_view *view, struct mmu_fault *f, const struct spot *spot)
 {
     struct shadow *s = view->s;
     u32 table = entry_child(s, spot->link);
@@ -98,7 +109,7 @@ static enum quick quick_fill(struct shadow_view *view, const struct mmu_fault *f
     if (!(entry & PTE_P) || entry & view->reserved[1][true] || keys_matter(view, all, entry))
         return QUICK_NO;
     if (!rights_allow(view, f, all, any))
-        return by_user(view, f) ? QUICK_TRUE : QUICK_NO;
+        return by_user(view, f) ? quick_true(view, f) : QUICK_NO;
     u64 bits = write ? PTE_A | PTE_D : PTE_A;
     u64 value = fill_leaf(view, 1, page | bits);
     if (value == s->unknown || (write && !(value & PTE_W)) || !entry_mark(t, slot, entry, bits))
@@ -200,31 +211,6 @@ static enum mmu_outcome judge_by_walk(struct shadow_view *view, struct mmu_fault
     return traced ? MMU_TRACED : MMU_FIXED;
 }
 
-// By a user, denied by rights. What else is in the code that the processor gave describes the access; but
-// whether it is a fetch the guest's processor says only with NXE or SMEP (SDM vol. 3, 4.7), ours perhaps
-// without.
-static enum mmu_outcome true_fault_by_tables(struct shadow_view *view, struct mmu_fault *f)
-{
-    u32 fetch = walk_tells_fetches(&view->walk.regs) ? PFEC_I : 0;
-    f->error_code = PFEC_P | (f->error_code & (PFEC_W | PFEC_U | fetch));
-    view->s->stats.true_faults++;
-    return MMU_GUEST_FAULT;
-}
-
-static enum mmu_outcome judge(struct shadow_view *view, struct mmu_fault *f)
-{
-    switch (view->s->config.strategy.trace ? quick(view, f) : QUICK_NO) {
-    case QUICK_FIXED:
-        return MMU_FIXED;
-    case QUICK_TRACED:
-        return MMU_TRACED;
-    case QUICK_TRUE:
-        return true_fault_by_tables(view, f);
-    default:
-        return judge_by_walk(view, f);
-    }
-}
-
 // An implicit supervisor access at CPL 0 to 2, which RFLAGS.AC does not excuse, has the error code of an
 // explicit one. It is one if the tables allow the explicit one and the processor denies it by rights all the
 // same, while its TLB holds nothing else for gva.
@@ -250,8 +236,11 @@ static void access_find(const struct shadow_view *view, struct mmu_fault *f)
 
 enum mmu_outcome fault_judge(struct shadow_view *view, struct mmu_fault *f)
 {
+    static const enum mmu_outcome outcomes[] = {
+        [QUICK_FIXED] = MMU_FIXED, [QUICK_TRACED] = MMU_TRACED, [QUICK_TRUE] = MMU_GUEST_FAULT};
     access_find(view, f);
-    enum mmu_outcome outcome = judge(view, f);
+    enum quick done = view->s->config.strategy.trace ? quick(view, f) : QUICK_NO;
+    enum mmu_outcome outcome = done == QUICK_NO ? judge_by_walk(view, f) : outcomes[done];
     view->fresh_gva = f->gva; // a #PF drops what the TLB holds for its address (SDM vol. 3, 4.10.4.1)
     view->fresh_at = view->s->changes;
     return outcome;
