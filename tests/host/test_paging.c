@@ -223,6 +223,7 @@ static void check_entry(bool unrestricted)
     u64 fixed = v->caps->cr0_fixed0 & ~(unrestricted ? CR0_PE | CR0_PG : 0);
     assert_int_equal(cr0 & fixed, fixed);
     assert_true(!(cr0 & CR0_PG) || cr0 & CR0_PE);
+    assert_int_equal(cr0 & (CR0_CD | CR0_NW), 0); // VM exit would leave them set (SDM vol. 3, 28.5.1)
     assert_int_equal(cr4 & v->caps->cr4_fixed0, v->caps->cr4_fixed0);
     assert_true(!long_mode || (cr0 & CR0_PG && cr4 & CR4_PAE));
     assert_true(long_mode || !(cr4 & CR4_PCIDE));

@@ -181,6 +181,29 @@ static void smap_is_seen(void **unused)
     machine_gone();
 }
 
+// CR3 and CR4 belong to the back end: what the processor would refuse of them, the monitor does (SDM vol. 2,
+// MOV CR).
+static void wrong_values_in_long_mode(void **unused)
+{
+    (void)unused;
+    static const struct {
+        unsigned cr;
+        u64 value;
+    } wrong[] = {{3, BIT(40) | MIB}, {3, BIT(52) | MIB}, {3, BIT(63) | MIB}, {4, 0}, {4, CR4_PGE}};
+    make(0);
+    assert_int_equal(write_cr(3, MIB), VERDICT_SKIP);
+    guest.cr3 = MIB;
+    write_masked(4, CR4_PAE);
+    turn_paging(true);
+    for (unsigned i = 0; i < ARRAY_SIZE(wrong); i++) {
+        assert_int_equal(write_cr(wrong[i].cr, wrong[i].value), VERDICT_FAULT);
+        assert_int_equal(vmcs_read(ENTRY_INTERRUPTION_INFO), BIT(31) | BIT(11) | 3 << 8 | VECTOR_GP);
+        vmcs_write(ENTRY_INTERRUPTION_INFO, 0);
+        check();
+    }
+    machine_gone();
+}
+
 static void real_mode_is_refused(void **unused)
 {
     (void)unused;
@@ -449,6 +472,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_writes),
         cmocka_unit_test(smap_is_seen),
+        cmocka_unit_test(wrong_values_in_long_mode),
         cmocka_unit_test(real_mode_is_refused),
         cmocka_unit_test(other_paging_is_refused),
         cmocka_unit_test(roots_used_last_are_targets),
