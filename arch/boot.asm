@@ -74,9 +74,9 @@ check_long_mode:
 ; Prints the text at image offset esi on COM1 and on the VGA text screen, and stops.
 refuse:
     add esi, ebp
-    mov edi, 0xb8000
+    mov edi, VGA_TEXT_HPA
 .next:
-    mov dx, 0x3fd
+    mov dx, COM1_PORT + 5
     mov ecx, 100000
 .wait:
     in al, dx
@@ -85,7 +85,7 @@ refuse:
     lodsb
     test al, al
     jz .stop
-    mov dx, 0x3f8
+    mov dx, COM1_PORT
     out dx, al
     mov ah, 0x0f
     stosw

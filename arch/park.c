@@ -10,7 +10,6 @@
 #include "paging.h"
 
 // Local APIC: SDM vol. 3, 11.4.6, 11.6.1, 11.12.9.
-#define APIC_HPA      0xfee00000ull
 #define APIC_ID       0x20
 #define APIC_ICR      0x300
 #define APIC_ICR_HIGH 0x310
@@ -52,7 +51,7 @@ static bool x2apic(void)
 
 static volatile u32 *apic_register(u32 offset)
 {
-    return phys_ptr(APIC_HPA + offset);
+    return phys_ptr(APIC_BASE_RESET + offset);
 }
 
 static u32 own_id(void)

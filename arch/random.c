@@ -1,10 +1,10 @@
 // See arch/random.h.
 #include <arch/io.h>
 #include <arch/random.h>
+#include <arch/timer.h>
 
 #define CPUID_1_ECX_RDRAND BIT(30)
-#define RDRAND_TRIES       10   // SDM vol. 1, 7.3.17.1: more failures in a row are a defect
-#define PORT_B             0x61 // of every PC; reading it changes nothing, and takes about a microsecond
+#define RDRAND_TRIES       10 // SDM vol. 1, 7.3.17.1: more failures in a row are a defect
 #define READS              64
 
 // A round of SplitMix64 (Steele, Lea, Flood 2014): each bit of the state and of the value changes half of the
@@ -32,7 +32,7 @@ u64 random_draw(u64 seed)
         return mix(0, seed);
     u64 state = rdtsc();
     for (unsigned i = 0; i < READS; i++) {
-        inb(PORT_B);
+        inb(PORT_B); // which changes nothing, and takes about a microsecond
         state = mix(state, rdtsc());
     }
     return cpuid(1, 0).ecx & CPUID_1_ECX_RDRAND ? mix(state, rdrand()) : state;

@@ -3,6 +3,7 @@
 // console's.
 #include "serial.h"
 
+#include <arch/console.h>
 #include <arch/io.h>
 
 enum { DATA, IER, FCR, LCR, MCR, LSR, MSR, SCR }; // registers; with LCR.DLAB set, 0 and 1 are the divisor
@@ -85,7 +86,7 @@ int serial_irq(const struct serial *s)
     static const struct {
         u16 port;
         u8 irq;
-    } legacy[] = {{0x3f8, 4}, {0x2f8, 3}, {0x3e8, 4}, {0x2e8, 3}};
+    } legacy[] = {{COM1_PORT, 4}, {COM2_PORT, 3}, {COM3_PORT, 4}, {COM4_PORT, 3}};
     for (size_t i = 0; i < ARRAY_SIZE(legacy); i++) {
         if (legacy[i].port == s->port)
             return legacy[i].irq;

@@ -23,12 +23,11 @@
 #define APIC_LVT_MASKED     BIT(16)
 #define APIC_COUNT_FROM     0xffffffffu
 
-// PIT channel 2: its gate is bit 0 of port 61H, bit 1 lets it through to the speaker.
+// PIT channel 2: its gate is bit 0 of port B, bit 1 lets it through to the speaker.
 #define PIT_CHANNEL2          0x42
 #define PIT_COMMAND           0x43
 #define PIT_CHANNEL2_MODE0    0xb0 // low then high byte
 #define PIT_CHANNEL2_LATCH    0x80
-#define PIT_GATE_PORT         0x61
 #define PIT_GATE              0x01
 #define PIT_SPEAKER           0x02
 #define PM_TICKS_PER_PIT_TICK 3u
@@ -49,7 +48,7 @@ static u64 read_pm_timer(const struct acpi *acpi)
 
 static void restart_pit(void)
 {
-    outb(PIT_GATE_PORT, (u8)((inb(PIT_GATE_PORT) & ~PIT_SPEAKER) | PIT_GATE));
+    outb(PORT_B, (u8)((inb(PORT_B) & ~PIT_SPEAKER) | PIT_GATE));
     outb(PIT_COMMAND, PIT_CHANNEL2_MODE0);
     outb(PIT_CHANNEL2, 0xff);
     outb(PIT_CHANNEL2, 0xff);

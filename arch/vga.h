@@ -1,4 +1,4 @@
-// VGA text mode 3: 80 x 25 cells of character and attribute, at 0xB8000.
+// VGA text mode 3: 80 x 25 cells of character and attribute, at VGA_TEXT_HPA.
 #pragma once
 
 #include "terminal.h"

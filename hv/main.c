@@ -56,7 +56,7 @@ static void start_console(void)
 
 static void read_boot_info(u64 info_hpa)
 {
-    console_init(0x3f8);
+    console_init(COM1_PORT);
     int error = multiboot2_parse(&host.boot, phys_ptr(info_hpa), INFO_LIMIT);
     if (error) {
         console_screen_vga();
@@ -70,7 +70,7 @@ static void read_parameters(void)
 {
     char message[512];
     int error = params_parse(&params, host.boot.command_line, message, sizeof(message));
-    if (params.console != 0x3f8)
+    if (params.console != COM1_PORT)
         console_init(params.console);
     log_set_level(params.log);
     if (error)

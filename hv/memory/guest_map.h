@@ -3,14 +3,14 @@
 // does. Here is also how the guest loaders reach the guest's memory.
 #pragma once
 
-#include <arch/types.h>
+#include <arch/cpu.h>
 
 #define GUEST_LOW_RAM_END 0x9fc00ull    // the last KiB below 640K is where a BIOS keeps its data area
 #define GUEST_ACPI_GPA    0xe0000ull    // ACPI tables, up to GUEST_ACPI_END
 #define GUEST_ACPI_END    0x100000ull   // also the start of the RAM above
 #define GUEST_DEVICE_HOLE 0xc0000000ull // RAM that does not fit below continues at GUEST_HIGH_RAM
 #define GUEST_IOAPIC_GPA  0xfec00000ull
-#define GUEST_LAPIC_GPA   0xfee00000ull
+#define GUEST_LAPIC_GPA   APIC_BASE_RESET // the machine's own page, where the guest has it
 #define GUEST_HIGH_RAM    0x100000000ull
 #define GUEST_MEM_MIN     (16 * MIB)
 #define GUEST_MEM_MAX     (1024 * GIB)

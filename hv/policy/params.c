@@ -1,4 +1,5 @@
 // See params.h. Pure: also on the host. All that differs between parameters is in params.def.
+#include <arch/console.h>
 #include <arch/lib.h>
 #include <arch/panic.h>
 #include <hv/p2m.h>

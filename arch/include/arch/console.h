@@ -5,6 +5,12 @@
 
 #include <arch/types.h>
 
+// The serial ports of a PC.
+#define COM1_PORT 0x3f8
+#define COM2_PORT 0x2f8
+#define COM3_PORT 0x3e8
+#define COM4_PORT 0x2e8
+
 struct boot_framebuffer;
 
 // Starts the console on the UART at this I/O port (0: none) at 115200 8N1, with no screen. Again later with

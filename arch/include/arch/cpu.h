@@ -95,3 +95,4 @@ enum vector {
 #define APIC_BASE_BSP    BIT(8)
 #define APIC_BASE_X2APIC BIT(10)
 #define APIC_BASE_ENABLE BIT(11)
+#define APIC_BASE_RESET  0xfee00000ull // where its page is after reset

@@ -3,6 +3,8 @@
 
 #include <arch/acpi.h>
 
+#define PORT_B 0x61 // of every PC: gate and output of the PIT's channel 2
+
 struct timer_rates {
     u64 tsc_hz;
     u64 apic_hz; // of the local APIC timer, divided by 1; 0: the local APIC is disabled
