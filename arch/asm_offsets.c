@@ -1,6 +1,7 @@
 // Constants for the NASM files: compiled to assembly, from which the Makefile makes build/arch/layout.inc.
 #include <arch/console.h>
 #include <arch/layout.h>
+#include <arch/multiboot2.h>
 #include <arch/traps.h>
 #include <arch/world.h>
 
@@ -14,6 +15,7 @@ void asm_offsets(void)
     DEFINE(IMAGE_VIRTUAL, IMAGE_VIRTUAL);
     DEFINE(IMAGE_MAXIMUM, IMAGE_MAXIMUM);
     DEFINE(DIRECT_MAP_SLOT, DIRECT_MAP_SLOT);
+    DEFINE(MULTIBOOT2_LOADER_MAGIC, MULTIBOOT2_LOADER_MAGIC);
     DEFINE(COM1_PORT, COM1_PORT);
     DEFINE(VGA_TEXT_HPA, VGA_TEXT_HPA);
     DEFINE(WORLD_REGS, offsetof(struct world, regs));

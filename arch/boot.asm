@@ -41,7 +41,7 @@ boot_entry:
     pop ebp
     sub ebp, HERE(.here)                ; ebp = machine address of image_start
     lea esp, [ebp + HERE(boot_stack_top)]
-    cmp eax, 0x36d76289
+    cmp eax, MULTIBOOT2_LOADER_MAGIC
     mov esi, HERE(text_not_multiboot2)
     jne refuse
     call check_long_mode

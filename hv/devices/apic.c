@@ -18,7 +18,6 @@
 #define LVT_EXTINT         0x700u
 #define SVR_RESET          0xffu
 #define SVR_ENABLED        BIT(8)
-#define CPUID_1_ECX_X2APIC BIT(21)
 
 enum {
     REG_ID = 0x20,
@@ -76,7 +75,8 @@ void apic_accept(const struct apic *apic, bool on)
     register_write(apic, REG_SVR, on ? SVR_ENABLED | SVR_RESET : SVR_RESET);
 }
 
-void apic_reset(struct apic *apic)
+// Puts all registers to what they are after reset: nothing pending but what is in IRR, everything masked.
+static void reset(struct apic *apic)
 {
     unsigned lvts = (register_read(apic, REG_VERSION) >> 16 & 0xff) + 1;
     register_write(apic, REG_TIMER_INITIAL, 0);
@@ -134,7 +134,7 @@ void apic_init(struct apic *apic, u32 id)
         *page_register(REG_ID) = id << 24; // some processors let a guest write it
     apic->base = GUEST_LAPIC_GPA | APIC_BASE_BSP | APIC_BASE_ENABLE;
     apic->id = id;
-    apic_reset(apic);
+    reset(apic);
 }
 
 int apic_map(struct vcpu *v)
@@ -200,7 +200,7 @@ bool apic_base_write(struct vcpu *v, u64 value)
         return false;
     apic->base = value;
     if (to == 0)
-        apic_reset(apic);
+        reset(apic);
     if (to == APIC_BASE_MODE && !apic->hardware_x2apic) {
         wrmsr(IA32_APIC_BASE, rdmsr(IA32_APIC_BASE) | APIC_BASE_X2APIC);
         apic->hardware_x2apic = true;

@@ -49,9 +49,6 @@ void apic_virtual_wire(const struct apic *apic);
 // Whether the guest lets interrupts of 8259s through: LINT0 is ExtINT, or there is no local APIC before them.
 bool apic_takes_extint(const struct vcpu *v);
 
-// Puts all registers to what they are after reset: nothing pending but what is in IRR, everything masked.
-void apic_reset(struct apic *apic);
-
 u64 apic_base_read(const struct vcpu *v);
 bool apic_base_write(struct vcpu *v, u64 value); // false: #GP
 

@@ -19,8 +19,6 @@
 #define ACPI_SLP_EN             0x20
 #define ACPI_SLP_TYP(value)     ((value) >> 2 & 7) // of a byte written to the control port
 #define ACPI_S5_SLP_TYP         5
-#define ACPI_SLEEP_STATUS_WAK_STS \
-    0x80 // written as one to clear it; reads zero in a machine that never sleeps
 
 // Reset: the guest writes this value to this port (ACPI 6.3, 4.8.3.6). Linux 6.1 does so only with
 // `reboot=acpi`: in hardware-reduced mode it prefers EFI's reset, and where there is no EFI it goes to real

@@ -297,23 +297,13 @@ void uart_write(struct uart *u, unsigned reg, u8 value)
     line_update(u, u->ier);
 }
 
-unsigned uart_receive_room(const struct uart *u)
-{
-    return UART_QUEUE_BYTES - u->queue_count;
-}
-
 void uart_receive(struct uart *u, u8 byte)
 {
-    if (uart_receive_room(u) == 0) {
+    if (u->queue_count == UART_QUEUE_BYTES) {
         u->overrun = LSR_OE;
     } else {
         u->queue[(u->queue_first + u->queue_count++) % UART_QUEUE_BYTES] = byte;
         queue_drain(u);
     }
     line_update(u, u->ier);
-}
-
-bool uart_line(const struct uart *u)
-{
-    return u->line;
 }

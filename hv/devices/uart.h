@@ -40,9 +40,3 @@ void uart_write(struct uart *u, unsigned reg, u8 value);
 
 // A byte from the host's console. When the queue is full the byte is lost and the guest is told by LSR.OE.
 void uart_receive(struct uart *u, u8 byte);
-
-// How many bytes uart_receive still takes without loss: an owner that can wait need not lose any.
-unsigned uart_receive_room(const struct uart *u);
-
-// The interrupt output after OUT2: what line_changed was last called with, false at first.
-bool uart_line(const struct uart *u);

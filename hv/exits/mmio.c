@@ -14,7 +14,6 @@
 #include "../vm.h"
 
 // Exit qualification of EPT violations (SDM vol. 3, table 28-7).
-#define VIOLATION_READ      BIT(0)
 #define VIOLATION_WRITE     BIT(1)
 #define VIOLATION_FETCH     BIT(2)
 #define VIOLATION_ALLOWED   (7ull << 3)

@@ -15,7 +15,6 @@ struct param {
     enum param_kind kind;
     const char *initial;
     u64 lowest, highest;
-    const char *help;
 };
 struct word {
     unsigned param;
@@ -24,7 +23,8 @@ struct word {
 };
 
 static const struct param table[PARAMS_COUNT] = {
-#define PARAM(field, type, ...) [PARAM_INDEX_##field] = {__VA_ARGS__},
+#define PARAM(field, type, name, scope, kind, initial, lowest, highest, help) \
+    [PARAM_INDEX_##field] = {name, scope, kind, initial, lowest, highest},
 #define WORD(...)
 #include "params.def"
 #undef PARAM
@@ -161,7 +161,7 @@ static bool take_value(struct params *params, unsigned index, const char *string
     return true;
 }
 
-void params_defaults(struct params *params)
+static void set_defaults(struct params *params)
 {
     for (unsigned i = 0; i < PARAMS_COUNT; i++)
         assert_that(take_value(params, i, table[i].initial, NULL));
@@ -271,7 +271,7 @@ int params_parse(struct params *params, const char *command_line, char *message,
     struct text text = {message, size, 0};
     char word[80];
     u64 seen = 0;
-    params_defaults(params);
+    set_defaults(params);
     for (const char *begin; (begin = next_word(&command_line, word, sizeof(word)));) {
         if (parse_word(params, &seen, word, begin, &text))
             return ERR_INVALID;
@@ -313,14 +313,5 @@ int params_format(const struct params *params, unsigned index, char *buffer, siz
         put_word(&text, params->compare_list);
     else
         put_number(&text, table[index].kind, value);
-    return (int)text.length;
-}
-
-int params_help(unsigned index, char *buffer, size_t size)
-{
-    struct text text = {buffer, size, 0};
-    put(&text, "%s=", table[index].name);
-    put_valid(&text, index);
-    put(&text, " (default %s): %s", table[index].initial, table[index].help);
     return (int)text.length;
 }

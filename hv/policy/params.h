@@ -31,9 +31,6 @@ enum {
     PARAMS_COUNT
 };
 
-// Sets every parameter to its default.
-void params_defaults(struct params *params);
-
 // Defaults, then the words of `command_line` (separated by spaces or tabs). 0, or ERR_INVALID with one
 // sentence in message[size], which lists what is valid: an unknown name, a bad value, or a name given twice
 // (an edited menu entry with both `mem=1G` and `mem=512M` is a mistake, whichever was meant). After an error
@@ -54,6 +51,3 @@ int params_text(const struct params *params, char *buffer, size_t size);
 // `name=value` of the parameter `index` (0 to PARAMS_COUNT - 1) as it is in effect, such as `mem=512M`.
 // Returns the whole text's length, like fmt().
 int params_format(const struct params *params, unsigned index, char *buffer, size_t size);
-
-// One line of help for the parameter `index`: its name, what it takes, its default, what it does.
-int params_help(unsigned index, char *buffer, size_t size);

@@ -134,12 +134,6 @@ enum verdict event_pf_in_delivery(struct vcpu *v, u64 gva, u32 error_code)
     return event_exception(v, VECTOR_DF, 0);
 }
 
-void event_cancel(struct vcpu *v)
-{
-    (void)v;
-    vmcs_write(ENTRY_INTERRUPTION_INFO, 0);
-}
-
 void event_block_nmis(struct vcpu *v)
 {
     if (!v->delivering)

@@ -57,9 +57,6 @@ static inline bool event_redeliver(struct vcpu *v)
 // 6-5).
 enum verdict event_pf_in_delivery(struct vcpu *v, u64 gva, u32 error_code);
 
-// Takes a queued event back: what event_redeliver has just queued will not be delivered.
-void event_cancel(struct vcpu *v);
-
 // The instruction at RIP is an IRET that runs again after an exit with NMI_UNBLOCKED: it finds NMIs blocked
 // as it did before. Not where the exit interrupted a delivery, in which the bit means nothing.
 void event_block_nmis(struct vcpu *v);

@@ -220,17 +220,6 @@ static void printing(void **state)
     assert_string_equal(text, "mem=16388K");
 }
 
-static void help(void **state)
-{
-    (void)state;
-    char text[200];
-    params_help(PARAM_INDEX_mem, text, sizeof(text));
-    assert_string_equal(text,
-                        "mem=a number from 16M to 1024G in steps of 4K (default 512M): the guest's memory");
-    for (unsigned i = 0; i < PARAMS_COUNT; i++)
-        assert_in_range(params_help(i, text, sizeof(text)), 30, 160);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -238,7 +227,6 @@ int main(void)
         cmocka_unit_test(mistakes),   cmocka_unit_test(words_before_a_mistake),
         cmocka_unit_test(secret),     cmocka_unit_test(longest),
         cmocka_unit_test(long_words), cmocka_unit_test(printing),
-        cmocka_unit_test(help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
