@@ -360,15 +360,6 @@ int p2m_init(struct p2m *p, struct frames *frames, unsigned max_level, p2m_memty
     return 0;
 }
 
-void p2m_destroy(struct p2m *p)
-{
-    u64 list = 0;
-    discard(p, mfn_hpa(p->root) | EPT_RWX, TOP_LEVEL + 1, &list);
-    list_free(p, &list);
-    frames_free(p->frames, hpa_mfn(ptr_hpa(p->regions)), ORDER_4K);
-    p->root = mfn(0);
-}
-
 static void region_keep(const struct p2m *p, gfn_t g, const struct p2m_leaf *leaf)
 {
     struct p2m_region *region = &p->regions[g.n / P2M_REGION % P2M_REGIONS];

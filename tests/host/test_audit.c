@@ -86,7 +86,6 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    p2m_destroy(&p2m);
     memory_gone();
     return 0;
 }

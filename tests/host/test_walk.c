@@ -67,7 +67,6 @@ static void machine_make(void)
 
 static void machine_gone(void)
 {
-    p2m_destroy(&p2m);
     free(expected);
     memory_gone();
 }

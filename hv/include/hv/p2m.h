@@ -78,9 +78,6 @@ struct p2m {
 // An empty p2m (all P2M_HOLE). max_level 1..3. `changing` is set by the caller afterwards, or stays NULL.
 int p2m_init(struct p2m *p, struct frames *frames, unsigned max_level, p2m_memtype_fn *memtype) must_check;
 
-// Frees all tables (not the guest's frames).
-void p2m_destroy(struct p2m *p);
-
 // Maps [first, first + count) to [target, ...) as P2M_RAM, P2M_RAM_RO or P2M_DIRECT with the largest pages
 // that alignment, max_level and memory type allow, whatever was there before. RAM types must be FRAME_GUEST,
 // P2M_DIRECT must be FRAME_NONE: ERR_DENIED otherwise, with nothing changed. ERR_INVALID: beyond the address
