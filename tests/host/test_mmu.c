@@ -16,21 +16,6 @@
 
 static struct vcpu *v;
 
-static int setup(void **state)
-{
-    (void)state;
-    v = machine_make(MACHINE_UNRESTRICTED);
-    machine_start_64(v);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    machine_gone();
-    return 0;
-}
-
 static struct mmu *add(const struct mmu_ops *ops, struct mmu_options options)
 {
     options.caps = v->caps;
@@ -190,11 +175,11 @@ static void two_epts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(ept_and_shadow, setup, teardown),
-        cmocka_unit_test_setup_teardown(p2m_is_given_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(identity_is_given_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(two_shadows, setup, teardown),
-        cmocka_unit_test_setup_teardown(two_epts, setup, teardown),
+        MACHINE_TEST(machine_setup, ept_and_shadow),
+        MACHINE_TEST(machine_setup, p2m_is_given_back),
+        MACHINE_TEST(machine_setup, identity_is_given_back),
+        MACHINE_TEST(machine_setup, two_shadows),
+        MACHINE_TEST(machine_setup, two_epts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
