@@ -48,7 +48,7 @@ struct vm {
     struct pmu pmu;    // counts the guest; all zeros: nothing does
     char problem[256]; // why it could not be loaded: loader_load
     char end[192];     // why the guest ended
-    u64 status;        // what it wrote to port 0xF4
+    u64 status;        // what it wrote to GUEST_EXIT_PORT
     bool status_given;
     bool failed;         // it ended by a mistake, its own or ours
     bool says_where;     // its last words are RIP and the bytes of the instruction

@@ -1,5 +1,6 @@
 // See bios_vectors.h. Pure: also on the host.
 #include "bios_vectors.h"
+#include "guest_ports.h"
 
 #define VECTORS      256
 #define CODE_SEGMENT 0xf000
@@ -37,19 +38,19 @@ static const struct {
       0xcf}},           // iret
     {0x08,
      0x0f,
-     {0x50,       // push ax
-      0xb0, 0x20, // mov al, 20h: end of interrupt
-      0xe6, 0x20, // out 20h, al
-      0x58,       // pop ax
-      0xcf}},     // iret
+     {0x50,                  // push ax
+      0xb0, 0x20,            // mov al, 20h: end of interrupt
+      0xe6, GUEST_PIC1_PORT, // out 20h, al
+      0x58,                  // pop ax
+      0xcf}},                // iret
     {0x70,
      0x77,
-     {0x50,       // push ax
-      0xb0, 0x20, // mov al, 20h
-      0xe6, 0xa0, // out a0h, al
-      0xe6, 0x20, // out 20h, al
-      0x58,       // pop ax
-      0xcf}},     // iret
+     {0x50,                  // push ax
+      0xb0, 0x20,            // mov al, 20h
+      0xe6, GUEST_PIC2_PORT, // out a0h, al
+      0xe6, GUEST_PIC1_PORT, // out 20h, al
+      0x58,                  // pop ax
+      0xcf}},                // iret
 };
 
 void bios_vectors_write(const struct guest_ram *ram)
