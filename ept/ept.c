@@ -54,6 +54,15 @@ static const char *ept_missing(const struct vmx_caps *caps, bool vpid)
     return NULL;
 }
 
+// SDM vol. 3, A.10. A 1G page is split into 2M pages, so without these it is of no use.
+static void ept_choose(struct mmu_options *options)
+{
+    u64 caps = options->caps->ept_vpid;
+    unsigned largest = !(caps & EPT_CAP_2M) ? P2M_LEVEL_4K : caps & EPT_CAP_1G ? P2M_LEVEL_1G : P2M_LEVEL_2M;
+    if (options->p2m_max > largest)
+        options->p2m_max = largest;
+}
+
 static void invept(struct ept *ept)
 {
     ept->count.invept++;
@@ -197,6 +206,7 @@ const struct mmu_ops ept_ops = {
     .view_bytes = sizeof(struct mmu_view),
     .owner = COUNTER_OF_EPT,
     .missing = ept_missing,
+    .choose = ept_choose,
     .init = ept_init,
     .enter = ept_enter,
     .leave = ept_leave,

@@ -40,28 +40,27 @@ static void machine_json(const struct comparison *c, unsigned rounds, const stru
 
 // One run of one configuration.
 struct run {
-    struct configuration *configuration;
+    const struct configuration *configuration;
+    struct params *params; // the configuration's, but only what takes effect here
     struct outcome *outcome;
     unsigned number, of; // of all runs, from 1
     unsigned round;      // from 1
 };
 
-// A line about one run, with one text.
-static void line_print(const char *what, const struct run *run, const char *key, const char *text)
+static void line_begin(const char *what, const struct run *run)
 {
     json_line(what);
     console_print(",\"run\":%u,\"round\":%u,\"configuration\":", run->number, run->round);
     json_print(run->configuration->name);
-    console_print(",\"%s\":", key);
-    json_print(text);
-    console_print("}\n");
 }
 
+// What takes effect, and what was asked for.
 static void begin_json(const struct run *run)
 {
-    char text[PARAMS_TEXT];
-    params_text(&run->configuration->params, text, sizeof(text));
-    line_print("begin", run, "parameters", text);
+    line_begin("begin", run);
+    json_params("parameters", run->params);
+    json_params("asked", &run->configuration->params);
+    console_print("}\n");
 }
 
 static void refuse(const struct run *run, const char *why)
@@ -70,7 +69,10 @@ static void refuse(const struct run *run, const char *why)
     o->refused = true;
     fmt_mark_cut(o->why, sizeof(o->why), fmt(o->why, sizeof(o->why), "%s", why));
     log_error("%s cannot run here: %s", run->configuration->name, why);
-    line_print("refused", run, "reason", why);
+    line_begin("refused", run);
+    console_print(",\"reason\":");
+    json_print(why);
+    console_print("}\n");
 }
 
 static void run_prepared(const struct run *run, struct vm *vm)
@@ -95,15 +97,15 @@ static void run_prepared(const struct run *run, struct vm *vm)
 
 static void run_one(const struct run *run, struct vm *vm, struct host *host)
 {
-    struct params *params = &run->configuration->params;
+    *run->params = run->configuration->params;
     log_notice("comparison: %u of %u, %s", run->number, run->of, run->configuration->name);
-    const char *why = run_missing(params, host);
+    const char *why = run_missing(run->params, host);
     if (why) {
         refuse(run, why);
         return;
     }
-    run_choose(params, host);
-    why = run_prepare(vm, host, params);
+    run_choose(run->params, host);
+    why = run_prepare(vm, host, run->params);
     if (why)
         refuse(run, why);
     else
@@ -147,6 +149,7 @@ void compare_run(struct comparison *c, unsigned rounds, struct vm *vm, struct ho
     for (unsigned i = 0; i < rounds * count; i++) {
         const struct run run = {
             .configuration = &c->configurations.list[i % count],
+            .params = &c->params,
             .outcome = &c->outcomes[i % count],
             .number = i + 1,
             .of = rounds * count,

@@ -17,6 +17,7 @@ struct outcome {
 struct comparison {
     struct configurations configurations;
     struct outcome outcomes[CONFIGURATIONS_MAX];
+    struct params params; // of the guest that runs
 };
 
 // Runs all, `rounds` times one after the other, each announced by a line and followed by its summary; at the

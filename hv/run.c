@@ -3,6 +3,7 @@
 #include <arch/cpu.h>
 #include <arch/io.h>
 #include <arch/lib.h>
+#include <arch/memory.h>
 #include <arch/phys.h>
 #include <arch/processor.h>
 #include <arch/traps.h>
@@ -37,8 +38,33 @@ const char *run_missing(const struct params *params, const struct host *host)
     return mmu_missing(back_end, &host->caps, has_vpid(params, host));
 }
 
+static struct mmu_options options_of(const struct params *params, const struct vmx_caps *caps)
+{
+    return (struct mmu_options){
+        .caps = caps,
+        .vpid = params->vpid == VPID_ON,
+        .p2m_max = params->p2m_max,
+        .strategy = params->shadow,
+        .root_vpids = params->shadow_vpid,
+        .large = params->large,
+        .directpf = params->directpf,
+        .direct_invlpg = params->direct_invlpg,
+        .in_place = params->shadow_cr3,
+        .prefetch = params->prefetch,
+        .pool = params->pool,
+    };
+}
+
 void run_choose(struct params *params, const struct host *host)
 {
+    struct mmu_options options = options_of(params, &host->caps);
+    struct mtrrs mtrrs;
+    memory_mtrrs(&mtrrs);
+    options.physical_bits = mtrrs.maxphyaddr;
+    mmu_choose(host->back_ends[params->mmu], &options);
+    params->p2m_max = options.p2m_max;
+    params->directpf = options.directpf;
+    params->shadow_cr3 = options.in_place;
     if (params->vpid != VPID_AUTO)
         return;
     params->vpid = has_vpid(params, host) ? VPID_ON : VPID_OFF;
@@ -101,21 +127,9 @@ static const char no_memory[] =
 // free or the guest's, and can make room for shadow roots in place.
 static int make_translation(struct vm *vm, const struct mmu_ops *ops)
 {
-    const struct params *params = vm->params;
-    struct mmu_options options = {
-        .caps = vm->vcpu.caps,
-        .physical_bits = vm->vcpu.physical_bits,
-        .has_1g_pages = vm->vcpu.has_1g_pages,
-        .vpid = params->vpid == VPID_ON,
-        .strategy = params->shadow,
-        .root_vpids = params->shadow_vpid,
-        .large = params->large,
-        .directpf = params->directpf,
-        .direct_invlpg = params->direct_invlpg,
-        .in_place = params->shadow_cr3,
-        .prefetch = params->prefetch,
-        .pool = params->pool,
-    };
+    struct mmu_options options = options_of(vm->params, vm->vcpu.caps);
+    options.physical_bits = vm->vcpu.physical_bits;
+    options.has_1g_pages = vm->vcpu.has_1g_pages;
     int error = vm_p2m_make(vm);
     struct mmu *mmu = error ? NULL : mmu_init(vm, ops, &options);
     return mmu ? mmu_enter(&vm->vcpu, mmu) : ERR_NOMEM;

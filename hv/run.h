@@ -9,8 +9,8 @@
 // After vmx_missing.
 const char *run_missing(const struct params *params, const struct host *host);
 
-// Chooses what the parameters leave open: turns vpid=auto into on or off, which is said. After run_missing,
-// which has found nothing.
+// Makes the parameters those that take effect on this machine: turns vpid=auto into on or off, and off what
+// is without effect (mmu_choose); each change is said. After run_missing, which has found nothing.
 void run_choose(struct params *params, const struct host *host);
 
 // Makes the virtual machine and loads the guest that the boot loader's modules describe. `params` stays in

@@ -42,6 +42,12 @@ struct shadow_config {
 
 #define SHADOW_POOL_MIN 64u
 
+// Whether a processor of so many bits of physical address has a reserved bit that can mark unknown entries.
+static inline bool shadow_can_mark(unsigned physical_bits)
+{
+    return physical_bits < 52;
+}
+
 // What the engine asks of a view's processor. Called at once; the caller may collect.
 struct shadow_hw {
     void (*flush_vpid)(void *context, u16 vpid); // all translations of this VPID, the global ones too

@@ -70,7 +70,7 @@ int shadow_init(struct shadow *s, struct p2m *p2m, const struct shadow_config *c
     *s = (struct shadow){.p2m = p2m, .config = *config};
     if (take_all(s))
         return ERR_NOMEM;
-    s->unknown = config->directpf && config->physical_bits < 52 ? PTE_P | PTE_RESERVED : 0;
+    s->unknown = config->directpf && shadow_can_mark(config->physical_bits) ? PTE_P | PTE_RESERVED : 0;
     s->mark = s->unknown & PTE_RESERVED;
     make_empty(s);
     return 0;

@@ -82,6 +82,13 @@ static unsigned cr3_target_count(const struct vmx_caps *caps)
     return count < SHADOW_TARGETS ? count : SHADOW_TARGETS;
 }
 
+// Software alone walks the p2m: its pages may have any size.
+static void shadow_choose(struct mmu_options *options)
+{
+    options->in_place = options->in_place && cr3_target_count(options->caps);
+    options->directpf = options->directpf && shadow_can_mark(options->physical_bits);
+}
+
 static int shadow_ops_init(struct mmu *base, const struct mmu_options *options)
 {
     struct shadow_mmu *mmu = (struct shadow_mmu *)base;
@@ -336,6 +343,7 @@ const struct mmu_ops shadow_ops = {
     .view_bytes = sizeof(struct shadow_cpu),
     .owner = COUNTER_OF_SHADOW,
     .missing = shadow_missing,
+    .choose = shadow_choose,
     .init = shadow_ops_init,
     .enter = shadow_enter,
     .leave = shadow_leave,

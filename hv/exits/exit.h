@@ -17,6 +17,7 @@ enum verdict exit_io(struct vcpu *v);
 enum verdict exit_rdmsr(struct vcpu *v);
 enum verdict exit_wrmsr(struct vcpu *v);
 enum verdict exit_ept_violation(struct vcpu *v);
+enum verdict exit_ept_misconfiguration(struct vcpu *v);
 enum verdict exit_xsetbv(struct vcpu *v);
 enum verdict exit_invlpg(struct vcpu *v);
 

@@ -116,3 +116,13 @@ enum verdict exit_ept_violation(struct vcpu *v)
         event_block_nmis(v);
     return verdict;
 }
+
+// The processor has met an entry that it does not know: our mistake, or it lacks what it says it has (SDM
+// vol. 3, 29.3.3.1).
+enum verdict exit_ept_misconfiguration(struct vcpu *v)
+{
+    u64 gpa = vmcs_read(GUEST_PHYSICAL_ADDRESS), entry[P2M_LEVELS + 1];
+    p2m_path(&v->vm->p2m, gpa_gfn(gpa), entry);
+    return vm_fail(v, "EPT misconfiguration at gpa 0x%lx: PML4E 0x%lx, PDPTE 0x%lx, PDE 0x%lx, PTE 0x%lx",
+                   gpa, entry[4], entry[3], entry[2], entry[1]);
+}

@@ -11,7 +11,7 @@
 #include <arch/phys.h>
 
 #define ENTRIES    512u
-#define TOP_LEVEL  4u
+#define TOP_LEVEL  P2M_LEVELS
 #define TYPE_MASK  (0xfull << P2M_TYPE_SHIFT)
 #define MFN_BITS   40 // of a 52-bit address
 #define MEMTYPE_UC 0u // SDM vol. 3, table 12-2
@@ -384,4 +384,13 @@ struct p2m_leaf p2m_lookup_tree(const struct p2m *p, gfn_t g)
     if (is_translation(entry) && level > P2M_LEVEL_4K)
         region_keep(p, g, &leaf);
     return leaf;
+}
+
+void p2m_path(const struct p2m *p, gfn_t g, u64 entries[P2M_LEVELS + 1])
+{
+    u64 entry = mfn_hpa(p->root) | EPT_R;
+    for (unsigned level = TOP_LEVEL; level >= P2M_LEVEL_4K; level--) {
+        entry = is_table(entry) ? table_of(entry)[g.n >> 9 * (level - 1) & (ENTRIES - 1)] : 0;
+        entries[level] = entry;
+    }
 }

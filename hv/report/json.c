@@ -20,3 +20,11 @@ void json_print(const char *text)
     }
     console_print("\"");
 }
+
+void json_params(const char *name, const struct params *params)
+{
+    char text[PARAMS_TEXT];
+    params_text(params, text, sizeof(text));
+    console_print(",\"%s\":", name);
+    json_print(text);
+}

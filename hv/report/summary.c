@@ -81,6 +81,8 @@ void summary_json(struct vm *vm)
     if (vm->compare) {
         console_print(",\"run\":%u,\"round\":%u,\"configuration\":", vm->run, vm->round);
         json_print(vm->configuration);
+    } else {
+        json_params("parameters", vm->params);
     }
     console_print(",\"mmu\":\"%s\",\"vpid\":%s,\"failed\":%s,\"end\":", vm->mmu->ops->name,
                   vm->params->vpid == VPID_ON ? "true" : "false", vm->failed ? "true" : "false");

@@ -65,14 +65,28 @@ static void test_json(void **state)
 {
     (void)state;
     exits_make();
+    v->vm->compare = true; // else its parameters are there
+    v->vm->configuration = "ept";
     summary_json(v->vm);
-    printed_has("{\"penumbra\":\"summary\",\"word\":\"0123456789ab\",\"mmu\":\"ept\",\"vpid\":false,"
+    printed_has("{\"penumbra\":\"summary\",\"word\":\"0123456789ab\",\"run\":0,\"round\":0,"
+                "\"configuration\":\"ept\",\"mmu\":\"ept\",\"vpid\":false,"
                 "\"failed\":false,\"end\":\"guest powered off\","
                 "\"exits\":211,");
     printed_has("\"exit_reasons\":{\"CPUID\":{\"count\":10,\"cycles\":4321,\"log2\":{\"6\":8,\"8\":1}},"
                 "\"VMCALL\":{\"count\":1,\"cycles\":0,\"log2\":{}},\"IO_INSTRUCTION\":{");
     printed_has_not("hidden_faults");
     assert_string_equal(machine_console + machine_console_length - 3, "}}\n");
+}
+
+// A run without a comparison has no line "begin" that tells what takes effect.
+static void test_json_alone(void **state)
+{
+    (void)state;
+    machine_params.p2m_max = P2M_LEVEL_2M;
+    summary_json(v->vm);
+    printed_has("\"word\":\"0123456789ab\",\"parameters\":\"mmu=ept ");
+    printed_has(" p2m.max=2m ");
+    printed_has_not("seed=");
 }
 
 static void test_json_sentence(void **state)
@@ -181,7 +195,7 @@ int main(void)
         MACHINE_TEST(setup, test_table),         MACHINE_TEST(setup, test_json),
         MACHINE_TEST(setup, test_json_sentence), MACHINE_TEST(setup, test_same),
         MACHINE_TEST(setup, test_reset),         MACHINE_TEST(setup, test_trace),
-        MACHINE_TEST(setup, test_trace_off),
+        MACHINE_TEST(setup, test_trace_off),     MACHINE_TEST(setup, test_json_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

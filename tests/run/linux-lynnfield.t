@@ -6,7 +6,9 @@ use FindBin;
 use lib "$FindBin::RealBin/lib";
 use JSON::PP;
 use Linux;
+use Machine;
 use Test::More;
 
-linux_check('lynnfield', { mmu => 'ept', vpid => JSON::PP::true, p2m_2m => 128, p2m_1g => 0 }, cpu => 'corei5_lynnfield_750', parameters => 'mem=256M');
+my $run = linux_check('lynnfield', { mmu => 'ept', vpid => JSON::PP::true, p2m_2m => 128, p2m_1g => 0 }, cpu => 'corei5_lynnfield_750', parameters => 'mem=256M');
+says($run, qr/^\[penumbra\] p2m\.max=1g is p2m\.max=2m on this processor: its EPT has no larger pages$/m, 'what pages there are is said');
 done_testing;

@@ -338,6 +338,10 @@ subtest 'rounds that do not fit together' => sub {
     my $begin = '"configuration":"adaptive","parameters":"mmu=shadow vpid=on';
     my $words = qr/^\*\*Rounds of `adaptive` had different parameters\*\*: `vpid=on mem=256M` and `vpid=off mem=1G`\.$/m;
     like(table(second_round("$begin mem=256M" => $begin =~ s/on$/off mem=1G/r)), $words, 'other parameters');
+    $table = table(second_round($begin => $begin =~ s/"parameters":"/"asked":"vpid=auto page=1g root=inplace",$&page=2m root=exit /r));
+    like($table, qr/^\* `adaptive`, round 2 of 2: this machine cannot do `page=1g` and `root=inplace`; in effect was `page=2m` and `root=exit`$/m,
+        'asked for in vain');
+    unlike($table, qr/cannot do `vpid/, 'what was left to the monitor');
     unlike(table(second_round($begin => "$begin compare=adaptive compare.repeat=2")), qr/had different parameters/,
         'what else is compared does not matter');
     (my $isolated = $LOG) =~ s/console=ttyS0 reboot=acpi/$& nosmep/g;

@@ -61,6 +61,7 @@ struct mmu_options {
     unsigned physical_bits; // MAXPHYADDR of the guest
     bool has_1g_pages;      // in its CPUID
     bool vpid;
+    unsigned p2m_max; // the level of the largest page that maps guest memory
     enum shadow_strategy_name strategy;
     bool root_vpids, directpf, direct_invlpg, in_place, large;
     unsigned prefetch; // entries
@@ -85,6 +86,7 @@ struct mmu_ops {
     size_t bytes, view_bytes; // of the structs that contain struct mmu and struct mmu_view
     enum counter_owner owner; // of the counters that are only this back end's
     const char *(*missing)(const struct vmx_caps *caps, bool vpid);
+    void (*choose)(struct mmu_options *options);
     int (*init)(struct mmu *mmu, const struct mmu_options *options);
     int (*enter)(struct vcpu *v);
     void (*leave)(struct vcpu *v);
@@ -108,6 +110,10 @@ static inline const char *mmu_missing(const struct mmu_ops *ops, const struct vm
 {
     return ops->missing(caps, vpid);
 }
+
+// Turns off in `options` what this processor leaves without effect: p2m_max is lowered to what it can walk.
+// Says each of these in one sentence. Before init, after mmu_missing has found nothing.
+void mmu_choose(const struct mmu_ops *ops, struct mmu_options *options);
 
 // Makes a back end for the machine, over its p2m; a processor is under it from mmu_enter on. Its memory comes
 // from vm->frames, whose rewinding is its end: while the p2m is empty, before the guest's, at the highest

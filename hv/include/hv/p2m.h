@@ -36,6 +36,7 @@ static inline bool p2m_is_ram(enum p2m_type type)
 #define P2M_LEVEL_4K 1u
 #define P2M_LEVEL_2M 2u
 #define P2M_LEVEL_1G 3u
+#define P2M_LEVELS   4u
 #define P2M_GFN_BITS 36 // gpa has 48 bits
 
 // The memory type (SDM vol. 3, table 12-2: 0 UC ... 6 WB) that all of [first, first + count) has in the
@@ -101,6 +102,9 @@ static inline struct p2m_leaf p2m_lookup(const struct p2m *p, gfn_t g)
     return (struct p2m_leaf){mfn(region->leaf.mfn.n + g.n % P2M_REGION), region->leaf.type,
                              region->leaf.level};
 }
+
+// The entries that a walk for `g` meets, by level [1..4]: 0 below the one that ends it.
+void p2m_path(const struct p2m *p, gfn_t g, u64 entries[P2M_LEVELS + 1]);
 
 // Each of the three changes calls `changing` once with the range when nothing can fail any more and before
 // any entry is written: it may look up, and finds what was there before; it may not change. On an error, and

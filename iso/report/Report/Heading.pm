@@ -138,8 +138,8 @@ sub unlike_rounds {
     return map { ('**Rounds of ' . listed(@{ $whose{$_} }) . " $_.", '') } sort keys %whose;
 }
 
-# The parameters of each round that has told them.
-sub parameters_of { return map { ($_->{begin} // {})->{parameters} // () } @{ $_[0]{rounds} } }
+# The parameters of each round that has told them: a run without compare= has only a summary.
+sub parameters_of { return map { ($_->{begin} // $_->{summary} // {})->{parameters} // () } @{ $_[0]{rounds} } }
 
 sub common_words {
     my (@sets) = @_;
@@ -202,6 +202,24 @@ sub told_too_much {
     return map { my $words = exits_told($rounds[$_]); defined $words ? [$_ + 1, $words] : () } 0 .. $#rounds;
 }
 
+# What was asked for and has no effect on this machine. What is left to the monitor (auto) asks for nothing.
+sub without_effect {
+    my ($begin) = @_;
+    my ($asked, $had) = map { join ' ', grep { !/=auto$/ } split ' ', $begin->{$_} // '' } qw(asked parameters);
+    my %had = map { /^([^=]+)=/ ? ($1 => $_) : () } split ' ', $had;
+    return grep { $had{$_->[0]} && $had{$_->[0]} ne $_->[1] } map { /^([^=]+)=/ ? [$1, $_, $had{$1}] : () } split ' ', $asked;
+}
+
+sub ineffective_rounds {
+    my ($column) = @_;
+    my @rounds = @{ $column->{rounds} };
+    return map {
+        my @changed = without_effect($rounds[$_]{begin} // {});
+        @changed ? [$_ + 1, 'this machine cannot do ' . listed(map { code($_->[1]) } @changed) . '; in effect was '
+            . listed(map { code($_->[2]) } @changed)] : ();
+    } 0 .. $#rounds;
+}
+
 # Remarks about rounds, [number, sentence], as lines: which rounds, unless a sentence is about all of them.
 sub remarks {
     my ($column, @remarks) = @_;
@@ -252,7 +270,7 @@ sub befell {
     my @lines = map { befell_rounds($_) } @columns;
     push @lines, never_begun($report);
     push @lines, fewer_rounds(@{ $report->{shown} });
-    push @lines, map { remarks($_, @{ $_->{remarks} }, told_too_much($_)) } @columns;
+    push @lines, map { remarks($_, @{ $_->{remarks} }, ineffective_rounds($_), told_too_much($_)) } @columns;
     push @lines, "* lines that could not be read and were left out: $report->{broken}" if $report->{broken};
     my $empty = $report->{empty};
     push @lines, "* logs without any line of JSON, since the monitor refused to run, or are packed or recoded: $empty" if $empty;

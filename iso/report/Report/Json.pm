@@ -15,13 +15,15 @@ my $JSON = JSON::PP->new->canonical;
 sub short { return defined $_[0] ? 0 + sprintf '%.8g', $_[0] : undef }
 sub all_short { my ($map) = @_; return { map { $_ => short($map->{$_}) } keys %$map } }
 
+sub parameters_line { my ($begin) = @_; return map { defined $begin->{$_} ? ($_ => $begin->{$_}) : () } qw(parameters asked) }
+
 sub configuration_line {
     my ($column, $number) = @_;
     my $round = $column->{rounds}[$number - 1];
     return {
         report => 'configuration', configuration => $column->{name}, round => $number, state => $round->{state},
         length $round->{reason} ? (reason => $round->{reason}) : (), $round->{guest} ? (guest => $round->{guest}) : (),
-        $round->{begin} ? (parameters => $round->{begin}{parameters}) : (), $round->{summary} ? (summary => $round->{summary}) : (),
+        parameters_line($round->{begin} // {}), $round->{summary} ? (summary => $round->{summary}) : (),
     };
 }
 
