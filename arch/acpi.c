@@ -247,6 +247,18 @@ static bool find_root(const struct table *rsdp, u64 limit, struct table *root, s
     return table_open(root, table_read(rsdp, 16, 4), limit) && table_is(root, "RSDT");
 }
 
+// A register that the direct map does not reach is none.
+static void drop_unmapped(struct acpi *a, u64 limit)
+{
+    struct acpi_register *registers[] = {&a->pm_timer, &a->reset, &a->pm1a_control, &a->pm1b_control,
+                                         &a->sleep_control};
+    for (size_t i = 0; i < ARRAY_SIZE(registers); i++) {
+        struct acpi_register *r = registers[i];
+        if (r->space == ACPI_MEMORY && (r->address >= limit || limit - r->address < sizeof(u32)))
+            *r = (struct acpi_register){0};
+    }
+}
+
 int acpi_parse(struct acpi *a, const void *rsdp, size_t size, u64 limit)
 {
     struct table pointer = {rsdp, size};
@@ -258,6 +270,7 @@ int acpi_parse(struct acpi *a, const void *rsdp, size_t size, u64 limit)
     memcpy(a->oem, pointer.data + 9, 6);
     for (size_t at = TABLE_HEADER; at + pointer_bytes <= root.size; at += pointer_bytes)
         parse_table(a, table_read(&root, at, pointer_bytes), limit);
+    drop_unmapped(a, limit);
     return 0;
 }
 

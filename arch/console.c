@@ -8,6 +8,7 @@
 
 #include "framebuffer.h"
 #include "guest_stream.h"
+#include "screen_map.h"
 #include "serial.h"
 #include "vga.h"
 
@@ -43,7 +44,10 @@ void console_screen_vga(void)
 
 int console_screen_framebuffer(const struct boot_framebuffer *info)
 {
-    int error = framebuffer_init(&console.framebuffer, &console.terminal, info, phys_ptr(info->hpa), font_psf,
+    volatile void *pixels = screen_map(info->hpa, (u64)info->pitch * info->height);
+    if (!pixels)
+        return ERR_ABSENT;
+    int error = framebuffer_init(&console.framebuffer, &console.terminal, info, pixels, font_psf,
                                  (size_t)(font_psf_end - font_psf));
     if (!error)
         console.screen = true;

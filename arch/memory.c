@@ -7,8 +7,7 @@
 
 #include "paging.h"
 
-#define RAM_LIMIT (16 * 1024 * GIB) // what the direct map's half of the address space is used for at most
-#define KEPT_MAX  (BOOT_MODULES + 6)
+#define KEPT_MAX (BOOT_MODULES + 6)
 
 static u64 map_end, kept_bytes;
 
@@ -83,7 +82,7 @@ static u64 ram_end(const struct boot_info *boot)
         if (boot->ranges[i].type == BOOT_MEMORY_RAM && boot->ranges[i].end > end)
             end = boot->ranges[i].end;
     }
-    return end < RAM_LIMIT ? end : RAM_LIMIT;
+    return end < DIRECT_MAP_END ? end : DIRECT_MAP_END;
 }
 
 // The highest place below 4 GiB for `bytes` that is RAM and not kept; 0: none.
@@ -103,9 +102,44 @@ static u64 find_room(const struct boot_info *boot, const struct kept *kept, u64 
     return best;
 }
 
-static u64 max(u64 a, u64 b)
+// ACPI's tables may lie above 4 GiB as well. What else is there, holes and devices, is not mapped.
+static bool is_mapped(const struct boot_range *range)
 {
-    return a > b ? a : b;
+    return range->type == BOOT_MEMORY_RAM || range->type == BOOT_MEMORY_ACPI ||
+           range->type == BOOT_MEMORY_NVS;
+}
+
+// Completes the direct map. Nothing may be taken from `frames` above 4 GiB before.
+static int map_all(struct frames *frames, const struct boot_info *boot)
+{
+    for (unsigned i = 0; i < boot->range_count; i++) {
+        const struct boot_range *range = &boot->ranges[i];
+        u64 end = range->end < DIRECT_MAP_END ? range->end : DIRECT_MAP_END;
+        int error = is_mapped(range) ? paging_map(frames, range->start, end) : 0;
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+// The end of a mapped range that `at` is in or right behind; `at`: there is none.
+static u64 range_end(const struct boot_info *boot, u64 at)
+{
+    for (unsigned i = 0; i < boot->range_count; i++) {
+        const struct boot_range *range = &boot->ranges[i];
+        if (is_mapped(range) && range->start <= at && range->end > at)
+            return range->end;
+    }
+    return at;
+}
+
+// The first address from 4 GiB on that is in no mapped range.
+static u64 mapped_end(const struct boot_info *boot)
+{
+    u64 end = 4 * GIB;
+    for (u64 next; end < DIRECT_MAP_END && (next = range_end(boot, end)) > end;)
+        end = next;
+    return end < DIRECT_MAP_END ? end : DIRECT_MAP_END;
 }
 
 u64 memory_map_end(void)
@@ -129,12 +163,12 @@ int memory_init(struct frames *frames, const struct boot_info *boot, u64 info_hp
     keep(&kept, state, limit);
     frames_init(frames, phys_ptr(state), limit);
     add_ram(frames, &kept, boot, 0, 4 * GIB);
-    u64 screen_end = boot->framebuffer.hpa + (u64)boot->framebuffer.pitch * boot->framebuffer.height;
-    map_end = max(max(limit * PAGE_SIZE, screen_end), 4 * GIB);
-    int error = paging_init(frames, map_end);
+    int error = map_all(frames, boot);
     if (error)
         return error;
-    add_ram(frames, &kept, boot, 4 * GIB, RAM_LIMIT);
+    paging_identity(false);
+    map_end = mapped_end(boot);
+    add_ram(frames, &kept, boot, 4 * GIB, DIRECT_MAP_END);
     return 0;
 }
 
@@ -150,5 +184,5 @@ void memory_mtrrs(struct mtrrs *mtrrs)
         mtrrs->variable[i].base = rdmsr(0x200 + 2 * i);
         mtrrs->variable[i].mask = rdmsr(0x201 + 2 * i);
     }
-    mtrrs->maxphyaddr = cpuid(0x80000000, 0).eax >= 0x80000008 ? cpuid(0x80000008, 0).eax & 0xff : 36;
+    mtrrs->maxphyaddr = phys_bits();
 }

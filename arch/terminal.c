@@ -236,15 +236,24 @@ static void take_byte(struct terminal *t, u8 byte)
     }
 }
 
+// How many cells from this one on are not as they are shown.
+static unsigned changed_cells(const struct terminal *t, unsigned row, unsigned column)
+{
+    unsigned end = column;
+    while (end < t->dirty_right && t->cells[row][end] != t->shown[row][end])
+        end++;
+    return end - column;
+}
+
 static void show(struct terminal *t)
 {
     for (unsigned row = t->dirty_top; row < t->dirty_bottom; row++) {
-        for (unsigned column = t->dirty_left; column < t->dirty_right; column++) {
-            u8 character = t->cells[row][column];
-            if (t->shown[row][column] == character)
+        for (unsigned column = t->dirty_left, count; column < t->dirty_right; column += count + 1) {
+            count = changed_cells(t, row, column); // the next one is as it is shown
+            if (!count)
                 continue;
-            t->shown[row][column] = character;
-            t->draw(t->screen, row, column, character);
+            memcpy(t->shown[row] + column, t->cells[row] + column, count);
+            t->draw(t->screen, row, column, t->cells[row] + column, count);
         }
     }
     mark_clean(t);

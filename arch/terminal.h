@@ -13,9 +13,10 @@
 enum terminal_owner { TERMINAL_GUEST, TERMINAL_MONITOR };
 #define TERMINAL_MARK 0x80 // of a cell with the monitor's text
 
-// Shows one character (0x20 to 0x7e), of the monitor's with TERMINAL_MARK, at this place. Called only for
-// cells that differ from what is shown.
-typedef void terminal_draw_fn(void *screen, unsigned row, unsigned column, u8 character);
+// Shows `count` characters (0x20 to 0x7e, of the monitor's with TERMINAL_MARK) in a row, from this column on.
+// Called only for cells that differ from what is shown.
+typedef void terminal_draw_fn(void *screen, unsigned row, unsigned column, const u8 *characters,
+                              unsigned count);
 
 struct terminal {
     unsigned rows, columns;

@@ -5,11 +5,13 @@
 #define ATTRIBUTE 0x0700 // grey on black
 #define OWN       0x0b00 // the monitor's text: light cyan on black
 
-static void vga_draw(void *screen, unsigned row, unsigned column, u8 character)
+static void vga_draw(void *screen, unsigned row, unsigned column, const u8 *characters, unsigned count)
 {
-    volatile u16 *cells = screen;
-    bool own = character & TERMINAL_MARK;
-    cells[row * VGA_COLUMNS + column] = (own ? OWN : ATTRIBUTE) | (character & (u8)~TERMINAL_MARK);
+    volatile u16 *cells = (volatile u16 *)screen + row * VGA_COLUMNS + column;
+    for (unsigned i = 0; i < count; i++) {
+        bool own = characters[i] & TERMINAL_MARK;
+        cells[i] = (own ? OWN : ATTRIBUTE) | (characters[i] & (u8)~TERMINAL_MARK);
+    }
 }
 
 void vga_init(struct terminal *t, volatile u16 *cells)

@@ -50,8 +50,16 @@ static void start_console(void)
         console_screen_vga();
     if (!f->present || f->type != BOOT_FRAMEBUFFER_RGB)
         return;
-    if (console_screen_framebuffer(f))
+    switch (console_screen_framebuffer(f)) {
+    case ERR_INVALID:
         log_warn("the screen has a format that the monitor does not know; the serial console has everything");
+        break;
+    case ERR_ABSENT:
+        log_warn(
+            "the boot loader says that the screen is at 0x%lx, where this processor has no memory; the serial console has everything",
+            f->hpa);
+        break;
+    }
 }
 
 static void read_boot_info(u64 info_hpa)

@@ -70,6 +70,8 @@ unsigned fake_msr_write_count;
 bool (*fake_msr_refuses)(u32 msr, u64 value);
 bool fake_counts_instructions;
 struct cpuid (*fake_cpuid)(u32 leaf, u32 subleaf);
+u64 fake_cr3;
+unsigned fake_wbinvd, fake_cr3_writes;
 u64 fake_cr2, fake_xcr0, fake_dr6, fake_breakpoints[4];
 unsigned fake_invept, fake_invvpid;
 
@@ -112,7 +114,7 @@ void fake_cpu_reset(void)
     fake_cr2 = fake_dr6 = 0;
     memset(fake_breakpoints, 0, sizeof(fake_breakpoints));
     fake_xcr0 = 1;
-    fake_invept = fake_invvpid = 0;
+    fake_invept = fake_invvpid = fake_wbinvd = fake_cr3_writes = 0;
 }
 
 struct cpuid cpuid(u32 leaf, u32 subleaf)
@@ -164,6 +166,22 @@ u64 rdtsc(void)
 void write_cr2(u64 value)
 {
     fake_cr2 = value;
+}
+
+u64 read_cr3(void)
+{
+    return fake_cr3;
+}
+
+void write_cr3(u64 value)
+{
+    fake_cr3 = value;
+    fake_cr3_writes++;
+}
+
+void wbinvd(void)
+{
+    fake_wbinvd++;
 }
 
 // A program may bring its own XCR0.

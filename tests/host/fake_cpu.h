@@ -39,5 +39,7 @@ extern struct cpuid (*fake_cpuid)(u32 leaf, u32 subleaf);
 // What timer_counts_instructions says.
 extern bool fake_counts_instructions;
 
+extern u64 fake_cr3;
+extern unsigned fake_wbinvd, fake_cr3_writes; // how often
 extern u64 fake_cr2, fake_xcr0, fake_dr6, fake_breakpoints[4];
 extern unsigned fake_invept, fake_invvpid; // how often

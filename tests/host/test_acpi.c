@@ -304,14 +304,20 @@ static void fadt_of_every_age(void **state)
     set(SSDT, 36 + 13, 3, 1);
     set(FADT, 140, SSDT, 8);
     set(FADT, 208, 0x00200000, 4); // memory, 32 bits wide
-    set(FADT, 212, 0x1fed80000, 8);
+    set(FADT, 212, LIMIT - 4, 8);
     set(FADT, 172, 0x00100001, 4);
     set(FADT, 176, 0x1804, 8);
     assert_int_equal(parse(36), 0);
     assert_int_equal(acpi.pm_timer.space, ACPI_MEMORY);
-    assert_int_equal(acpi.pm_timer.address, 0x1fed80000);
+    assert_int_equal(acpi.pm_timer.address, LIMIT - 4);
     assert_int_equal(acpi.pm1a_control.address, 0x1804);
     assert_int_equal(acpi.s5_type_a, 3);
+    static const u64 unmapped[] = {LIMIT - 3, LIMIT, 0x1fed80000, ~0ull};
+    for (unsigned i = 0; i < ARRAY_SIZE(unmapped); i++) {
+        set(FADT, 212, unmapped[i], 8);
+        assert_int_equal(parse(36), 0);
+        assert_int_equal(acpi.pm_timer.address, 0);
+    }
 
     make_fadt(276); // hardware-reduced: the old registers do not count
     set(FADT, 112, BIT(20), 4);

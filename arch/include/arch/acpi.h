@@ -55,7 +55,8 @@ struct acpi {
 };
 
 // Reads the tables from a copy of the RSDP (`size` bytes) on. Tables are reached by phys_ptr; one that is not
-// wholly below hpa `limit`, the end of the direct map, or whose checksum is wrong is left out as if absent.
+// wholly below hpa `limit`, the end of the direct map, or whose checksum is wrong is left out as if absent,
+// and so is a register in memory above it.
 // Always fills `a`, with zeros for what is absent. ERR_INVALID: the RSDP or its table of tables is broken.
 int acpi_parse(struct acpi *a, const void *rsdp, size_t size, u64 limit) must_check;
 

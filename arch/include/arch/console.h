@@ -17,9 +17,9 @@ struct boot_framebuffer;
 // another port: the screen stays. False if no UART answers there: the console works without one.
 bool console_init(u16 serial_port);
 
-// Adds the screen, blank: VGA text, or a framebuffer that is mapped at phys_ptr(info->hpa). Only one can be
-// in use: the last one. ERR_INVALID: the framebuffer is not of a kind that is known, and the screen is as
-// before.
+// Adds the screen, blank: VGA text, or a framebuffer, which is mapped here wherever it is. Only one can be in
+// use: the last one. ERR_INVALID: the framebuffer is not of a kind that is known; ERR_ABSENT: it is where the
+// processor has no addresses, or larger than 1 GiB. The screen is as before then.
 void console_screen_vga(void);
 int console_screen_framebuffer(const struct boot_framebuffer *info) must_check;
 

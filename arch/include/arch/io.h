@@ -125,6 +125,10 @@ static inline void invlpg(const void *address)
 {
     asm volatile("invlpg (%0)" : : "r"(address) : "memory");
 }
+static inline void wbinvd(void)
+{
+    asm volatile("wbinvd" : : : "memory");
+}
 static inline void hlt(void)
 {
     asm volatile("hlt" : : : "memory");

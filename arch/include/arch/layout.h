@@ -7,6 +7,8 @@
 #define IMAGE_MAXIMUM   0x1000000ull          // bytes mapped for it
 #define DIRECT_MAP      0xffff800000000000ull // machine address 0
 #define DIRECT_MAP_SLOT 256                   // its PML4 entry
+#define DIRECT_MAP_END  (16 * 1024 * GIB)     // no machine address from here on is mapped there
+#define SCREEN_MAP_SLOT 510                   // the PML4 entry of the screen's window (screen_map.c)
 
 #define SELECTOR_CODE 0x08
 #define SELECTOR_DATA 0x10

@@ -7,10 +7,11 @@
 #include <arch/multiboot2.h>
 
 // Gives all RAM to `frames` but the image, the boot information at info_hpa, the modules and the symbol
-// table, and completes the direct map. ERR_NOMEM: no room below 4 GiB for the allocator's own table.
+// table, and completes the direct map: RAM and ACPI's ranges. ERR_NOMEM: no room below 4 GiB for the
+// allocator's own table.
 int memory_init(struct frames *frames, const struct boot_info *boot, u64 info_hpa, u64 image_hpa) must_check;
 
-// Where the direct map ends: all below is reached by phys_ptr. Bytes, at least 4 GiB.
+// All below is reached by phys_ptr: up to the first hole in memory from 4 GiB on. Bytes.
 u64 memory_map_end(void);
 
 // Bytes that were in use before the allocator was: the image, the boot information, the modules, the

@@ -20,3 +20,6 @@ static inline u64 ptr_hpa(const void *direct_map_pointer)
 {
     return (uintptr_t)direct_map_pointer - phys_base;
 }
+
+// The bits that a machine address can have on this processor: MAXPHYADDR (SDM vol. 3, 4.1.4).
+unsigned phys_bits(void);
