@@ -5,59 +5,43 @@
 #include <arch/lib.h>
 #include <arch/panic.h>
 
-#define ITEMS   32768u
-#define BUCKETS 16384u
-#define VPIDS   1024u
 #define NO_ITEM 0u // item 0 is not used
-
-struct item {
-    bool page; // TLB
-    u8 level;  // of the last entry
-    u16 vpid;
-    bool global;
-    bool without_smep; // made while CR4.SMEP was 0: the processor may know it as good for fetches
-    u64 prefix;        // of gva
-    u64 time;
-    bool removed;
-    u32 next;
-    unsigned count;
-    struct model_entry list[4];
-};
-
-static struct item items[ITEMS];
-static u32 buckets[BUCKETS], used;
-static u64 now, all_flushed, vpid_flushed[VPIDS];
-static u64 structures_flushed[VPIDS], others_flushed[VPIDS]; // all but pages; all but global pages
 
 static u64 prefix_of(u64 gva, unsigned level)
 {
     return gva << 16 >> (16 + 12 + 9 * (level - 1));
 }
 
-static bool item_alive(const struct item *i)
+static u64 later(u64 a, u64 b)
 {
-    u64 flushed = vpid_flushed[i->vpid] > all_flushed ? vpid_flushed[i->vpid] : all_flushed;
-    if (!i->page && structures_flushed[i->vpid] > flushed)
-        flushed = structures_flushed[i->vpid];
-    if (!i->global && others_flushed[i->vpid] > flushed)
-        flushed = others_flushed[i->vpid];
+    return a > b ? a : b;
+}
+
+static bool item_alive(const struct model_tlb *tlb, const struct model_item *i)
+{
+    u64 flushed = later(tlb->vpid_flushed[i->vpid], tlb->all_flushed);
+    if (!i->page)
+        flushed = later(flushed, tlb->structures_flushed[i->vpid]);
+    if (!i->global)
+        flushed = later(flushed, tlb->others_flushed[i->vpid]);
     return !i->removed && i->time > flushed;
 }
 
-static u32 *bucket_of(u16 vpid, bool page, unsigned level, u64 prefix)
+static u32 *bucket_of(struct model_tlb *tlb, u16 vpid, bool page, unsigned level, u64 prefix)
 {
-    u64 key = ((prefix * 8 + level) * 2 + page) * VPIDS + vpid;
-    return &buckets[key * 0x9e3779b97f4a7c15ull >> 50];
+    u64 key = ((prefix * 8 + level) * 2 + page) * MODEL_VPIDS + vpid;
+    return &tlb->buckets[key * 0x9e3779b97f4a7c15ull >> 50];
 }
 
 // What is dead leaves its bucket.
-static struct item *item_find(const struct model_cpu *cpu, bool page, unsigned level, u64 gva)
+static struct model_item *item_find(const struct model_cpu *cpu, bool page, unsigned level, u64 gva)
 {
     u64 prefix = prefix_of(gva, level);
-    u32 *link = bucket_of(cpu->vpid, page, level, prefix);
+    struct model_tlb *tlb = cpu->tlb;
+    u32 *link = bucket_of(tlb, cpu->vpid, page, level, prefix);
     while (*link != NO_ITEM) {
-        struct item *i = &items[*link];
-        bool alive = item_alive(i);
+        struct model_item *i = &tlb->items[*link];
+        bool alive = item_alive(tlb, i);
         if (alive && i->page == page && i->level == level && i->vpid == cpu->vpid && i->prefix == prefix)
             return i;
         if (alive)
@@ -69,63 +53,64 @@ static struct item *item_find(const struct model_cpu *cpu, bool page, unsigned l
 }
 
 // Makes room by leaving out what is dead.
-static void items_compact(void)
+static void items_compact(struct model_tlb *tlb)
 {
     u32 kept = 0;
-    memset(buckets, 0, sizeof(buckets));
-    for (u32 at = 1; at <= used; at++) {
-        if (!item_alive(&items[at]))
+    memset(tlb->buckets, 0, sizeof(tlb->buckets));
+    for (u32 at = 1; at <= tlb->used; at++) {
+        if (!item_alive(tlb, &tlb->items[at]))
             continue;
-        struct item *i = &items[++kept];
-        *i = items[at];
-        u32 *bucket = bucket_of(i->vpid, i->page, i->level, i->prefix);
+        struct model_item *i = &tlb->items[++kept];
+        *i = tlb->items[at];
+        u32 *bucket = bucket_of(tlb, i->vpid, i->page, i->level, i->prefix);
         i->next = *bucket;
         *bucket = kept;
     }
-    used = kept;
-    if (used > ITEMS / 2)
+    tlb->used = kept;
+    if (tlb->used > MODEL_ITEMS / 2)
         panic("the model TLB is too small");
 }
 
 static void item_add(const struct model_cpu *cpu, const struct model *m, unsigned count)
 {
+    struct model_tlb *tlb = cpu->tlb;
     const struct model_entry *last = &m->list[count - 1];
-    struct item *old = item_find(cpu, last->page, last->level, m->gva);
+    struct model_item *old = item_find(cpu, last->page, last->level, m->gva);
     if (old)
         old->removed = true;
-    if (used + 1 == ITEMS)
-        items_compact();
+    if (tlb->used + 1 == MODEL_ITEMS)
+        items_compact(tlb);
     u64 prefix = prefix_of(m->gva, last->level);
-    u32 *bucket = bucket_of(cpu->vpid, last->page, last->level, prefix);
-    struct item *i = &items[++used];
-    *i = (struct item){.page = last->page,
-                       .level = last->level,
-                       .vpid = cpu->vpid,
-                       .global = last->page && bit(last->value, 8) && bit(cpu->context.regs.cr4, 7),
-                       .without_smep = !bit(cpu->context.regs.cr4, 20),
-                       .prefix = prefix,
-                       .time = ++now,
-                       .next = *bucket,
-                       .count = count};
+    u32 *bucket = bucket_of(tlb, cpu->vpid, last->page, last->level, prefix);
+    struct model_item *i = &tlb->items[++tlb->used];
+    *i = (struct model_item){.page = last->page,
+                             .level = last->level,
+                             .vpid = cpu->vpid,
+                             .global = last->page && bit(last->value, 8) && bit(cpu->context.regs.cr4, 7),
+                             .without_smep = !bit(cpu->context.regs.cr4, 20),
+                             .prefix = prefix,
+                             .time = ++tlb->now,
+                             .next = *bucket,
+                             .count = count};
     memcpy(i->list, m->list, count * sizeof(m->list[0]));
-    *bucket = used;
+    *bucket = tlb->used;
 }
 
 void cpu_reset(struct model_cpu *cpu)
 {
-    (void)cpu;
-    memset(buckets, 0, sizeof(buckets));
-    memset(vpid_flushed, 0, sizeof(vpid_flushed));
-    memset(structures_flushed, 0, sizeof(structures_flushed));
-    memset(others_flushed, 0, sizeof(others_flushed));
-    used = 0;
-    now = all_flushed = 0;
+    struct model_tlb *tlb = cpu->tlb;
+    memset(tlb->buckets, 0, sizeof(tlb->buckets));
+    memset(tlb->vpid_flushed, 0, sizeof(tlb->vpid_flushed));
+    memset(tlb->structures_flushed, 0, sizeof(tlb->structures_flushed));
+    memset(tlb->others_flushed, 0, sizeof(tlb->others_flushed));
+    tlb->used = 0;
+    tlb->now = tlb->all_flushed = 0;
 }
 
 static void items_remove(struct model_cpu *cpu, u64 gva, bool page)
 {
     for (unsigned level = 1; level <= 4; level++) {
-        struct item *i = item_find(cpu, page, level, gva);
+        struct model_item *i = item_find(cpu, page, level, gva);
         if (i)
             i->removed = true;
     }
@@ -134,27 +119,25 @@ static void items_remove(struct model_cpu *cpu, u64 gva, bool page)
 void cpu_invlpg(struct model_cpu *cpu, u64 gva)
 {
     items_remove(cpu, gva, true);
-    structures_flushed[cpu->vpid] = ++now;
+    cpu->tlb->structures_flushed[cpu->vpid] = ++cpu->tlb->now;
 }
 
 void cpu_mov_cr3(struct model_cpu *cpu, u64 cr3)
 {
     cpu->cr3 = cr3;
-    others_flushed[cpu->vpid] = ++now;
+    cpu->tlb->others_flushed[cpu->vpid] = ++cpu->tlb->now;
 }
 
 void cpu_flush_vpid(struct model_cpu *cpu, u16 vpid)
 {
-    (void)cpu;
-    if (vpid >= VPIDS)
+    if (vpid >= MODEL_VPIDS)
         panic("VPID %u", vpid);
-    vpid_flushed[vpid] = ++now;
+    cpu->tlb->vpid_flushed[vpid] = ++cpu->tlb->now;
 }
 
 void cpu_flush_all(struct model_cpu *cpu)
 {
-    (void)cpu;
-    all_flushed = ++now;
+    cpu->tlb->all_flushed = ++cpu->tlb->now;
 }
 
 void cpu_enter(struct model_cpu *cpu)
@@ -192,7 +175,7 @@ static int fault(struct model_cpu *cpu, const struct model *m)
 static int walk_tables(struct model_cpu *cpu, struct model *m, struct walk *out)
 {
     for (unsigned level = 2; level <= 4 && !m->count; level++) {
-        const struct item *i = item_find(cpu, false, level, m->gva);
+        const struct model_item *i = item_find(cpu, false, level, m->gva);
         if (!i)
             continue;
         m->count = i->count;
@@ -220,7 +203,7 @@ static int walk_tables(struct model_cpu *cpu, struct model *m, struct walk *out)
 }
 
 // What was cached while CR4.SMEP was 0 may be known as good for supervisor fetches.
-static int item_judge(struct model_cpu *cpu, const struct item *i, struct model *m, struct walk *out)
+static int item_judge(struct model_cpu *cpu, const struct model_item *i, struct model *m, struct walk *out)
 {
     m->count = i->count;
     memcpy(m->list, i->list, sizeof(m->list));
@@ -249,7 +232,7 @@ int cpu_access(struct model_cpu *cpu, u64 gva, struct walk_access access, struct
                       .by_user = cpu->context.cpl == 3 && !access.implicit,
                       .memory = cpu->memory};
     for (unsigned level = 1; level <= 3; level++) {
-        const struct item *i = item_find(cpu, true, level, gva);
+        const struct model_item *i = item_find(cpu, true, level, gva);
         if (!i)
             continue;
         if (item_judge(cpu, i, &m, out))

@@ -1,12 +1,41 @@
 // A processor's MMU for 4-level and PAE paging: it walks tables in machine memory through a TLB and
 // paging-structure caches that keep every entry, tagged by VPID, until an event removes it that must (SDM
 // vol. 3, 4.10.4.1 and 29.4.3). It knows nothing of the guest or of the monitor. Neighbours: model_walk.h
-// judges what is cached as well as what is walked; test_shadow.c runs the shadow engine's tables on it.
+// judges what is cached as well as what is walked; test_shadow.c runs the shadow engine's tables on it, and
+// test_strategies.c those of two engines on two.
 #pragma once
 
 #include "model_walk.h"
 
+#define MODEL_ITEMS   32768u
+#define MODEL_BUCKETS 16384u
+#define MODEL_VPIDS   1024u
+
+// One thing cached.
+struct model_item {
+    bool page; // in the TLB
+    u8 level;  // of the last entry
+    u16 vpid;
+    bool global;
+    bool without_smep; // made while CR4.SMEP was 0: the processor may know it as good for fetches
+    u64 prefix;        // of gva
+    u64 time;
+    bool removed;
+    u32 next;
+    unsigned count;
+    struct model_entry list[4];
+};
+
+// A processor's TLB and paging-structure caches: private to model_cpu.c.
+struct model_tlb {
+    struct model_item items[MODEL_ITEMS];
+    u32 buckets[MODEL_BUCKETS], used;
+    u64 now, all_flushed, vpid_flushed[MODEL_VPIDS];
+    u64 structures_flushed[MODEL_VPIDS], others_flushed[MODEL_VPIDS]; // all but pages; all but global pages
+};
+
 struct model_cpu {
+    struct model_tlb *tlb;
     u64 cr3;
     u16 vpid;
     struct walk_context context;                 // regs, cpl, rflags, pkru and MAXPHYADDR of the processor

@@ -1,6 +1,6 @@
 // A page walk written from the tables of SDM vol. 3, chapter 4, slow and in the order of the text: it first
 // lists the entries, then judges each, then the access. What walk_guest and the shadow engine are compared
-// with. It sets no bits. Neighbours: test_walk.c, test_shadow.c and model_history.c.
+// with. It sets no bits. Neighbours: test_walk.c, model_history.c, model_stale.c, test_shadow.c.
 #pragma once
 
 #include <hv/walk.h>

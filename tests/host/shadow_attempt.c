@@ -1,5 +1,6 @@
 // See shadow_attempt.h.
 #include "shadow_attempt.h"
+#include "guest_entry.h"
 #include "model_cpu.h"
 #include "model_history.h"
 #include "shadow_machine.h"
@@ -18,7 +19,8 @@ struct shadow_view view;
 struct walk_context *const guest = &view.walk;
 struct happened happened;
 
-static struct model_cpu cpu;
+static struct model_tlb tlb;
+static struct model_cpu cpu = {.tlb = &tlb};
 
 // One instruction of the guest's on its way.
 struct attempt {
@@ -59,24 +61,9 @@ static bool unpaged(void)
     return model_mode(&guest->regs) == PAGING_NONE;
 }
 
-// The next VM entry. CR0.WP is always set while the guest runs. NXE makes
-// the error code tell fetches from reads. A guest without paging has PAE paging, and its pages are
-// everybody's.
 static void cpu_load_context(void)
 {
-    cpu.context = *guest;
-    struct paging_regs *regs = &cpu.context.regs;
-    regs->cr0 |= CR0_WP;
-    if (shadow_hides_fetches(&guest->regs))
-        regs->efer |= EFER_NXE;
-    if (unpaged()) {
-        regs->cr0 |= CR0_PG;
-        regs->cr4 = (regs->cr4 & ~(CR4_SMEP | CR4_SMAP)) | CR4_PAE;
-        regs->efer &= ~(EFER_LME | EFER_LMA);
-    }
-    cpu.context.physical_bits = engine.config.physical_bits;
-    cpu.context.has_1g_pages = true;
-    cpu_enter(&cpu);
+    guest_entry(&cpu, guest);
 }
 
 static u64 known_cr3; // as of the last exit
@@ -100,11 +87,7 @@ static void root_load(void)
 // A MOV to CR3 of a target does not exit: the processor flushes its VPID.
 static bool root_load_unseen(u64 cr3)
 {
-    u64 targets[SHADOW_TARGETS];
-    unsigned count = shadow_targets(&view, targets), i = 0;
-    while (i < count && targets[i] != cr3)
-        i++;
-    if (i == count)
+    if (!cr3_is_target(&view, cr3))
         return false;
     say("  unseen");
     cpu.cr3 = cr3;
@@ -124,7 +107,7 @@ void guest_start(const struct shadow_config *config, bool has_1g_pages)
     cpu.memory = machine_table;
     cpu_reset(&cpu);
     const struct walk_context start = {
-        .p2m = &machine_p2m,
+        .p2m = &machine_places.p2m,
         .regs = {.cr0 = CR0_PE | CR0_PG | CR0_WP,
                  .cr3 = FIRST_ROOT * PAGE_SIZE,
                  .cr4 = CR4_PAE | CR4_PGE,
@@ -132,10 +115,10 @@ void guest_start(const struct shadow_config *config, bool has_1g_pages)
         .physical_bits = config->physical_bits,
         .has_1g_pages = has_1g_pages,
     };
-    assert_int_equal(shadow_init(&engine, &machine_p2m, config), 0);
+    assert_int_equal(shadow_init(&engine, &machine_places.p2m, config), 0);
     assert_int_equal(shadow_view_init(&view, &engine, &start, &hw), 0);
-    machine_p2m.changing = p2m_changing;
-    machine_p2m.context = &engine;
+    machine_places.p2m.changing = p2m_changing;
+    machine_places.p2m.context = &engine;
     history_start(guest->regs.cr3);
     cpu.cr3 = known_cr3 = 0;
     root_load();
@@ -344,12 +327,6 @@ static bool fault_exit(struct attempt *a, u32 error_code)
     return done;
 }
 
-// Whether a #PF without P does not exit.
-static bool absent_is_direct(void)
-{
-    return shadow_absent_is_true(&engine) && !unpaged() && !shadow_hides_fetches(&guest->regs);
-}
-
 static bool attempt_run(struct attempt *a)
 {
     for (unsigned i = 0; i < TRIES; i++) {
@@ -358,7 +335,7 @@ static bool attempt_run(struct attempt *a)
             check_success(a, &out);
             return true;
         }
-        if (absent_is_direct() && !(out.error_code & PFEC_P)) {
+        if (fault_is_direct(&engine, guest, out.error_code)) {
             check_direct(a, out.error_code);
             return false;
         }

@@ -1,22 +1,12 @@
-// The machine of test_shadow: the guest's memory by places of machine frames, the p2m that says so, and what
-// the guest's memory must hold. Places can change under the guest. Knows nothing of the engine; tells
-// model_history.h of each store. Neighbours: shadow_tables.h makes the guest's tables in it, shadow_attempt.h
-// runs accesses.
+// The machine of test_shadow: the guest's memory, which guest_places.h keeps, and what it must hold. Knows
+// nothing of the engine; tells model_history.h of each store. Neighbours: shadow_tables.h makes the guest's
+// tables in it, shadow_attempt.h runs accesses.
 #pragma once
 
-#include <arch/frames.h>
-#include <hv/p2m.h>
-
-#define MACHINE      (64 * MIB)
-#define GUEST_FRAMES 0xa00u
-#define LINEAR       0x200u // 2M that the p2m maps in one piece
-#define MIXED        0x400u // 2M with holes, a device and read-only frames
-#define BIG          0x600u // 4M in one piece each, with no tables
-#define READ_ONLY    0x411u // a frame with tables
-#define APIC         0xfee00u
+#include "guest_places.h"
 
 extern struct frames machine_frames;
-extern struct p2m machine_p2m;
+extern struct guest_places machine_places;
 
 void machine_make(unsigned largest);
 void machine_gone(void);
@@ -47,10 +37,6 @@ void memory_mark(u64 gpa, u64 value);
 void memory_check(u64 gpa);
 void memory_check_all(void);
 
-// A page moves to another machine frame, becomes read-only, goes away, keeping its contents,
-// or is P2M_RAM again. The p2m tells whoever `changing` says.
-enum place_change { PLACE_MOVE, PLACE_READ_ONLY, PLACE_HOLE, PLACE_DEVICE, PLACE_BACK, PLACE_CHANGES };
+// places_change and places_restore of machine_places.
 void place_change(u64 g, enum place_change change);
-
-// As it was at first, if nothing else has taken its machine frame: so pages grow together again.
 void place_restore(u64 g);

@@ -11,8 +11,6 @@
 #include <arch/cpu.h>
 #include <arch/lib.h>
 
-#define FORM_MAX 64u // bytes of a store
-
 static unsigned flush_percent; // of the edits that need it
 
 // The entry that denies a write to gva, with those above and below it; NULL: none, or not in RAM.
@@ -117,24 +115,6 @@ static u64 random_slot(u64 gva, unsigned *level)
     }
     *level = 1 + (unsigned)rnd(4);
     return table_of(*level) * PAGE_SIZE + random_index(*level) * 8;
-}
-
-// How many bytes a store has and where it starts, from the entry's first byte. Within the page.
-static void random_form(u64 gpa, unsigned *first, unsigned *bytes)
-{
-    static const u8 sizes[] = {1, 2, 4, 8, 16, 32, FORM_MAX};
-    *first = 0;
-    *bytes = 8;
-    if (chance(60))
-        return;
-    *bytes = sizes[rnd(ARRAY_SIZE(sizes))];
-    if (chance(50))
-        *first = (unsigned)rnd(8);
-    else if (*bytes < 8)
-        *first = (unsigned)rnd(8 / *bytes) * *bytes;
-    u64 left = PAGE_SIZE - gpa % PAGE_SIZE - *first;
-    if (*bytes > left)
-        *bytes = (unsigned)left;
 }
 
 // One store that edits an entry, and perhaps those that follow it. False: the guest could not make it.

@@ -68,3 +68,31 @@ void bad(const char *format, ...)
     fail_msg("%s", text);
     abort();
 }
+
+static u64 number_of(const char *variable, u64 otherwise)
+{
+    const char *text = getenv(variable);
+    return text ? strtoull(text, NULL, 0) : otherwise;
+}
+
+void story_counts(const struct story_count *counted, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        print_message("# %lu %s\n", *counted[i].count, counted[i].what);
+    for (unsigned i = 0; i < count && !getenv("RUNS") && !getenv("STEPS"); i++)
+        assert_true(*counted[i].count >= counted[i].least);
+}
+
+bool story_runs(u64 runs, u64 steps, void (*run_one)(u64 seed, unsigned run, u64 steps))
+{
+    u64 seed = number_of("SEED", 1);
+    runs = number_of("RUNS", runs);
+    steps = number_of("STEPS", steps);
+    if (getenv("RUN")) {
+        run_one(seed, (unsigned)number_of("RUN", 0), steps);
+        return false;
+    }
+    for (unsigned i = 0; i < runs; i++)
+        run_one(seed, i, steps);
+    return true;
+}

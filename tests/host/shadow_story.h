@@ -1,5 +1,6 @@
-// The random numbers of a run of test_shadow, what happened last in it, and its end by a failure. A run can
-// be had again by its seed and number. Knows nothing of the engine. Neighbours: all shadow_*.c here use it.
+// The random numbers of a run of test_shadow or test_strategies, what happened last in it, and its end by a
+// failure. A run can be had again by its seed and number. Knows nothing of the engine. Neighbours: all
+// shadow_*.c and pair_*.c here use it.
 #pragma once
 
 #include <arch/types.h>
@@ -18,3 +19,15 @@ __attribute__((format(printf, 1, 2))) void say(const char *format, ...);
 
 // The run has shown a fault: prints the last lines and how to repeat the run, and ends the test.
 __attribute__((format(printf, 1, 2), noreturn)) void bad(const char *format, ...);
+
+// All runs, or the one that RUN in the environment names; RUNS and STEPS there come before what is given
+// here. False: it was one.
+bool story_runs(u64 runs, u64 steps, void (*run_one)(u64 seed, unsigned run, u64 steps));
+
+// How often something has happened in all runs.
+struct story_count {
+    const char *what;
+    const u64 *count;
+    u64 least; // unless the user says how long the test runs
+};
+void story_counts(const struct story_count *counted, unsigned count);

@@ -127,6 +127,23 @@ u64 edited_entry(u64 gpa, unsigned level)
     }
 }
 
+void random_form(u64 gpa, unsigned *first, unsigned *bytes)
+{
+    static const u8 sizes[] = {1, 2, 4, 8, 16, 32, FORM_MAX};
+    *first = 0;
+    *bytes = 8;
+    if (chance(60))
+        return;
+    *bytes = sizes[rnd(ARRAY_SIZE(sizes))];
+    if (chance(50))
+        *first = (unsigned)rnd(8);
+    else if (*bytes < 8)
+        *first = (unsigned)rnd(8 / *bytes) * *bytes;
+    u64 left = PAGE_SIZE - gpa % PAGE_SIZE - *first;
+    if (*bytes > left)
+        *bytes = (unsigned)left;
+}
+
 u64 window_gva(u64 gpa)
 {
     u64 area = gpa < 2 * MIB && chance(60) ? 4 * MIB : 0;

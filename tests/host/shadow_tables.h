@@ -1,7 +1,8 @@
-// The guest's tables in test_shadow: random addresses and entries, few enough that they meet again and again.
-// The tables share subtrees and point at themselves and at each other at any level; one PML4 entry of each
-// root is a window through which the guest's kernel sees its memory. Neighbours: shadow_machine.h is the
-// memory, shadow_steps.h changes the tables.
+// The guest's tables in test_shadow and test_strategies: random addresses and entries, few enough that they
+// meet again and again. The tables share subtrees and point at themselves and at each other at any level; one
+// PML4 entry of each root is a window through which the guest's kernel sees its memory. Neighbours:
+// shadow_machine.h is the memory, which pair_machine.c has twice; shadow_steps.h and pair_guest.h change the
+// tables.
 #pragma once
 
 #include <arch/types.h>
@@ -28,6 +29,10 @@ u64 random_frame(void);
 // An entry, and what an edit could make of the entry at gpa.
 u64 random_entry(unsigned level);
 u64 edited_entry(u64 gpa, unsigned level);
+
+// How many bytes a store has and where it starts, from the entry's first byte at gpa. Within the page.
+#define FORM_MAX 64u
+void random_form(u64 gpa, unsigned *first, unsigned *bytes);
 
 // Where the guest's kernel sees gpa, if its window is as it was made: gpa below WINDOW_END.
 #define WINDOW_END (4 * MIB)

@@ -9,7 +9,9 @@
 
 // link: ENGINE tests/host/model_walk.c tests/host/model_cpu.c tests/host/model_history.c
 
-// link: tests/host/shadow_story.c tests/host/shadow_machine.c tests/host/shadow_tables.c
+// link: tests/host/shadow_story.c tests/host/guest_places.c tests/host/guest_entry.c
+
+// link: tests/host/shadow_machine.c tests/host/shadow_tables.c
 
 // link: tests/host/shadow_attempt.c tests/host/shadow_steps.c tests/host/shadow_unpaged.c
 #include "support.h"
@@ -26,12 +28,6 @@
 #define STEPS     4000ul // a quarter where the engine caches nothing: there it is slow
 #define AUDIT     32u    // steps
 #define CHECK_ALL 64u    // steps
-
-static u64 number_of(const char *variable, u64 otherwise)
-{
-    const char *text = getenv(variable);
-    return text ? strtoull(text, NULL, 0) : otherwise;
-}
 
 static u64 recycled, out_of_sync, unseen, root_hits, steps_done;
 
@@ -104,11 +100,7 @@ static void run_one(u64 seed, unsigned run, u64 steps)
 
 static void check_counts(void)
 {
-    static const struct {
-        const char *what;
-        const u64 *count;
-        u64 least; // in RUNS runs
-    } counted[] = {
+    static const struct story_count counted[] = {
         {"steps", &steps_done, 100000},
         {"accesses", &happened.accesses, 100000},
         {"stores to tables", &happened.stores, 20000},
@@ -130,23 +122,14 @@ static void check_counts(void)
         {"roots loaded unseen", &unseen, 500},
         {"roots loaded that had a table", &root_hits, 1000},
     };
-    for (unsigned i = 0; i < ARRAY_SIZE(counted); i++)
-        print_message("# %lu %s\n", *counted[i].count, counted[i].what);
-    for (unsigned i = 0; i < ARRAY_SIZE(counted) && !getenv("RUNS") && !getenv("STEPS"); i++)
-        assert_true(*counted[i].count >= counted[i].least);
+    story_counts(counted, ARRAY_SIZE(counted));
 }
 
 static void test_random(void **unused)
 {
     (void)unused;
-    u64 seed = number_of("SEED", 1), runs = number_of("RUNS", RUNS), steps = number_of("STEPS", STEPS);
-    if (getenv("RUN")) {
-        run_one(seed, (unsigned)number_of("RUN", 0), steps);
-        return;
-    }
-    for (unsigned i = 0; i < runs; i++)
-        run_one(seed, i, steps);
-    check_counts();
+    if (story_runs(RUNS, STEPS, run_one))
+        check_counts();
 }
 
 int main(void)
