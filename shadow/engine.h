@@ -160,9 +160,9 @@ struct shadow {
 // A processor's part.
 struct shadow_view {
     struct shadow *s;
-    u32 root;                       // in use, or SHADOW_NONE
-    const struct shadow_table *top; // its table
-    bool unpaged;                   // it is unpaged_root
+    u32 root;                 // in use, or SHADOW_NONE
+    struct shadow_table *top; // its table
+    bool unpaged;             // it is unpaged_root
     u64 fresh_gva,
         fresh_at; // the TLB holds nothing for fresh_gva but what the tables say, while s->changes is fresh_at
     struct walk_context walk; // the guest's paging state; of cpl, rflags and pkru the caller sets what it has

@@ -219,7 +219,7 @@ void shadow_root_switched(struct shadow_view *view, u64 cr3)
         if (!p || p->cr3 != cr3)
             continue;
         place_use(view, p);
-        view_set_root(view, p->table);
+        view_switch_root(view, p->table);
         s->tables[p->table].vpid = s->config.root_vpids ? place_vpid(s) : 1;
         s->tables[p->table].epoch = s->epoch; // the processor's MOV to CR3 has flushed
         s->stats.roots_unseen++;

@@ -5,16 +5,11 @@ void view_set_root(struct shadow_view *view, u32 table)
 {
     struct shadow *s = view->s;
     bool unpaged = table != SHADOW_NONE && s->tables[table].level != WALK_LEVELS;
-    if (view->root != SHADOW_NONE)
-        s->tables[view->root].roots--;
-    if (table != SHADOW_NONE)
-        s->tables[table].roots++;
     s->unpaged += unpaged;
     s->unpaged -= view->unpaged;
     s->unsettled |= unpaged;
     view->unpaged = unpaged;
-    view->root = table;
-    view->top = table != SHADOW_NONE ? &s->tables[table] : NULL;
+    view_switch_root(view, table);
 }
 
 void view_change_controls(struct shadow *s)

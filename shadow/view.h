@@ -6,6 +6,18 @@
 // The view's root is `table` from now on, or none: SHADOW_NONE.
 void view_set_root(struct shadow_view *view, u32 table);
 
+// The same from one root of a guest with paging to another.
+static inline void view_switch_root(struct shadow_view *view, u32 table)
+{
+    struct shadow_table *from = view->top, *to = table == SHADOW_NONE ? NULL : &view->s->tables[table];
+    if (from)
+        from->roots--;
+    if (to)
+        to->roots++;
+    view->root = table;
+    view->top = to;
+}
+
 // A table that is dropped is nobody's root any more.
 void view_drop_root(struct shadow *s, u32 table);
 
