@@ -163,13 +163,13 @@ struct shadow_view {
     u32 root;                 // in use, or SHADOW_NONE
     struct shadow_table *top; // its table
     bool unpaged;             // it is unpaged_root
-    u64 fresh_gva,
-        fresh_at; // the TLB holds nothing for fresh_gva but what the tables say, while s->changes is fresh_at
+    u64 fresh_gva;            // the TLB holds nothing for it but what the tables say,
+    u64 fresh_at;             // while s->changes is this
     struct walk_context walk; // the guest's paging state; of cpl, rflags and pkru the caller sets what it has
-    u64 reserved[WALK_LEVELS + 1]
-                [2];  // bits that must be 0 in the guest's entries, by level, and whether they map a page
-    u64 reserved_for; // the guest's EFER.NXE for which they are
-    u64 *pdpt;        // of a guest without paging: walked by the processor
+    // Bits that must be 0 in the guest's entries, by level, and whether they map a page.
+    u64 reserved[WALK_LEVELS + 1][2];
+    u64 reserved_for;          // the guest's EFER.NXE for which they are
+    u64 *pdpt;                 // of a guest without paging: walked by the processor
     u8 target[SHADOW_TARGETS]; // places that are loaded without an exit while shadow_targets_hold
     u64 target_changes;        // counts changes of what shadow_targets gives, but for shadow_targets_hold
     u64 control_changes;       // counts these, and when out_of_sync becomes or ceases to be 0
