@@ -21,7 +21,10 @@ int identity_put(struct p2m *p2m)
     u32 *entries = mfn_ptr(page);
     for (u32 i = 0; i < IDENTITY_ENTRIES; i++)
         entries[i] = i << 22 | ENTRY_FLAGS;
-    return p2m_map(p2m, gpa_gfn(IDENTITY_GPA), page, 1, P2M_RAM_RO);
+    error = p2m_map(p2m, gpa_gfn(IDENTITY_GPA), page, 1, P2M_RAM_RO);
+    if (error)
+        frames_free(p2m->frames, page, ORDER_4K);
+    return error;
 }
 
 void identity_take_back(struct p2m *p2m)

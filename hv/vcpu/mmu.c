@@ -47,6 +47,13 @@ struct mmu *mmu_init(struct vm *vm, const struct mmu_ops *ops, const struct mmu_
     return ops->init(mmu, options) ? NULL : mmu;
 }
 
+static void view_free(struct vcpu *v)
+{
+    const struct mmu_view *view = v->mmu;
+    v->mmu = NULL;
+    frames_free(view->mmu->p2m->frames, hpa_mfn(ptr_hpa(view)), order_of(view->ops->view_bytes));
+}
+
 int mmu_enter(struct vcpu *v, struct mmu *mmu)
 {
     struct mmu_view *view = take(mmu->p2m->frames, mmu->ops->view_bytes);
@@ -56,7 +63,10 @@ int mmu_enter(struct vcpu *v, struct mmu *mmu)
     v->mmu = view;
     v->vm->mmu = mmu;
     int error = mmu->ops->enter(v);
-    mmu->processors++;
+    if (error)
+        view_free(v);
+    else
+        mmu->processors++;
     return error;
 }
 
@@ -67,6 +77,5 @@ void mmu_leave(struct vcpu *v)
         return;
     view->mmu->processors--;
     view->ops->leave(v);
-    v->mmu = NULL;
-    frames_free(view->mmu->p2m->frames, hpa_mfn(ptr_hpa(view)), order_of(view->ops->view_bytes));
+    view_free(v);
 }

@@ -139,6 +139,35 @@ static void identity_is_given_back(void **state)
     assert_in_range(v->vm->frames->count[FRAME_MONITOR], 1, monitor - 1);
 }
 
+// All frames are somebody's but `left`.
+static void frames_take_all(u64 left)
+{
+    mfn_t frame;
+    while (v->vm->frames->count[FRAME_FREE] > left)
+        assert_int_equal(frames_alloc(v->vm->frames, ORDER_4K, FRAME_MONITOR, &frame), 0);
+}
+
+// With too few frames a processor stays under none, and nothing is kept: of the view, the PDPT of a guest
+// without paging; of the view, the identity map, p2m tables.
+static void no_room_to_enter(void **state)
+{
+    (void)state;
+    for (u64 left = 0; left < 2; left++) {
+        for (unsigned shadow = 0; shadow < 2; shadow++) {
+            machine_gone();
+            v = machine_make(0);
+            machine_start_64(v);
+            struct mmu *mmu = shadow ? add_shadow(SHADOW_TRACE) : v->vm->mmu;
+            mmu_leave(v);
+            frames_take_all(left);
+            assert_int_equal(mmu_enter(v, mmu), ERR_NOMEM);
+            assert_null(v->mmu);
+            assert_int_equal(v->vm->frames->count[FRAME_FREE], left);
+            mmu_leave(v);
+        }
+    }
+}
+
 // What one of two engines knows of the same guest the other does not.
 static void two_shadows(void **state)
 {
@@ -277,6 +306,7 @@ int main(void)
         MACHINE_TEST(machine_setup, ept_and_shadow),
         MACHINE_TEST(machine_setup, p2m_is_given_back),
         MACHINE_TEST(machine_setup, identity_is_given_back),
+        MACHINE_TEST(machine_setup, no_room_to_enter),
         MACHINE_TEST(machine_setup, two_shadows),
         MACHINE_TEST(machine_setup, two_epts),
         MACHINE_TEST(machine_setup, ept_pages),
