@@ -63,11 +63,11 @@ static void write_raw(const char *bytes, size_t size)
 }
 
 // The monitor's text begins a line of its own, whatever the guest has left, and is marked on the screen.
-static void begin_own(void)
+static void begin_own(enum terminal_owner owner)
 {
     const char *end = guest_stream_end(&console.guest);
     write_raw(end, strlen(end));
-    terminal_set_owner(&console.terminal, TERMINAL_MONITOR);
+    terminal_set_owner(&console.terminal, owner);
 }
 
 void console_set_word(u64 random)
@@ -80,10 +80,10 @@ const char *console_word(void)
     return console.word;
 }
 
-void console_write(const char *text, size_t size)
+static void write_own(enum terminal_owner owner, const char *text, size_t size)
 {
     size_t start = 0;
-    begin_own();
+    begin_own(owner);
     for (size_t i = 0; i < size; i++) {
         if (text[i] != '\n')
             continue;
@@ -92,6 +92,16 @@ void console_write(const char *text, size_t size)
         start = i + 1;
     }
     write_raw(text + start, size - start);
+}
+
+void console_write(const char *text, size_t size)
+{
+    write_own(TERMINAL_MONITOR, text, size);
+}
+
+void console_alert(const char *text, size_t size)
+{
+    write_own(TERMINAL_ALERT, text, size);
 }
 
 void console_print(const char *format, ...)

@@ -2,9 +2,16 @@
 // framebuffer type 1). It only writes: see terminal.c. Setting a mode is GRUB's work.
 #include "framebuffer.h"
 
-#define BACKGROUND 0
-#define GREY       0xaa // of 255, like VGA's attribute 7
-#define CYAN_RED   0x55 // the monitor's text, like VGA's attribute 11: with all of green and blue
+#define BLACK 0
+
+// Red, green and blue of 255, like VGA's attributes 7, 11 and 4FH.
+static const struct {
+    u8 foreground[3], background[3];
+} colours[TERMINAL_OWNERS] = {
+    [TERMINAL_GUEST] = {{0xaa, 0xaa, 0xaa}, {0}},
+    [TERMINAL_MONITOR] = {{0x55, 0xff, 0xff}, {0}},
+    [TERMINAL_ALERT] = {{0xff, 0xff, 0xff}, {0xaa, 0, 0}},
+};
 
 // Pixels in a row, sent 8 bytes at a time: a write-combining processor sends a whole line of its cache at
 // once when stores fill it in order (SDM vol. 3, 12.3.1).
@@ -36,27 +43,28 @@ static void pen_up(struct pen *pen)
 }
 
 // One line of pixels of these characters.
-static void draw_line(const struct framebuffer *f, volatile u8 *at, u32 y, const u8 *characters,
+static void draw_line(const struct framebuffer *f, volatile u8 *at, u32 y, const terminal_cell *cells,
                       unsigned count)
 {
     struct pen pen = {.at = at};
     for (unsigned i = 0; i < count; i++) {
-        const u8 *glyph = font_glyph(&f->font, characters[i] & (u8)~TERMINAL_MARK) + y * f->font.row_bytes;
-        u32 lit = characters[i] & TERMINAL_MARK ? f->own : f->foreground;
+        const u8 *glyph = font_glyph(&f->font, CELL_CHARACTER(cells[i])) + y * f->font.row_bytes;
+        u32 lit = f->colours[CELL_OWNER(cells[i])].foreground;
+        u32 dark = f->colours[CELL_OWNER(cells[i])].background;
         for (u32 x = 0; x < f->font.width; x++)
-            pen_put(&pen, f->pixel_bytes, glyph[x / 8] >> (7 - x % 8) & 1 ? lit : BACKGROUND);
+            pen_put(&pen, f->pixel_bytes, glyph[x / 8] >> (7 - x % 8) & 1 ? lit : dark);
     }
     pen_up(&pen);
 }
 
-static void framebuffer_draw(void *screen, unsigned row, unsigned column, const u8 *characters,
+static void framebuffer_draw(void *screen, unsigned row, unsigned column, const terminal_cell *cells,
                              unsigned count)
 {
     const struct framebuffer *f = screen;
     volatile u8 *line =
         f->pixels + (size_t)row * f->font.height * f->pitch + (size_t)column * f->font.width * f->pixel_bytes;
     for (u32 y = 0; y < f->font.height; y++)
-        draw_line(f, line + (size_t)y * f->pitch, y, characters, count);
+        draw_line(f, line + (size_t)y * f->pitch, y, cells, count);
     asm volatile("sfence" : : : "memory"); // else the last of it may wait in the processor for ever
 }
 
@@ -65,7 +73,7 @@ static void blank(const struct framebuffer *f, u32 width, u32 height)
     for (u32 y = 0; y < height; y++) {
         struct pen pen = {.at = f->pixels + (size_t)y * f->pitch};
         for (u32 x = 0; x < width; x++)
-            pen_put(&pen, f->pixel_bytes, BACKGROUND);
+            pen_put(&pen, f->pixel_bytes, BLACK);
         pen_up(&pen);
     }
 }
@@ -78,6 +86,12 @@ static bool colour_fits(const struct boot_colour *c, u32 pixel_bytes)
 static u32 colour_value(const struct boot_colour *c, u32 of_255)
 {
     return of_255 * (u32)(BIT(c->size) - 1) / 255 << c->position;
+}
+
+static u32 pixel_value(const struct boot_framebuffer *info, const u8 colour[3])
+{
+    return colour_value(&info->red, colour[0]) | colour_value(&info->green, colour[1]) |
+           colour_value(&info->blue, colour[2]);
 }
 
 static bool mode_usable(const struct boot_framebuffer *info, u32 pixel_bytes)
@@ -101,10 +115,10 @@ int framebuffer_init(struct framebuffer *f, struct terminal *t, const struct boo
         return error;
     if (!mode_usable(info, pixel_bytes) || info->width < made.font.width || info->height < made.font.height)
         return ERR_INVALID;
-    made.foreground =
-        colour_value(&info->red, GREY) | colour_value(&info->green, GREY) | colour_value(&info->blue, GREY);
-    made.own =
-        colour_value(&info->red, CYAN_RED) | colour_value(&info->green, 255) | colour_value(&info->blue, 255);
+    for (unsigned i = 0; i < TERMINAL_OWNERS; i++) {
+        made.colours[i].foreground = pixel_value(info, colours[i].foreground);
+        made.colours[i].background = pixel_value(info, colours[i].background);
+    }
     *f = made;
     blank(f, info->width, info->height);
     terminal_init(t, info->height / f->font.height, info->width / f->font.width, framebuffer_draw, f);

@@ -10,8 +10,9 @@ struct framebuffer {
     volatile u8 *pixels;
     u32 pitch; // bytes from one line of pixels to the next
     u32 pixel_bytes;
-    u32 foreground; // a pixel value; the background is 0
-    u32 own;        // of the monitor's text
+    struct {
+        u32 foreground, background; // pixel values
+    } colours[TERMINAL_OWNERS];
     struct font font;
 };
 

@@ -8,6 +8,8 @@
 #define TAB      8u
 #define NO_GLYPH '?' // for a character beyond ASCII
 
+#define BLANK TERMINAL_CELL(' ', TERMINAL_GUEST)
+
 static unsigned min(unsigned a, unsigned b)
 {
     return a < b ? a : b;
@@ -34,13 +36,13 @@ static void mark_clean(struct terminal *t)
 // sentence.
 static void own_row(struct terminal *t, unsigned row)
 {
-    if (t->mark || !t->own[row])
+    if (t->owner != TERMINAL_GUEST || !t->own[row])
         return;
     t->own[row] = false;
     for (unsigned column = 0; column < t->columns; column++) {
-        if (!(t->cells[row][column] & TERMINAL_MARK))
+        if (CELL_OWNER(t->cells[row][column]) == TERMINAL_GUEST)
             continue;
-        t->cells[row][column] &= (u8)~TERMINAL_MARK;
+        t->cells[row][column] = TERMINAL_CELL(CELL_CHARACTER(t->cells[row][column]), TERMINAL_GUEST);
         mark_dirty(t, row, row + 1, column, column + 1);
     }
 }
@@ -48,7 +50,8 @@ static void own_row(struct terminal *t, unsigned row)
 static void erase(struct terminal *t, unsigned row, unsigned from, unsigned to)
 {
     own_row(t, row);
-    memset(t->cells[row] + from, ' ', to - from);
+    for (unsigned column = from; column < to; column++)
+        t->cells[row][column] = BLANK;
     mark_dirty(t, row, row + 1, from, to);
 }
 
@@ -64,15 +67,39 @@ static void line_feed(struct terminal *t)
     erase(t, t->rows - 1, 0, t->columns);
 }
 
+// The length of the monitor's word that fills the row's end, if the row begins with something else.
+static unsigned last_word(const struct terminal *t)
+{
+    const terminal_cell *row = t->cells[t->row];
+    unsigned start = t->columns;
+    while (start && CELL_OWNER(row[start - 1]) != TERMINAL_GUEST && CELL_CHARACTER(row[start - 1]) != ' ')
+        start--;
+    return start && CELL_OWNER(row[start - 1]) != TERMINAL_GUEST ? t->columns - start : 0;
+}
+
+// The row is full and text goes on: so does the word that stands at its end.
+static void wrap(struct terminal *t, u8 next)
+{
+    terminal_cell word[TERMINAL_MAX_COLUMNS];
+    unsigned count = t->owner != TERMINAL_GUEST && next != ' ' ? last_word(t) : 0;
+    memcpy(word, t->cells[t->row] + t->columns - count, count * sizeof(*word));
+    erase(t, t->row, t->columns - count, t->columns);
+    line_feed(t);
+    memcpy(t->cells[t->row], word, count * sizeof(*word));
+    mark_dirty(t, t->row, t->row + 1, 0, count);
+    t->column = count;
+}
+
 static void put_character(struct terminal *t, u8 character)
 {
     if (t->column == t->columns) {
-        t->column = 0;
-        line_feed(t);
+        wrap(t, character);
+        if (character == ' ' && t->owner != TERMINAL_GUEST)
+            return;
     }
     own_row(t, t->row);
-    t->own[t->row] |= t->mark != 0;
-    t->cells[t->row][t->column] = character | t->mark;
+    t->own[t->row] |= t->owner != TERMINAL_GUEST;
+    t->cells[t->row][t->column] = TERMINAL_CELL(character, t->owner);
     mark_dirty(t, t->row, t->row + 1, t->column, t->column + 1);
     t->column++;
 }
@@ -252,7 +279,7 @@ static void show(struct terminal *t)
             count = changed_cells(t, row, column); // the next one is as it is shown
             if (!count)
                 continue;
-            memcpy(t->shown[row] + column, t->cells[row] + column, count);
+            memcpy(t->shown[row] + column, t->cells[row] + column, count * sizeof(terminal_cell));
             t->draw(t->screen, row, column, t->cells[row] + column, count);
         }
     }
@@ -262,8 +289,12 @@ static void show(struct terminal *t)
 void terminal_init(struct terminal *t, unsigned rows, unsigned columns, terminal_draw_fn *draw, void *screen)
 {
     memset(t, 0, sizeof(*t));
-    memset(t->cells, ' ', sizeof(t->cells));
-    memset(t->shown, ' ', sizeof(t->shown));
+    for (unsigned column = 0; column < TERMINAL_MAX_COLUMNS; column++)
+        t->cells[0][column] = BLANK;
+    for (unsigned row = 0; row < TERMINAL_MAX_ROWS; row++) {
+        memmove(t->cells[row], t->cells[0], sizeof(t->cells[0]));
+        memcpy(t->shown[row], t->cells[0], sizeof(t->cells[0]));
+    }
     t->rows = rows ? min(rows, TERMINAL_MAX_ROWS) : 1;
     t->columns = columns ? min(columns, TERMINAL_MAX_COLUMNS) : 1;
     t->draw = draw;
@@ -273,7 +304,7 @@ void terminal_init(struct terminal *t, unsigned rows, unsigned columns, terminal
 
 void terminal_set_owner(struct terminal *t, enum terminal_owner owner)
 {
-    t->mark = owner == TERMINAL_MONITOR ? TERMINAL_MARK : 0;
+    t->owner = owner;
 }
 
 void terminal_write(struct terminal *t, const char *bytes, size_t count)

@@ -1,6 +1,8 @@
 // A text terminal as a grid of characters in RAM, which a screen driver (vga.c, framebuffer.c) shows.
 // It understands what a serial console of Linux sends: CR, LF, backspace, tabs, and of the ANSI escape
-// sequences those that move the cursor and erase; all others are swallowed. No colours, no cursor mark.
+// sequences those that move the cursor and erase; all others are swallowed. No colours, no cursor mark. Where
+// a line of the monitor's is longer than the screen is wide, it breaks between words; a guest's is as it
+// comes.
 #pragma once
 
 #include <arch/types.h>
@@ -9,13 +11,18 @@
 #define TERMINAL_MAX_ROWS    100u
 #define TERMINAL_PARAMETERS  2u
 
-// Whose text it is. A screen must show both differently; nothing that is written changes it.
-enum terminal_owner { TERMINAL_GUEST, TERMINAL_MONITOR };
-#define TERMINAL_MARK 0x80 // of a cell with the monitor's text
+// Whose text it is. A screen must show all differently; nothing that is written changes it.
+// TERMINAL_ALERT: the monitor's as well, of what a person must read.
+enum terminal_owner { TERMINAL_GUEST, TERMINAL_MONITOR, TERMINAL_ALERT, TERMINAL_OWNERS };
 
-// Shows `count` characters (0x20 to 0x7e, of the monitor's with TERMINAL_MARK) in a row, from this column on.
-// Called only for cells that differ from what is shown.
-typedef void terminal_draw_fn(void *screen, unsigned row, unsigned column, const u8 *characters,
+// A character (0x20 to 0x7e) and its owner.
+typedef u16 terminal_cell;
+#define TERMINAL_CELL(character, owner) ((terminal_cell)((character) | (owner) << 8))
+#define CELL_CHARACTER(cell)            ((u8)(cell))
+#define CELL_OWNER(cell)                ((enum terminal_owner)((cell) >> 8))
+
+// Shows `count` cells in a row, from this column on. Called only for cells that differ from what is shown.
+typedef void terminal_draw_fn(void *screen, unsigned row, unsigned column, const terminal_cell *cells,
                               unsigned count);
 
 struct terminal {
@@ -28,10 +35,10 @@ struct terminal {
     unsigned parameters;                     // index of the one that is being read, may go past the end
     unsigned dirty_top, dirty_bottom;        // changed cells lie in [top, bottom) x [left, right)
     unsigned dirty_left, dirty_right;
-    u8 mark;                     // of what is written: 0 or TERMINAL_MARK
+    enum terminal_owner owner;   // of what is written
     bool own[TERMINAL_MAX_ROWS]; // text of the monitor's may stand in the row
-    u8 cells[TERMINAL_MAX_ROWS][TERMINAL_MAX_COLUMNS];
-    u8 shown[TERMINAL_MAX_ROWS][TERMINAL_MAX_COLUMNS];
+    terminal_cell cells[TERMINAL_MAX_ROWS][TERMINAL_MAX_COLUMNS];
+    terminal_cell shown[TERMINAL_MAX_ROWS][TERMINAL_MAX_COLUMNS];
 };
 
 // An empty terminal of that size, cut to the largest possible, at least 1 x 1. The driver has blanked the

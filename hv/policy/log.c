@@ -39,5 +39,8 @@ void log_message(enum log_level level, const char *format, ...)
         length = sizeof(line) - 2;
     make_printable(line, length);
     line[length++] = '\n';
-    console_write(line, length);
+    if (level == LOG_ERROR)
+        console_alert(line, length);
+    else
+        console_write(line, length);
 }

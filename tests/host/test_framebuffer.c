@@ -66,6 +66,9 @@ static const u32 greys[] = {20u << 11 | 42u << 5 | 20u, 20u << 10 | 20u << 5 | 2
 static const u32 cyans[] = {10u << 11 | 63u << 5 | 31u, 10u << 10 | 31u << 5 | 31u, 0x55ffff, 0x55ffff,
                             0xffff55};
 
+static const u32 whites[] = {0xffff, 0x7fff, 0xffffff, 0xffffff, 0xffffff};
+static const u32 reds[] = {20u << 11, 20u << 10, 0xaa0000, 0xaa0000, 0xaa};
+
 static u32 get_pixel(const u8 *pixels, const struct boot_framebuffer *mode, unsigned x, unsigned y)
 {
     u32 value = 0;
@@ -77,12 +80,14 @@ static u32 get_pixel(const u8 *pixels, const struct boot_framebuffer *mode, unsi
 static void check_glyph(const u8 *pixels, unsigned mode, const struct boot_framebuffer *info,
                         const struct test_font *font, unsigned row, unsigned column)
 {
-    u8 character = terminal.cells[row][column] & (u8)~TERMINAL_MARK;
-    u32 lit = terminal.cells[row][column] & TERMINAL_MARK ? cyans[mode] : greys[mode];
+    u8 character = CELL_CHARACTER(terminal.cells[row][column]);
+    enum terminal_owner owner = CELL_OWNER(terminal.cells[row][column]);
+    u32 lit = owner == TERMINAL_ALERT ? whites[mode] : owner == TERMINAL_MONITOR ? cyans[mode] : greys[mode];
+    u32 dark = owner == TERMINAL_ALERT ? reds[mode] : 0;
     for (unsigned y = 0; y < font->height; y++) {
         for (unsigned x = 0; x < font->width; x++) {
             u32 pixel = get_pixel(pixels, info, column * font->width + x, row * font->height + y);
-            assert_int_equal(pixel, font_pixel(character, x, y) ? lit : 0);
+            assert_int_equal(pixel, font_pixel(character, x, y) ? lit : dark);
         }
     }
 }
@@ -101,7 +106,7 @@ static void draw_and_compare(unsigned mode, const struct test_font *font)
     assert_int_equal(framebuffer_init(&framebuffer, &terminal, &info, pixels, font->data, font->size), 0);
     for (unsigned i = 0; i < 300; i++) {
         char c = random_below(10) ? (char)(' ' + random_below(95)) : "\r\n\n\b"[random_below(4)];
-        terminal_set_owner(&terminal, random_below(3) ? TERMINAL_GUEST : TERMINAL_MONITOR);
+        terminal_set_owner(&terminal, (enum terminal_owner)random_below(TERMINAL_OWNERS));
         terminal_write(&terminal, &c, 1);
     }
     unsigned rows = info.height / font->height, columns = info.width / font->width;

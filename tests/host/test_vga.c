@@ -285,7 +285,8 @@ static void guest_takes_a_row(void **state)
 }
 
 static unsigned draws;
-static void count_draw(void *screen, unsigned r, unsigned column, const u8 *characters, unsigned count)
+static void count_draw(void *screen, unsigned r, unsigned column, const terminal_cell *characters,
+                       unsigned count)
 {
     (void)screen, (void)r, (void)column, (void)characters;
     draws += count;
@@ -300,6 +301,68 @@ static void draws_only_what_changed(void **state)
     assert_int_equal(draws, 4);
     send("\n"); // scrolls: b becomes c, "ac" below becomes blank
     assert_int_equal(draws, 4 + 3);
+}
+
+// The monitor's lines break between words; one that is longer than a row breaks anywhere, as a guest's does.
+static void own_lines_wrap_at_words(void **state)
+{
+    (void)state;
+    char text[400] = "";
+    terminal_set_owner(&terminal, TERMINAL_ALERT);
+    row_attribute = 0x4f;
+    size_t length = 0;
+    for (unsigned i = 0; i < 24; i++)
+        length += (size_t)fmt(text + length, sizeof(text) - length, "%s%s", i ? " " : "",
+                              i % 5 ? "word" : "pku=on,");
+    send(text);
+    unsigned rows = 0;
+    size_t at = 0;
+    for (; at < length; rows++) { // each row: as many whole words as fit
+        size_t end = at + VGA_COLUMNS < length ? at + VGA_COLUMNS : length;
+        while (end < length && text[end] != ' ')
+            end--;
+        for (unsigned c = 0; c < end - at; c++)
+            assert_int_equal(cells[rows * VGA_COLUMNS + c], 0x4f00 | (u8)text[at + c]);
+        for (size_t c = end - at; c < VGA_COLUMNS; c++)
+            assert_int_equal((u8)cells[rows * VGA_COLUMNS + c], ' ');
+        at = end + 1;
+    }
+    assert_int_equal(rows, 2);
+    terminal_set_owner(&terminal, TERMINAL_GUEST);
+    send("\r\n");
+    row_attribute = 0x07;
+    send(text);
+    char first[VGA_COLUMNS + 1] = "";
+    memcpy(first, text, VGA_COLUMNS);
+    assert_string_equal(row(2), first);
+}
+
+// A row of one word, a row that ends with its word, a word behind a guest's text, at the last row of the
+// screen.
+static void own_words_at_edges(void **state)
+{
+    (void)state;
+    static char full[VGA_COLUMNS + 1];
+    memset(full, 'x', VGA_COLUMNS);
+    send("\033[99;1H");
+    terminal_set_owner(&terminal, TERMINAL_MONITOR);
+    send(full);
+    send("yz\r\n");
+    send(full + 5);
+    send(" end and\r\n");
+    send(full + 3);
+    send(" ab c\r\n");
+    row_attribute = 0x0b;
+    assert_int_equal(own_row_of("yz"), VGA_ROWS - 6);
+    assert_int_equal(own_row_of("and"), VGA_ROWS - 4);
+    assert_int_equal(own_row_of("c"), VGA_ROWS - 2);
+    row_attribute = 0x07;
+    terminal_set_owner(&terminal, TERMINAL_GUEST);
+    send("guest");
+    terminal_set_owner(&terminal, TERMINAL_MONITOR);
+    send(full);
+    assert_int_equal(terminal.column, 5); // there is no blank of its own to break at
+    terminal_set_owner(&terminal, TERMINAL_GUEST);
 }
 
 #define WITH_SCREEN(test) cmocka_unit_test_setup_teardown(test, start, stop)
@@ -319,6 +382,8 @@ int main(void)
         WITH_SCREEN(monitor_after_anything),
         WITH_SCREEN(monitor_after_text),
         WITH_SCREEN(guest_takes_a_row),
+        WITH_SCREEN(own_lines_wrap_at_words),
+        WITH_SCREEN(own_words_at_edges),
     };
     random_start();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,7 +29,10 @@ int console_screen_framebuffer(const struct boot_framebuffer *info) must_check;
 // cannot have.
 void console_write(const char *text, size_t size);
 
-// The same with a format as fmt(). What is longer than 1023 bytes is cut, and ends in "..." then.
+// The same for what a person must read: it stands out on the screen.
+void console_alert(const char *text, size_t size);
+
+// As console_write, with a format as fmt(). What is longer than 1023 bytes is cut, and ends in "..." then.
 void console_print(const char *format, ...) printf_like(1);
 
 // The word by which lines of the monitor are known from a guest's on a serial line, where a guest can imitate

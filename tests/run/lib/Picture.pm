@@ -1,5 +1,5 @@
 # Reads the text on a picture of a screen (PPM), by comparing every cell with the glyphs of a console font (PSF). It finds
-# only text of that font at that cell width, grey or white on black: a cell that is no glyph reads as U+FFFD.
+# only text of that font at that cell width, grey, cyan or white on black or red: a cell that is no glyph reads as U+FFFD.
 package Picture;
 use strict;
 use warnings;
@@ -24,7 +24,7 @@ sub pixels_read {
     open my $in, '<:raw', $file or die "$file: $!\n";
     local $/;
     my ($width, $height, $data) = <$in> =~ /\AP6\s+(\d+)\s+(\d+)\s+255\s(.*)\z/s or die "$file is no PPM\n";
-    (my $lit = $data) =~ s/(...)/$1 eq "\0\0\0" ? 0 : 1/gse;
+    (my $lit = $data) =~ s/.(.)./ord $1 > 64 ? 1 : 0/gse; # green
     return ($width, $height, $lit);
 }
 
