@@ -1,5 +1,6 @@
 ; Entry from GRUB by Multiboot2 (32-bit protected mode, paging off) at whatever address GRUB chose, to C in 64-bit mode.
 ; Builds the first page tables: the first 4 GiB one to one and again at the direct map, the image at -2 GiB.
+; Of CR4 and IA32_EFER nothing is kept that firmware or GRUB has set.
 ; The direct map is completed by paging.c. What comes next is monitor_main in hv/main.c.
 ; Also here: the start of the other processors, which end in park_halt (arch/park.c).
 
@@ -134,14 +135,13 @@ build_page_tables:
     ret
 
 enter_long_mode:
-    mov eax, cr4
-    or eax, 1 << 5                      ; PAE
+    mov eax, 1 << 5                     ; PAE alone: with LA57 the tables would have a level more
     mov cr4, eax
     lea eax, [ebp + HERE(boot_pml4)]
     mov cr3, eax
     mov ecx, 0xc0000080                 ; IA32_EFER
-    rdmsr
-    or eax, (1 << 8) | (1 << 11)        ; LME, NXE
+    mov eax, 1 << 8                     ; LME; NXE is for processor.c, as firmware may have disabled it
+    xor edx, edx
     wrmsr
     mov eax, 0x80010033                 ; PG WP NE ET MP PE
     mov cr0, eax
@@ -192,8 +192,8 @@ park_code:
     mov eax, [PARK_CR3]
     mov cr3, eax
     mov ecx, 0xc0000080                 ; IA32_EFER
-    rdmsr
-    or eax, (1 << 8) | (1 << 11)        ; LME, NXE
+    mov eax, 1 << 8                     ; LME; NXE is for processor.c, as firmware may have disabled it
+    xor edx, edx
     wrmsr
     mov eax, 0x80010033                 ; PG WP NE ET MP PE: out of real mode in one step
     mov cr0, eax

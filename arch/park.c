@@ -5,6 +5,7 @@
 #include <arch/lib.h>
 #include <arch/park.h>
 #include <arch/phys.h>
+#include <arch/processor.h>
 #include <arch/traps.h>
 
 #include "paging.h"
@@ -41,7 +42,7 @@ static struct {
 u32 park_enter(void)
 {
     traps_init_parked(park_halt);
-    return vmx_join(arriving.caps, arriving.region) ? PARK_FAILED : PARK_DONE;
+    return processor_start() || vmx_join(arriving.caps, arriving.region) ? PARK_FAILED : PARK_DONE;
 }
 
 static bool x2apic(void)

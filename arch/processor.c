@@ -6,6 +6,10 @@
 
 #define CPUID_1_ECX_XSAVE BIT(26)
 #define LEAF_XSAVE        0xd
+#define LEAF_FEATURES     0x80000001u
+#define FEATURES_EDX_NX   BIT(20)
+#define CPUID_7_ECX_PKU   BIT(3)
+#define XD_DISABLE        BIT(34)
 #define XCR0_RESET        1
 #define MXCSR_RESET       0x1f80
 #define DR6_RESET         0xffff0ff0ull
@@ -31,10 +35,47 @@ static void reset_extended(void)
     (void)taken; // always legal
 }
 
+static bool has_nx(void)
+{
+    return cpuid(LEAF_FEATURES, 0).edx & FEATURES_EDX_NX;
+}
+
+// SDM vol. 4, table 2-2: while IA32_MISC_ENABLE[34] is set CPUID shows no execute-disable bit, and setting
+// IA32_EFER.NXE raises #GP. Each processor has one of its own.
+static bool nx_enable(void)
+{
+    u64 enabled;
+    if (!has_nx() && trap_try_rdmsr(IA32_MISC_ENABLE, &enabled) && enabled & XD_DISABLE &&
+        !trap_try_wrmsr(IA32_MISC_ENABLE, enabled & ~XD_DISABLE))
+        return false;
+    return has_nx();
+}
+
+// OSFXSR: else FXRSTOR need not restore XMM registers. OSXSAVE: so that the guest's XSETBV can be carried
+// out. PKE: so that the guest's PKRU can be read; the monitor's own pages are supervisor pages, which have no
+// keys (SDM vol. 3, 4.6.2).
+static u64 cr4_of_monitor(void)
+{
+    u64 cr4 = CR4_PAE | CR4_OSFXSR;
+    if (cpuid(1, 0).ecx & CPUID_1_ECX_XSAVE)
+        cr4 |= CR4_OSXSAVE;
+    if (cpuid(0, 0).eax >= 7 && cpuid(7, 0).ecx & CPUID_7_ECX_PKU)
+        cr4 |= CR4_PKE;
+    return cr4;
+}
+
+const char *processor_start(void)
+{
+    write_cr4(cr4_of_monitor());
+    if (!nx_enable())
+        return "This processor shows no execute-disable bit, and it cannot be enabled by IA32_MISC_ENABLE: enable Execute Disable (XD, NX) in the firmware set-up.";
+    wrmsr(IA32_EFER, EFER_LME | EFER_LMA | EFER_NXE);
+    return NULL;
+}
+
 void processor_reset(void)
 {
     u64 zero = 0, dr6 = DR6_RESET;
-    write_cr4(read_cr4() | CR4_OSFXSR); // else FXRSTOR need not restore XMM registers
     __asm__ volatile("clts");
     if (cpuid(1, 0).ecx & CPUID_1_ECX_XSAVE)
         reset_extended();

@@ -9,6 +9,7 @@
 #include <arch/park.h>
 #include <arch/phys.h>
 #include <arch/power.h>
+#include <arch/processor.h>
 #include <arch/random.h>
 #include <arch/smm.h>
 #include <arch/symbols.h>
@@ -23,11 +24,10 @@
 #include "summary.h"
 #include "vmcs_setup.h"
 
-#define CPUID_1_ECX_XSAVE BIT(26)
-#define LEAF_POWER        0x80000007u
-#define INVARIANT_TSC     BIT(8)
-#define INFO_LIMIT        (1 * MIB) // more boot information than any boot loader has
-#define FIRMWARE_END      (1 * MIB) // RAM below may be read by firmware, after boot too: no guest gets it
+#define LEAF_POWER    0x80000007u
+#define INVARIANT_TSC BIT(8)
+#define INFO_LIMIT    (1 * MIB) // more boot information than any boot loader has
+#define FIRMWARE_END  (1 * MIB) // RAM below may be read by firmware, after boot too: no guest gets it
 
 static const struct mmu_ops *const back_ends[] = {[MMU_EPT] = &ept_ops, [MMU_SHADOW] = &shadow_ops};
 
@@ -121,8 +121,6 @@ static void start_vmx(void)
         refuse(why);
     if (!params.compare)
         run_choose(&params, &host);
-    if (cpuid(1, 0).ecx & CPUID_1_ECX_XSAVE)
-        write_cr4(read_cr4() | CR4_OSXSAVE); // so that the guest's XSETBV can be carried out
     if (vmx_on(&host.caps, &host.frames))
         refuse("VMXON failed although the processor shows VT-x: another monitor may be running below.");
 }
@@ -232,10 +230,13 @@ _Noreturn void monitor_main(u64 info_hpa, u64 image_hpa);
 _Noreturn void monitor_main(u64 info_hpa, u64 image_hpa)
 {
     traps_init();
+    const char *why = processor_start(); // first of all; a refusal needs the console
     host.back_ends = back_ends;
     read_boot_info(info_hpa);
     start_console();
     read_parameters();
+    if (why)
+        refuse(why);
     start_machine(info_hpa, image_hpa);
     start_vmx();
     measure_timers();

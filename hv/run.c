@@ -107,7 +107,8 @@ static void make_cpuid(struct vm *vm, const struct host *host)
     bool shadow = vm->params->mmu == MMU_SHADOW; // which has no PCID: its roots have VPIDs
     facts.hide[CPUID_PCID] = !vm->params->pcid || shadow;
     facts.hide[CPUID_INVPCID] |= shadow;
-    facts.hide[CPUID_PKU] = !vm->params->pku;
+    facts.hide[CPUID_PKU] =
+        !vm->params->pku || !(read_cr4() & CR4_PKE); // who cannot read PKRU offers no keys
     facts.hide[CPUID_RDPID] = facts.hide[CPUID_RDTSCP];
     facts.hide[CPUID_ERMS] = facts.hide[CPUID_FSRM] = !fast_strings();
     vm->tsc_hz = host->rates.tsc_hz;

@@ -1,5 +1,6 @@
 // The back end: connects the engine (engine.h) to the vcpu, the VMCS and the TLBs.
 #include <arch/cpu.h>
+#include <arch/io.h>
 #include <arch/lib.h>
 #include <arch/phys.h>
 #include <shadow/shadow.h>
@@ -218,7 +219,7 @@ static void access_context(const struct vcpu *v, struct walk_context *walk, u32 
         walk->cpl = vcpu_cpl(v);
     }
     if (walk->regs.cr4 & CR4_PKE)
-        walk->pkru = vcpu_pkru();
+        walk->pkru = read_pkru();
 }
 
 static enum mmu_outcome shadow_ops_fault(struct vcpu *v, struct mmu_fault *fault)

@@ -1,6 +1,7 @@
 // The guest's processor as the guest sees it, out of the VMCS and what the monitor holds in its place. See
 // vcpu.h.
 #include <arch/cpu.h>
+#include <arch/io.h>
 #include <hv/walk.h>
 
 #include "../vm.h"
@@ -37,19 +38,6 @@ unsigned vcpu_code_bits(const struct vcpu *v)
     return long_mode && rights & RIGHTS_L ? 64 : rights & RIGHTS_DB ? 32 : 16;
 }
 
-// The processor's PKRU is the guest's. All the monitor's pages are supervisor pages, which have no keys; it
-// turns CR4.PKE on only to read the register.
-u32 vcpu_pkru(void)
-{
-    u32 pkru, high;
-    __asm__ volatile(
-        "mov %%cr4, %%r8\n mov %%r8, %%r9\n bts $22, %%r9\n mov %%r9, %%cr4\n rdpkru\n mov %%r8, %%cr4"
-        : "=a"(pkru), "=d"(high)
-        : "c"(0)
-        : "r8", "r9", "memory");
-    return pkru;
-}
-
 // A processor without EPT does not have the fields.
 static void read_pdptes(u64 pdptes[4])
 {
@@ -71,7 +59,7 @@ void vcpu_walk_context(const struct vcpu *v, struct walk_context *w)
         .has_1g_pages = v->has_1g_pages,
     };
     if (w->regs.cr4 & CR4_PKE)
-        w->pkru = vcpu_pkru();
+        w->pkru = read_pkru();
     if (walk_mode(&w->regs) == PAGING_PAE)
         read_pdptes(w->pdptes);
 }

@@ -1,6 +1,7 @@
 // See fake_cpu.h.
 #include "fake_cpu.h"
 
+#include <arch/cpu.h>
 #include <arch/io.h>
 #include <arch/timer.h>
 #include <arch/traps.h>
@@ -72,6 +73,9 @@ bool fake_counts_instructions;
 struct cpuid (*fake_cpuid)(u32 leaf, u32 subleaf);
 u64 fake_cr3;
 unsigned fake_wbinvd, fake_cr3_writes;
+u32 fake_pkru;
+u64 fake_cr4;
+unsigned fake_cr4_writes;
 u64 fake_cr2, fake_xcr0, fake_dr6, fake_breakpoints[4];
 unsigned fake_invept, fake_invvpid;
 
@@ -115,6 +119,8 @@ void fake_cpu_reset(void)
     memset(fake_breakpoints, 0, sizeof(fake_breakpoints));
     fake_xcr0 = 1;
     fake_invept = fake_invvpid = fake_wbinvd = fake_cr3_writes = 0;
+    fake_cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXSAVE | CR4_PKE;
+    fake_cr4_writes = fake_pkru = 0;
 }
 
 struct cpuid cpuid(u32 leaf, u32 subleaf)
@@ -182,6 +188,24 @@ void write_cr3(u64 value)
 void wbinvd(void)
 {
     fake_wbinvd++;
+}
+
+u64 read_cr4(void)
+{
+    return fake_cr4;
+}
+
+void write_cr4(u64 value)
+{
+    fake_cr4_writes++;
+    fake_cr4 = value;
+}
+
+u32 read_pkru(void)
+{
+    if (!(fake_cr4 & CR4_PKE))
+        fail_msg("RDPKRU without CR4.PKE raises #UD");
+    return fake_pkru;
 }
 
 // A program may bring its own XCR0.

@@ -41,5 +41,8 @@ extern bool fake_counts_instructions;
 
 extern u64 fake_cr3;
 extern unsigned fake_wbinvd, fake_cr3_writes; // how often
+extern u32 fake_pkru;
+extern u64 fake_cr4; // as processor_start leaves it on a processor with everything
+extern unsigned fake_cr4_writes;
 extern u64 fake_cr2, fake_xcr0, fake_dr6, fake_breakpoints[4];
 extern unsigned fake_invept, fake_invvpid; // how often

@@ -5,6 +5,7 @@
 // link: MACHINE ENGINE shadow/shadow.c
 #include "fake_machine.h"
 
+#include <arch/cpu.h>
 #include <ept/ept.h>
 #include <shadow/shadow.h>
 
@@ -272,6 +273,23 @@ static void unknown_entries_are_marked(void **state)
     assert_non_null(strstr(machine_log, "shadow.directpf=on is shadow.directpf=off on this processor"));
 }
 
+// PKRU is read with every #PF exit of a guest with keys: without a MOV to CR4, which serialises.
+static void keys_are_read(void **state)
+{
+    (void)state;
+    struct walk_context w;
+    fake_pkru = 0x12345678;
+    vcpu_walk_context(v, &w);
+    assert_int_equal(w.pkru, 0);
+    change_to(add_shadow(SHADOW_TRACE));
+    v->cr4_mask |= CR4_PKE;
+    vmcs_write(CR4_READ_SHADOW, vmcs_read(CR4_READ_SHADOW) | CR4_PKE);
+    vcpu_walk_context(v, &w);
+    assert_int_equal(w.pkru, fake_pkru);
+    hidden_fault(4 * MIB);
+    assert_int_equal(fake_cr4_writes, 0);
+}
+
 // The entry that the processor did not like is among them; nothing is read beyond the one that ends the walk.
 static void misconfiguration_says_entries(void **state)
 {
@@ -312,6 +330,7 @@ int main(void)
         MACHINE_TEST(machine_setup, ept_pages),
         MACHINE_TEST(machine_setup, roots_in_place),
         MACHINE_TEST(machine_setup, unknown_entries_are_marked),
+        MACHINE_TEST(machine_setup, keys_are_read),
         MACHINE_TEST(machine_setup, misconfiguration_says_entries),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

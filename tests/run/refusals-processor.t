@@ -43,6 +43,9 @@ refused('local APIC off', 'The processor\'s local APIC is disabled: enable it in
 refused('local APIC elsewhere', 'The processor\'s local APIC is not at 0xfee00000, where the monitor expects it: load '
     . 'the firmware\'s defaults.', files => \%wrmsr, grub => "insmod /wrmsr.mod\nwrmsr 0x1b 0xfed00900\n$MONITOR");
 
+# Neither a processor without the bit, nor a hypervisor that does not show it, has one to be enabled.
+refused('no execute-disable bit', 'This processor shows no execute-disable bit, and it cannot be enabled by '
+    . 'IA32_MISC_ENABLE: enable Execute Disable (XD, NX) in the firmware set-up.', emu => 'qemu', cpu => 'qemu64,-nx', grub => $MONITOR);
 refused('QEMU without KVM', 'This is QEMU without KVM, which has no VT-x: use QEMU with -enable-kvm -cpu host on an '
     . 'Intel host with nested VMX, or Bochs.', emu => 'qemu', grub => $MONITOR);
 done_testing;

@@ -121,6 +121,14 @@ static inline u64 xgetbv(void)
     return (u64)high << 32 | low;
 }
 
+// PKRU. #UD unless CR4.PKE is set. It is the guest's: neither VM entry nor VM exit changes it.
+static inline u32 read_pkru(void)
+{
+    u32 pkru, high;
+    asm volatile("rdpkru" : "=a"(pkru), "=d"(high) : "c"(0));
+    return pkru;
+}
+
 static inline void invlpg(const void *address)
 {
     asm volatile("invlpg (%0)" : : "r"(address) : "memory");

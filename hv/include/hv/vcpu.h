@@ -99,9 +99,6 @@ struct paging_regs vcpu_paging(const struct vcpu *v);
 // The guest's current privilege level: 0 or 3 in practice (SS's DPL).
 unsigned vcpu_cpl(const struct vcpu *v);
 
-// The guest's PKRU, while its CR4.PKE is set.
-u32 vcpu_pkru(void);
-
 // 64, 32 or 16: the operand size mode of the code segment.
 unsigned vcpu_code_bits(const struct vcpu *v);
 
