@@ -18,6 +18,7 @@ bool stale_has_global(void);
 
 // INVLPG, or a #PF that the guest got, both of which drop what is cached for gva (4.10.4.1).
 void stale_invlpg(u64 gva);
+void stale_fault(u64 gva);
 
 // The 8 bytes at gpa, aligned, are about to be stored over.
 void stale_store(u64 gpa, u64 old, u64 value);

@@ -238,6 +238,28 @@ static void step_relink(void)
     touch(gva);
 }
 
+// A large page that is used at several addresses ends, or becomes another one: one INVLPG for all of them.
+static void step_large(void)
+{
+    u64 gva = random_gva(), used[6];
+    struct model m = read_model(gva);
+    if (m.count < 3)
+        return;
+    const struct model_entry *e = &m.list[2];
+    if (!e->page && !store_entry(e->gpa, rnd(5) * 2 * MIB | BIT(7) | 7))
+        return;
+    for (unsigned i = 0; i < ARRAY_SIZE(used); i++) {
+        used[i] = gva ^ random_index(1) << 12;
+        touch_as(used[i], (enum access)rnd(2), 0);
+    }
+    if (!store_entry(e->gpa, edited_entry(e->gpa, 2)))
+        return;
+    pair_invlpg(used[0]);
+    guest_counts.large++;
+    for (unsigned i = 0; i < ARRAY_SIZE(used); i++)
+        touch(used[i]);
+}
+
 // Many addresses, one after the other: more tables than a small pool has.
 static void step_sweep(void)
 {
@@ -362,10 +384,10 @@ static struct {
     void (*run)(void);
     unsigned usual, weight;
 } steps[] = {
-    {step_access, 600, 0}, {step_edit, 200, 0},        {step_invlpg, 30, 0}, {step_root, 90, 0},
-    {step_rights, 20, 0},  {step_sweep, 3, 0},         {step_burst, 40, 0},  {step_pge, 2, 0},
-    {step_nxe, 1, 0},      {step_p2m, 4, 0},           {step_rounds, 20, 0}, {step_relink, 30, 0},
-    {step_unpaged, 5, 0},  {step_written_page, 20, 0},
+    {step_access, 600, 0}, {step_edit, 200, 0},  {step_invlpg, 30, 0},       {step_root, 90, 0},
+    {step_rights, 20, 0},  {step_sweep, 3, 0},   {step_burst, 40, 0},        {step_pge, 2, 0},
+    {step_nxe, 1, 0},      {step_p2m, 4, 0},     {step_rounds, 20, 0},       {step_relink, 30, 0},
+    {step_large, 20, 0},   {step_unpaged, 5, 0}, {step_written_page, 20, 0},
 };
 
 static unsigned total;

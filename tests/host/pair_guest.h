@@ -10,7 +10,7 @@
 #include <arch/types.h>
 
 extern struct guest_counts {
-    u64 stores, invalidations, p2m_changes, unpaged, relinked;
+    u64 stores, invalidations, p2m_changes, unpaged, relinked, large;
 } guest_counts;
 
 // How often each step comes, and how large the world is, for one run. Makes the tables. Before pair_start.

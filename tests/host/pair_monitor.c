@@ -330,7 +330,7 @@ bool pair_access(u64 gva, struct walk_access access, const void *data, unsigned 
     pair_counts.by_kind[one.kind]++;
     pair_counts.unlike += one.exits != other.exits;
     if (one.kind == PAIR_FAULT)
-        stale_invlpg(gva);
+        stale_fault(gva);
     else
         stale_used(&a.present);
     return one.kind != PAIR_FAULT;

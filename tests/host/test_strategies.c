@@ -110,6 +110,7 @@ static void check_counts(void)
         {"stores by the guest's kernel", &guest_counts.stores, 10000},
         {"invalidations that it needed", &guest_counts.invalidations, 5000},
         {"tables relinked", &guest_counts.relinked, 500},
+        {"large pages ended by one INVLPG", &guest_counts.large, 300},
         {"p2m changes", &guest_counts.p2m_changes, 200},
         {"instructions without paging", &guest_counts.unpaged, 2000},
         {"hidden faults", &pair_counts.hidden, 20000},
