@@ -19,7 +19,15 @@ enum { VMX_PIN, VMX_PROC, VMX_EXIT, VMX_ENTRY, VMX_MISC, CR0_FIXED0, CR0_FIXED1,
 #define VMX_EPT_CAP 0x48c
 #define VMX_TRUE(n) (0x48d + (n)) // pin, proc, exit, entry
 
-struct vmcs_counts vmcs_counts;
+void vmcs_count_in(struct vmcs_counts *counts)
+{
+    wrmsr(IA32_GS_BASE, (u64)counts);
+}
+
+u64 vmcs_counts_base(void)
+{
+    return rdmsr(IA32_GS_BASE);
+}
 
 // CPUID 40000000H names the hypervisor that we run under, if any.
 static bool under_hypervisor(const char *signature)

@@ -231,6 +231,7 @@ _Noreturn void monitor_main(u64 info_hpa, u64 image_hpa)
 {
     traps_init();
     const char *why = processor_start(); // first of all; a refusal needs the console
+    vmcs_count_in(&vm.vcpu.vmcs);
     host.back_ends = back_ends;
     read_boot_info(info_hpa);
     start_console();

@@ -69,9 +69,8 @@ static void setup_controls(struct vcpu *v)
 static void setup_host(void)
 {
     static const enum vmcs_field selectors[] = {HOST_ES_SELECTOR, HOST_SS_SELECTOR, HOST_DS_SELECTOR};
-    static const enum vmcs_field zeros[] = {HOST_FS_SELECTOR, HOST_GS_SELECTOR, HOST_FS_BASE,
-                                            HOST_GS_BASE,     HOST_SYSENTER_CS, HOST_SYSENTER_ESP,
-                                            HOST_SYSENTER_EIP};
+    static const enum vmcs_field zeros[] = {HOST_FS_SELECTOR, HOST_GS_SELECTOR,  HOST_FS_BASE,
+                                            HOST_SYSENTER_CS, HOST_SYSENTER_ESP, HOST_SYSENTER_EIP};
     for (size_t i = 0; i < ARRAY_SIZE(selectors); i++)
         vmcs_write(selectors[i], SELECTOR_DATA);
     for (size_t i = 0; i < ARRAY_SIZE(zeros); i++)
@@ -81,6 +80,7 @@ static void setup_host(void)
     vmcs_write(HOST_CR0, read_cr0());
     vmcs_write(HOST_CR3, read_cr3());
     vmcs_write(HOST_CR4, read_cr4());
+    vmcs_write(HOST_GS_BASE, vmcs_counts_base());
     vmcs_write(HOST_TR_BASE, traps_tss_base());
     vmcs_write(HOST_GDTR_BASE, traps_gdt_base());
     vmcs_write(HOST_IDTR_BASE, traps_idt_base());

@@ -24,9 +24,9 @@ bool counter_is_shown(const struct vm *vm, enum counter counter)
            (owner == COUNTER_OF_CHURN && vm->churn.period);
 }
 
-void tally_init(void)
+void tally_init(struct vcpu *v)
 {
-    vmcs_counts = (struct vmcs_counts){0, 0};
+    v->vmcs.reads = v->vmcs.writes = 0;
 }
 
 static void pmu_counters(struct pmu *pmu, u64 values[COUNTERS])
@@ -74,14 +74,12 @@ static u64 hv_exits_per_second(const struct vm *vm)
 
 static u64 hv_vmreads(const struct vm *vm)
 {
-    (void)vm;
-    return vmcs_counts.reads;
+    return vm->vcpu.vmcs.reads;
 }
 
 static u64 hv_vmwrites(const struct vm *vm)
 {
-    (void)vm;
-    return vmcs_counts.writes;
+    return vm->vcpu.vmcs.writes;
 }
 
 static u64 hv_cr3_writes(const struct vm *vm)

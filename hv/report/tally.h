@@ -23,8 +23,8 @@ extern const struct counter_row counter_rows[COUNTERS];
 // Whether this run has the counter: those of the other back end, and of what is switched off, it has not.
 bool counter_is_shown(const struct vm *vm, enum counter counter);
 
-// Forgets what was counted under an earlier guest, where that is not the guest's own: VMREADs and VMWRITEs.
-void tally_init(void);
+// Forgets the VMREADs and VMWRITEs of the processor before its VMCS was this guest's.
+void tally_init(struct vcpu *v);
 
 // All rows, as since the last reset; those that are not shown are 0.
 void tally_read(struct vm *vm, u64 values[COUNTERS]);

@@ -12,7 +12,17 @@
 #define FIELDS 0x8000u
 #define MSRS   512
 
-struct vmcs_counts vmcs_counts;
+static struct vmcs_counts nobodys, *counts = &nobodys;
+
+void vmcs_count_in(struct vmcs_counts *to)
+{
+    counts = to;
+}
+
+u64 vmcs_counts_base(void)
+{
+    return (u64)counts;
+}
 
 static u64 vmcs[FIELDS];
 static struct {
@@ -29,7 +39,7 @@ static u64 field_mask(enum vmcs_field field)
 
 u64 vmcs_read(enum vmcs_field field)
 {
-    vmcs_counts.reads++;
+    counts->reads++;
     return vmcs[field];
 }
 
@@ -45,7 +55,7 @@ void vmcs_write(enum vmcs_field field, u64 value)
         fail_msg("VMWRITE of the read-only field %x", field);
     if (value & ~field_mask(field))
         fail_msg("VMWRITE of %lx to field %x", value, field);
-    vmcs_counts.writes++;
+    counts->writes++;
     vmcs[field] = value;
 }
 

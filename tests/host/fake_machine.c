@@ -138,6 +138,7 @@ struct vcpu *machine_make_for(const struct mmu_ops *ops, const struct mmu_option
     make_memory();
     make_processor(flags);
     memset(&vm, 0, sizeof(vm));
+    vmcs_count_in(&vm.vcpu.vmcs);
     machine_uart_count = 0;
     machine_log[0] = machine_console[0] = 0;
     machine_console_length = 0;
@@ -145,7 +146,7 @@ struct vcpu *machine_make_for(const struct mmu_ops *ops, const struct mmu_option
     vm.params = &machine_params;
     vm.frames = &frames;
     vm.tsc_hz = 1000000000;
-    tally_init();
+    tally_init(&vm.vcpu);
     vm.vcpu.vm = &vm;
     vm.vcpu.caps = &machine_caps;
     vm.vcpu.base_proc = PROC_SECONDARY_CONTROLS; // as of vmcs_setup

@@ -380,12 +380,12 @@ static bool one_exit(void)
     const struct kind *kind = draw_kind();
     draw_state(kind);
     struct gprs before = v->world.regs;
-    u64 rip = vmcs_read(GUEST_RIP), work = vmcs_counts.reads + vmcs_counts.writes;
+    u64 rip = vmcs_read(GUEST_RIP), work = v->vmcs.reads + v->vmcs.writes;
     poison_stack();
     enum verdict verdict = kind->handle(v);
     if (verdict != VERDICT_STOP && (v->refresh || v->refresh_controls))
         paging_refresh(v);
-    work = vmcs_counts.reads + vmcs_counts.writes - work;
+    work = v->vmcs.reads + v->vmcs.writes - work;
     if (work > WORK)
         complain(kind, "%lu accesses to the VMCS in one exit", work);
     check_leaks(kind, &before);

@@ -356,14 +356,14 @@ static void last_bytes(void **state)
     write_u32(8 * MIB, 0xa5a40ff4);
     assert_int_equal(vm_ram_read(v->vm, 0, before, sizeof(before)), 0);
     vmcs_write(GUEST_RIP, EDGES + PAGE_SIZE);
-    u64 writes = vmcs_counts.writes;
+    u64 writes = v->vmcs.writes;
     assert_int_equal(guest_last_bytes(v, bytes, sizeof(bytes)), sizeof(bytes));
     assert_memory_equal(bytes, "\xf4\x0f\xa4\xa5", 4);
     vmcs_write(GUEST_RIP, EDGES);
     assert_int_equal(guest_last_bytes(v, bytes, sizeof(bytes)), 0);
     vmcs_write(GUEST_RIP, 1ull << 48 | (EDGES + PAGE_SIZE));
     assert_int_equal(guest_last_bytes(v, bytes, sizeof(bytes)), 0);
-    assert_int_equal(vmcs_counts.writes, writes + 2);
+    assert_int_equal(v->vmcs.writes, writes + 2);
     assert_int_equal(vm_ram_read(v->vm, 0, after, sizeof(after)), 0);
     assert_memory_equal(before, after, sizeof(before));
     churn_init(&v->vm->churn, 1);

@@ -91,6 +91,7 @@ enum vector {
 #define IA32_X2APIC_FIRST       0x800
 #define IA32_X2APIC_LAST        0x8ff
 #define IA32_EFER               0xc0000080
+#define IA32_GS_BASE            0xc0000101
 
 #define APIC_BASE_BSP    BIT(8)
 #define APIC_BASE_X2APIC BIT(10)

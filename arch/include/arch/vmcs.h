@@ -11,22 +11,27 @@ enum vmcs_field {
 #undef FIELD
 };
 
-// How often the VMCS was read and written: every exit's price in a nested machine.
+// How often a processor has read and written its VMCS: every exit's price in a nested machine. Volatile, as
+// the compiler does not see the counting.
 struct vmcs_counts {
-    u64 reads, writes;
+    volatile u64 reads, writes;
 };
-extern struct vmcs_counts vmcs_counts;
+
+// From now on this processor counts there: its GS base leads to `counts`, also after a VM exit if
+// HOST_GS_BASE is vmcs_counts_base(). Before its first VMREAD.
+void vmcs_count_in(struct vmcs_counts *counts);
+u64 vmcs_counts_base(void);
 
 static inline u64 vmcs_read(enum vmcs_field field)
 {
     u64 value;
-    vmcs_counts.reads++;
+    __asm__ volatile("incq %%gs:%c0" : : "i"(offsetof(struct vmcs_counts, reads)) : "cc");
     __asm__ volatile("vmread %1, %0" : "=rm"(value) : "r"((u64)field) : "cc");
     return value;
 }
 
 static inline void vmcs_write(enum vmcs_field field, u64 value)
 {
-    vmcs_counts.writes++;
+    __asm__ volatile("incq %%gs:%c0" : : "i"(offsetof(struct vmcs_counts, writes)) : "cc");
     __asm__ volatile("vmwrite %1, %0" : : "r"((u64)field), "rm"(value) : "cc");
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <arch/types.h>
+#include <arch/vmcs.h>
 #include <arch/vmx.h>
 #include <arch/world.h>
 
@@ -73,6 +74,7 @@ struct vcpu {
     bool cr3_unseen;               // since the exit nobody has looked whether the guest has loaded one
     u64 cr3_target[VCPU_CR3_TARGETS];
 
+    struct vmcs_counts vmcs;                 // of the VMCS accesses of the processor that it runs on
     struct exit_account exits[EXIT_REASONS]; // by basic reason
     struct exit_account outside;  // what was spent after no exit: the start, an entry that an NMI prevented
     struct exit_account *account; // of the exit being handled

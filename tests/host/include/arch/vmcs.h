@@ -13,7 +13,8 @@ enum vmcs_field {
 struct vmcs_counts {
     u64 reads, writes;
 };
-extern struct vmcs_counts vmcs_counts;
+void vmcs_count_in(struct vmcs_counts *counts);
+u64 vmcs_counts_base(void);
 
 u64 vmcs_read(enum vmcs_field field);
 void vmcs_write(enum vmcs_field field, u64 value);
