@@ -18,7 +18,7 @@ static void cpuid_dynamic(struct vcpu *v, u32 leaf, u32 subleaf, struct cpuid_re
     if (leaf == 1) {
         regs->r[2] |= vmcs_read(GUEST_CR4) & CR4_OSXSAVE ? CPUID_1_ECX_OSXSAVE : 0;
         regs->r[3] |= v->vm->apic.base & APIC_BASE_ENABLE ? CPUID_1_EDX_APIC : 0;
-    } else if (leaf == 7) {
+    } else if (leaf == 7 && subleaf == 0) {
         regs->r[2] |= vmcs_read(GUEST_CR4) & CR4_PKE ? CPUID_7_ECX_OSPKE : 0;
     } else if (leaf == 0xd && subleaf < 2) {
         regs->r[1] = cpuid_xsave_bytes(&v->vm->cpuid, xgetbv(), subleaf == 1);

@@ -15,6 +15,17 @@
 #define MTRR_DEF_TYPE_TYPE     0xfful
 #define MTRR_DEF_TYPE_ENABLE   BIT(11)
 
+// What IA32_ARCH_CAPABILITIES may tell (SDM vol. 4, table 2-2): faults that the processor does not have, and
+// what its VERW and IA32_SPEC_CTRL do. Not that there are MSRs which the guest has not: TSX_CTRL (bit 7),
+// MCU_CONTROL (9), MISC_PACKAGE_CTLS and ENERGY_FILTERING_CTL (10, 11), DOITM (12), FB_CLEAR_CTRL (18),
+// XAPIC_DISABLE_STATUS (21), OVERCLOCKING_STATUS (23), GDS_CTRL (25), IGN_UMONITOR (29), MON_UMON_MITG (30).
+#define ARCH_CAPABILITIES_SHOWN                                                                             \
+    (BIT(0) /* RDCL_NO */ | BIT(1) /* IBRS_ALL */ | BIT(2) /* RSBA */ | BIT(3) /* SKIP_L1DFL_VMENTRY */ |   \
+     BIT(4) /* SSB_NO */ | BIT(5) /* MDS_NO */ | BIT(6) /* IF_PSCHANGE_MC_NO */ | BIT(8) /* TAA_NO */ |     \
+     BIT(13) /* SBDR_SSDP_NO */ | BIT(14) /* FBSDP_NO */ | BIT(15) /* PSDP_NO */ | BIT(17) /* FB_CLEAR */ | \
+     BIT(19) /* RRSBA */ | BIT(20) /* BHI_NO */ | BIT(24) /* PBRSB_NO */ | BIT(26) /* GDS_NO */ |           \
+     BIT(27) /* RFDS_NO */ | BIT(28) /* RFDS_CLEAR */ | BIT(62) /* ITS_NO */)
+
 // Says once for each MSR that the guest asked for something that is not there.
 static enum verdict refuse(struct vcpu *v, u32 index, const char *access)
 {
@@ -39,6 +50,11 @@ static bool call_read(struct vcpu *v, u32 index, u64 *value)
         return true;
     case IA32_FEATURE_CONTROL:
         *value = FEATURE_CONTROL_LOCKED;
+        return true;
+    case IA32_ARCH_CAPABILITIES:
+        if (!trap_try_rdmsr(index, value))
+            return false;
+        *value &= ARCH_CAPABILITIES_SHOWN;
         return true;
     case IA32_MTRR_DEF_TYPE:
         *value = v->vm->mtrr_def_type;

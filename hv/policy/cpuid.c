@@ -8,6 +8,7 @@
 enum { EAX, EBX, ECX, EDX };
 
 #define LEAF_CACHE        0x4
+#define LEAF_STRUCTURED_2 0x20007 // as in cpuid.def
 #define LEAF_TOPOLOGY     0xb
 #define LEAF_XSAVE        0xd
 #define LEAF_XSAVE_1      0x1000d // as in cpuid.def
@@ -89,11 +90,22 @@ static void leaf_caches(struct cpuid_policy *p, const struct cpuid_facts *facts)
     }
 }
 
+// Subleaf 2: all but MCDT_NO are bits of IA32_SPEC_CTRL, and nothing is said of it to a guest that has no
+// such MSR.
+static bool leaf_structured_2(struct cpuid_policy *p, const struct cpuid_facts *facts)
+{
+    if (facts->host(7, 0).r[EAX] < 2 || !p->has[CPUID_IBRS_IBPB])
+        return false;
+    u32 edx = features_of(p, facts, LEAF_STRUCTURED_2, EDX, facts->host(7, 2).r[EDX]);
+    row_add(p, 7, 2, (struct cpuid_regs){{0, 0, 0, edx}});
+    return true;
+}
+
+// Subleaves 0 and 2: 1 reads as zeros.
 static void leaf_structured(struct cpuid_policy *p, const struct cpuid_facts *facts)
 {
-    struct cpuid_regs regs = filtered(p, facts, 7);
-    regs.r[EAX] = 0; // subleaf 0 only
-    row_add(p, 7, 0, regs);
+    struct cpuid_regs *first = row_add(p, 7, 0, filtered(p, facts, 7));
+    first->r[EAX] = leaf_structured_2(p, facts) ? 2 : 0;
 }
 
 // Leaf BH: one thread in one core.

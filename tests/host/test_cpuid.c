@@ -62,6 +62,7 @@ static void fake_everything(void)
     fake_add(6, 0, 0xffffffff, 2, 9, 0);
     fake_add(7, 0, 2, 0xffffffff, 0xffffffff, 0xffffffff);
     fake_add(7, 1, 0xffffffff, 0, 0, 0);
+    fake_add(7, 2, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff);
     fake_add(0xa, 0, 0x8300805, 0, 0, 0x603);
     fake_add(0xb, 0, 1, 2, 0x100, 5);
     fake_add(0xb, 1, 4, 12, 0x201, 5);
@@ -118,12 +119,12 @@ static const struct feature features[] = {
 
 static u32 subleaf_of(const struct feature *f)
 {
-    return f->leaf == 0x1000d;
+    return f->leaf < 0x80000000 ? f->leaf >> 16 : 0;
 }
 
 static u32 leaf_of(const struct feature *f)
 {
-    return f->leaf & ~0x10000u;
+    return f->leaf < 0x80000000 ? f->leaf & 0xffff : f->leaf;
 }
 
 // A processor without one feature shows the guest all others. Two follow the guest's own settings.
@@ -143,8 +144,9 @@ static void each_feature_needs_the_processor(void **state)
         assert_false(policy.has[i]);
         assert_int_equal(shown(leaf, subleaf, f->reg) >> f->bit & 1, 0);
         for (unsigned other = 0; other < ARRAY_SIZE(features); other++) {
-            bool needs_xsave = i == CPUID_XSAVE && features[other].leaf == 0x1000d;
-            assert_int_equal(policy.has[other], other != i && !needs_xsave);
+            bool needs_it = (i == CPUID_XSAVE && features[other].leaf == 0x1000d) ||
+                            (i == CPUID_IBRS_IBPB && features[other].leaf == 0x20007);
+            assert_int_equal(policy.has[other], other != i && !needs_it);
         }
     }
 }
@@ -193,10 +195,12 @@ static void unsupported_features_stay_hidden(void **state)
         if (shown(hidden[i].leaf, 0, hidden[i].reg) >> hidden[i].bit & 1)
             fail_msg("%s is shown", hidden[i].name);
     }
-    assert_int_equal(shown(7, 0, EAX), 0);
+    assert_int_equal(shown(7, 0, EAX), 2);
     assert_int_equal(shown(7, 1, EAX), 0);
-    assert_int_equal(shown(0xa, 0, EAX), 0); // no performance counters
-    assert_int_equal(shown(5, 0, EAX), 0);   // no MONITOR
+    assert_int_equal(shown(7, 2, EAX) | shown(7, 2, EBX) | shown(7, 2, ECX), 0);
+    assert_int_equal(shown(7, 2, EDX), 0x3f); // of the bits of 1AH, 1B01H and others nothing
+    assert_int_equal(shown(0xa, 0, EAX), 0);  // no performance counters
+    assert_int_equal(shown(5, 0, EAX), 0);    // no MONITOR
     assert_int_equal(shown(0xd, 1, EAX) >> 4, 0);
     assert_int_equal(shown(1, 0, ECX) >> 31, 1); // the hypervisor bit
 }
@@ -293,6 +297,24 @@ static void xsave(void **state)
     make();
     assert_int_equal(policy.xcr0, 0);
     assert_null(cpuid_find(&policy, 0xd, 0));
+}
+
+// Leaf 7 says that it has a subleaf 2 where the processor has one and the guest has IA32_SPEC_CTRL.
+static void spec_ctrl(void **state)
+{
+    (void)state;
+    fake_everything();
+    *fake_reg(7, 0, EAX) = 1;
+    make();
+    assert_int_equal(shown(7, 0, EAX), 0);
+    assert_null(cpuid_find(&policy, 7, 2));
+    assert_false(policy.has[CPUID_BHI_CTRL]);
+    fake_everything();
+    struct cpuid_facts facts = facts_make();
+    facts.hide[CPUID_IBRS_IBPB] = true;
+    cpuid_make(&policy, &facts);
+    assert_int_equal(shown(7, 0, EAX), 0);
+    assert_null(cpuid_find(&policy, 7, 2));
 }
 
 // An early processor with VMX: basic leaves to 6 only, extended ones to 80000008H.
@@ -411,6 +433,7 @@ int main(void)
         cmocka_unit_test(leaves_out_of_range),
         cmocka_unit_test(subleaves),
         cmocka_unit_test(one_processor),
+        cmocka_unit_test(spec_ctrl),
         cmocka_unit_test(xsave),
         cmocka_unit_test(old_processor),
         cmocka_unit_test(cr4),

@@ -77,6 +77,7 @@ enum vector {
 #define IA32_BIOS_SIGN_ID       0x08b
 #define IA32_PMC0               0x0c1
 #define IA32_MTRRCAP            0x0fe
+#define IA32_ARCH_CAPABILITIES  0x10a
 #define IA32_PERFEVTSEL0        0x186
 #define IA32_MISC_ENABLE        0x1a0
 #define IA32_DEBUGCTL           0x1d9
