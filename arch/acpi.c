@@ -145,21 +145,32 @@ static void parse_fadt(struct acpi *a, const struct table *t, u64 limit)
         parse_aml(a, &dsdt, limit);
 }
 
-static void add_cpu(struct acpi *a, u64 apic_id, u64 flags)
+static bool cpu_known(const struct acpi *a, u64 apic_id)
+{
+    for (unsigned i = 0; i < a->cpus; i++) {
+        if (a->apic_id[i] == apic_id)
+            return true;
+    }
+    return false;
+}
+
+// `nobody`: the id that means all processors, with which firmware fills entries that are no processor. Some
+// are listed twice, as local APIC and as local x2APIC.
+static void add_cpu(struct acpi *a, u64 apic_id, u64 nobody, u64 flags)
 {
     bool enabled = flags & BIT(0);
-    if (enabled && a->cpus < ACPI_MAX_CPUS)
+    if (enabled && apic_id != nobody && a->cpus < ACPI_MAX_CPUS && !cpu_known(a, apic_id))
         a->apic_id[a->cpus++] = (u32)apic_id;
 }
 
 static void add_local_apic(struct acpi *a, const struct table *e)
 {
-    add_cpu(a, table_read(e, 3, 1), table_read(e, 4, 4));
+    add_cpu(a, table_read(e, 3, 1), 0xff, table_read(e, 4, 4));
 }
 
 static void add_local_x2apic(struct acpi *a, const struct table *e)
 {
-    add_cpu(a, table_read(e, 4, 4), table_read(e, 8, 4));
+    add_cpu(a, table_read(e, 4, 4), 0xffffffff, table_read(e, 8, 4));
 }
 
 static void add_ioapic(struct acpi *a, const struct table *e)

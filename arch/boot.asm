@@ -169,9 +169,11 @@ entry64:
     jmp .stop
 
 ; ---- Start of another processor (SDM vol. 3, 10.4.4): a copy in a page below 1M is entered by SIPI in real mode, CS:0
-; its first byte. The last four bytes of the page are CR3; the page is mapped one to one. One processor at a time.
+; its first byte. The last four bytes of the page are CR3; those before get 1 once it runs. The page is mapped one to one.
+; One processor at a time.
 %define IN_PAGE(symbol) (symbol - park_code)
 PARK_CR3 equ 4096 - 4
+PARK_SEEN equ 4096 - 8
 
 bits 16
 global park_code, park_code_end, park_halt
@@ -181,7 +183,8 @@ park_code:
     mov ax, cs
     mov ds, ax
     mov ss, ax
-    mov sp, PARK_CR3
+    mov sp, PARK_SEEN
+    mov dword [PARK_SEEN], 1
     movzx ebx, ax
     shl ebx, 4                          ; ebx = machine address of the page
     lea eax, [ebx + IN_PAGE(park_gdt)]

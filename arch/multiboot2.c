@@ -85,7 +85,7 @@ static int add_range(struct boot_info *boot, u64 start, u64 end, u32 type)
         }
     }
     if (boot->range_count == BOOT_RANGES)
-        return refuse(boot, "The firmware's memory map has more than 128 ranges.");
+        return refuse(boot, "The firmware's memory map has more than 1024 ranges.");
     boot->ranges[boot->range_count++] = (struct boot_range){start, end, type};
     return 0;
 }

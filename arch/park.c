@@ -82,21 +82,6 @@ static u32 result_await(u64 tsc_hz, u64 microseconds)
     return park_result;
 }
 
-// Each but this one, once: firmware may list one as local APIC and as local x2APIC.
-static unsigned others_list(const struct acpi *acpi, u32 *ids)
-{
-    unsigned count = 0;
-    u32 own = own_id();
-    for (unsigned i = 0; i < acpi->cpus; i++) {
-        bool known = acpi->apic_id[i] == own;
-        for (unsigned j = 0; j < count; j++)
-            known |= ids[j] == acpi->apic_id[i];
-        if (!known)
-            ids[count++] = acpi->apic_id[i];
-    }
-    return count;
-}
-
 static int start_page_make(struct frames *frames, mfn_t *page)
 {
     u64 n = LAST_START_PAGE;
@@ -110,59 +95,143 @@ static int start_page_make(struct frames *frames, mfn_t *page)
     return 0;
 }
 
+static volatile u32 *seen_word(mfn_t page)
+{
+    return (volatile u32 *)mfn_ptr(page) + PAGE_SIZE / 4 - 2;
+}
+
 // SDM vol. 3, 10.4.4.1: a second SIPI if the first one does nothing.
-static int park_one(u32 id, mfn_t page, u64 tsc_hz)
+static u32 start_one(u32 id, mfn_t page, u64 tsc_hz)
 {
     park_result = PARK_PENDING;
     for (unsigned i = 0; i < 2 && park_result == PARK_PENDING; i++) {
         ipi_send(id, ICR_SIPI | (u32)page.n);
         result_await(tsc_hz, SIPI_US);
     }
-    return result_await(tsc_hz, ARRIVE_US) == PARK_DONE ? 0 : ERR_INVALID;
+    return result_await(tsc_hz, ARRIVE_US);
 }
 
-// Index of the first processor that could not be parked, or `count`.
-static unsigned park_each(const u32 *ids, unsigned count, struct frames *frames, mfn_t page, u64 tsc_hz)
+// As start_one, with another INIT if it does not run an instruction.
+static u32 park_one(u32 id, mfn_t page, u64 tsc_hz)
 {
-    u32 last_id = x2apic() ? 0xfffffffe : 0xfe; // the next one means all processors
-    for (unsigned i = 0; i < count; i++) {
-        if (ids[i] > last_id)
-            return i;
-        ipi_send(ids[i], ICR_INIT);
-    }
-    park_result = PARK_PENDING;
+    *seen_word(page) = 0;
+    u32 result = start_one(id, page, tsc_hz);
+    if (result != PARK_PENDING || *seen_word(page))
+        return result;
+    ipi_send(id, ICR_INIT);
     result_await(tsc_hz, INIT_US);
-    for (unsigned i = 0; i < count; i++) {
-        if (vmx_region_new(arriving.caps, frames, &arriving.region) || park_one(ids[i], page, tsc_hz))
-            return i;
+    return start_one(id, page, tsc_hz);
+}
+
+static printf_like(3) int refuse(struct park *p, int error, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fmtv(p->message, sizeof(p->message), format, args);
+    va_end(args);
+    return error;
+}
+
+// For the next one to arrive: a region that none has taken is used again.
+static int region_make(struct park *p, u32 id)
+{
+    if (!arriving.region.n && vmx_region_new(p->caps, p->frames, &arriving.region))
+        return refuse(
+            p, ERR_NOMEM,
+            "There is no memory to park the processor with local APIC ID %u: give the machine more memory.",
+            id);
+    return 0;
+}
+
+static int park_listed(struct park *p, u32 id, mfn_t page)
+{
+    int error = region_make(p, id);
+    if (error)
+        return error;
+    u32 result = park_one(id, page, p->tsc_hz);
+    if (result == PARK_DONE) {
+        arriving.region = mfn(0);
+        p->parked++;
+        return 0;
+    }
+    bool there = result == PARK_FAILED || *seen_word(page);
+    if (there) // it may still come: the way stays open, or it would reset the machine
+        return refuse(
+            p, ERR_INVALID,
+            "The processor with local APIC ID %u does not enter VMX operation, so that the guest could take it: limit the machine to one processor in the firmware set-up.",
+            id);
+    if (!p->silent++)
+        p->silent_id = id;
+    return 0;
+}
+
+static int park_each(struct park *p, mfn_t page)
+{
+    u32 own = own_id();
+    u64 told = rdtsc();
+    for (unsigned i = 0; i < p->acpi->cpus; i++) {
+        if (rdtsc() - told > p->tsc_hz) {
+            p->progress(i, p->acpi->cpus);
+            told = rdtsc();
+        }
+        int error = p->acpi->apic_id[i] == own ? 0 : park_listed(p, p->acpi->apic_id[i], page);
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+// The number of others, all of them reset; or an error.
+static int reset_others(struct park *p)
+{
+    int count = 0;
+    u32 own = own_id(), last_id = x2apic() ? 0xfffffffe : 0xfe; // the next one means all processors
+    for (unsigned i = 0; i < p->acpi->cpus; i++) {
+        u32 id = p->acpi->apic_id[i];
+        if (id == own)
+            continue;
+        if (id > last_id)
+            return refuse(
+                p, ERR_INVALID,
+                "The processor with local APIC ID %u can only be reached in x2APIC mode, which the firmware has not switched on: enable x2APIC in the firmware set-up.",
+                id);
+        count++;
+    }
+    for (unsigned i = 0; i < p->acpi->cpus; i++) {
+        if (p->acpi->apic_id[i] != own)
+            ipi_send(p->acpi->apic_id[i], ICR_INIT);
     }
     return count;
 }
 
-int park_others(const struct acpi *acpi, const struct vmx_caps *caps, struct frames *frames, u64 tsc_hz,
-                char *message, size_t size)
+int park_others(struct park *p)
 {
-    u32 ids[ACPI_MAX_CPUS];
     mfn_t page;
-    unsigned count = others_list(acpi, ids);
-    if (!count)
-        return 0;
-    if (acpi->cpus == ACPI_MAX_CPUS || start_page_make(frames, &page)) {
-        fmt(message, size,
-            "The other processors cannot be started and parked, for they are %u or more or no memory below 640K is free: limit the machine to one processor in the firmware set-up.",
+    p->parked = p->silent = 0;
+    if (p->acpi->cpus == ACPI_MAX_CPUS)
+        return refuse(
+            p, ERR_NOMEM,
+            "The firmware lists %u processors or more, which are too many to park: limit the machine to one processor in the firmware set-up.",
             ACPI_MAX_CPUS);
-        return ERR_NOMEM;
-    }
-    arriving.caps = caps;
+    int count = reset_others(p);
+    if (count <= 0)
+        return count;
+    if (start_page_make(p->frames, &page))
+        return refuse(
+            p, ERR_NOMEM,
+            "The %u other processors cannot be started and parked, for no memory below 640K is free: limit the machine to one processor in the firmware set-up.",
+            (unsigned)count);
+    arriving.caps = p->caps;
+    arriving.region = mfn(0);
     paging_identity(true);
-    unsigned parked = park_each(ids, count, frames, page, tsc_hz);
-    if (parked < count) { // it may still come: the way stays open, or it would reset the machine
-        fmt(message, size,
-            "The processor with local APIC ID %u does not start or does not enter VMX operation, so that the guest could take it: limit the machine to one processor in the firmware set-up.",
-            ids[parked]);
-        return ERR_INVALID;
-    }
+    park_result = PARK_PENDING;
+    result_await(p->tsc_hz, INIT_US);
+    int error = park_each(p, page);
+    if (!error && p->silent && !arriving.region.n) // for one that comes after all
+        error = region_make(p, p->silent_id);
+    if (error || p->silent)
+        return error;
     paging_identity(false);
-    frames_free(frames, page, ORDER_4K);
-    return (int)count;
+    frames_free(p->frames, page, ORDER_4K);
+    return 0;
 }

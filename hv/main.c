@@ -151,19 +151,30 @@ static void guard_smm(void)
     }
 }
 
+static void say_parking(unsigned tried, unsigned count)
+{
+    log_info("parking the other processors: %u of %u", tried, count);
+}
+
 // The guest has the local APIC, and with it the power to start processors that are not in VMX operation.
 static void park_processors(void)
 {
-    char message[256];
+    struct park park = {.acpi = &host.acpi,
+                        .caps = &host.caps,
+                        .frames = &host.frames,
+                        .tsc_hz = host.rates.tsc_hz,
+                        .progress = say_parking};
     guard_smm();
-    int parked =
-        park_others(&host.acpi, &host.caps, &host.frames, host.rates.tsc_hz, message, sizeof(message));
-    if (parked < 0)
-        refuse(message);
+    if (park_others(&park))
+        refuse(park.message);
+    if (park.silent)
+        log_warn(
+            "%u listed processors do not start, the first of them local APIC ID %u: the firmware lists what is not there, or has switched it off",
+            park.silent, park.silent_id);
     if (!host.acpi.cpus)
         log_warn(
             "the firmware lists no processors: if there are others than this one, the guest could start them");
-    log_info("%d other processors parked", parked);
+    log_info("%u other processors parked", park.parked);
     frames_reserve(&host.frames, 0, FIRMWARE_END);
 }
 

@@ -195,6 +195,11 @@ void write_cr3(u64 value)
     fake_cr3_writes++;
 }
 
+int pause(void)
+{
+    return 0;
+}
+
 void wbinvd(void)
 {
     fake_wbinvd++;

@@ -8,7 +8,7 @@
 #define RSDT  0x10000u
 #define XSDT  0x11000u
 #define FADT  0x12000u
-#define MADT  0x13000u
+#define MADT  0x100000u
 #define DSDT  0x14000u
 #define SSDT  0x15000u
 
@@ -269,21 +269,42 @@ static void madt_entries_are_bounded(void **state)
     assert_int_equal(acpi.apic_id[0], 2);
 }
 
+// Some firmware lists each processor as local APIC and as local x2APIC, and fills up with entries that are
+// nobody.
+static void processors_of_servers(void **state)
+{
+    (void)state;
+    static u8 body[8 + 256 * 8 + 600 * 16];
+    u8 *at = body + 8;
+    for (unsigned i = 0; i < 256; i++, at += 8) // 100 processors; then 0xff
+        memcpy(at, (u8[]){0, 8, 0, i < 100 ? (u8)(2 * i) : 0xff, 1, 0, 0, 0}, 8);
+    for (unsigned i = 0; i < 600; i++, at += 16) { // 500 processors, some of them of above; then 0xffffffff
+        u32 id = i < 500 ? 2 * i : 0xffffffff;
+        memcpy(at, (u8[]){9, 16, 0, 0, 0, 0, 0, 0, 1}, 9);
+        memcpy(at + 4, &id, 4);
+    }
+    make_table(MADT, "APIC", body, sizeof(body));
+    assert_int_equal(parse(36), 0);
+    assert_int_equal(acpi.cpus, 500);
+    for (unsigned i = 0; i < 500; i++)
+        assert_int_equal(acpi.apic_id[i], 2 * i);
+}
+
 static void more_than_fits(void **state)
 {
     (void)state;
-    static u8 body[8 + 300 * 8 + 40 * 12 + 40 * 10];
+    static u8 body[8 + (ACPI_MAX_CPUS + 1) * 16 + 80 * 12 + 40 * 10];
     u8 *at = body + 8;
-    for (unsigned i = 0; i < 300; i++, at += 8)
-        memcpy(at, (u8[]){0, 8, 0, (u8)i, 1, 0, 0, 0}, 8);
-    for (unsigned i = 0; i < 40; i++, at += 12)
+    for (unsigned i = 0; i < ACPI_MAX_CPUS + 1; i++, at += 16)
+        memcpy(at, (u8[]){9, 16, 0, 0, (u8)i, (u8)(i >> 8), 1, 0, 1}, 9);
+    for (unsigned i = 0; i < 80; i++, at += 12)
         memcpy(at, (u8[]){1, 12, (u8)i, 0, 0, 0, 0, 1, (u8)i, 0, 0, 0}, 12);
     for (unsigned i = 0; i < 40; i++, at += 10)
         memcpy(at, (u8[]){2, 10, 0, (u8)i, (u8)i, 0, 0, 0, 0, 0}, 10);
     make_table(MADT, "APIC", body, sizeof(body));
     assert_int_equal(parse(36), 0);
     assert_int_equal(acpi.cpus, ACPI_MAX_CPUS);
-    assert_int_equal(acpi.apic_id[255], 255);
+    assert_int_equal(acpi.apic_id[ACPI_MAX_CPUS - 1], 0x10000 + ACPI_MAX_CPUS - 1);
     assert_int_equal(acpi.ioapics, ACPI_MAX_IOAPICS);
     assert_int_equal(acpi.overrides, ACPI_MAX_OVERRIDES);
 }
@@ -421,11 +442,17 @@ static void survives_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_MACHINE(whole_machine_by_xsdt), ON_MACHINE(whole_machine_by_rsdt),
-        ON_MACHINE(broken_rsdp),           ON_MACHINE(broken_tables_are_absent),
-        ON_MACHINE(foreign_addresses),     ON_MACHINE(madt_entries_are_bounded),
-        ON_MACHINE(more_than_fits),        ON_MACHINE(fadt_of_every_age),
-        ON_MACHINE(s5_by_its_bytes),       ON_MACHINE(routes),
+        ON_MACHINE(whole_machine_by_xsdt),
+        ON_MACHINE(whole_machine_by_rsdt),
+        ON_MACHINE(broken_rsdp),
+        ON_MACHINE(broken_tables_are_absent),
+        ON_MACHINE(foreign_addresses),
+        ON_MACHINE(madt_entries_are_bounded),
+        ON_MACHINE(processors_of_servers),
+        ON_MACHINE(more_than_fits),
+        ON_MACHINE(fadt_of_every_age),
+        ON_MACHINE(s5_by_its_bytes),
+        ON_MACHINE(routes),
         ON_MACHINE(survives_damage),
     };
     random_start();

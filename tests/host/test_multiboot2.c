@@ -5,7 +5,7 @@
 
 #include <arch/multiboot2.h>
 
-static u8 info[8192];
+static u8 info[32768];
 static u64 used;
 static struct boot_info boot;
 

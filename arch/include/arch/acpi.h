@@ -5,8 +5,8 @@
 
 #include <arch/types.h>
 
-#define ACPI_MAX_CPUS      256u
-#define ACPI_MAX_IOAPICS   16u
+#define ACPI_MAX_CPUS      4096u
+#define ACPI_MAX_IOAPICS   64u
 #define ACPI_MAX_OVERRIDES 24u
 
 // ACPI 6.5, 5.2.3.2: where a register is. address 0: there is none.
@@ -46,7 +46,7 @@ struct acpi {
     u8 s5_type_a, s5_type_b;
 
     u64 local_apic_hpa;
-    unsigned cpus; // enabled ones, the first ACPI_MAX_CPUS of them
+    unsigned cpus; // enabled ones, each once, the first ACPI_MAX_CPUS of them
     u32 apic_id[ACPI_MAX_CPUS];
     unsigned ioapics;
     struct acpi_ioapic ioapic[ACPI_MAX_IOAPICS];

@@ -8,7 +8,7 @@
 #define MULTIBOOT2_LOADER_MAGIC 0x36d76289u // in EAX at entry
 
 #define BOOT_MODULES 16
-#define BOOT_RANGES  128
+#define BOOT_RANGES  1024
 
 // Multiboot2's types of memory, the same as ACPI's.
 enum boot_memory_type {

@@ -7,11 +7,26 @@
 #include <arch/frames.h>
 #include <arch/vmx.h>
 
+#define PARK_MESSAGE 256
+
+struct park {
+    const struct acpi *acpi;
+    const struct vmx_caps *caps;
+    struct frames *frames; // has free ones below 640K
+    u64 tsc_hz;
+    // Told about once a second, if it takes that long: how many have been tried, of how many.
+    void (*progress)(unsigned tried, unsigned count);
+
+    unsigned parked;            // of the others
+    unsigned silent;            // listed, but nothing ran an instruction where it should
+    u32 silent_id;              // local APIC ID of the first of these
+    char message[PARK_MESSAGE]; // after an error: one sentence with the remedy
+};
+
 // Starts every processor that ACPI lists as enabled, other than this one, and puts it into VMX root operation
 // in a HLT loop, interrupts off, NMIs ignored, until the machine is reset; each keeps one frame. Call it in
-// VMX operation, before any guest runs, with free frames below 640K and the local APIC in the firmware's
-// mode. Takes 10 ms and some 0.2 ms a processor, nothing where there is one. Returns their number, or an
-// error and in `message` one sentence with the remedy: the machine must not run a guest then, nor use the
-// memory below 1M.
-int park_others(const struct acpi *acpi, const struct vmx_caps *caps, struct frames *frames, u64 tsc_hz,
-                char *message, size_t size) must_check;
+// VMX operation, before any guest runs, with the local APIC in the firmware's mode. Takes 10 ms, some 0.2 ms
+// a processor and 0.2 s for a silent one, nothing where there is one. A silent one has been tried twice; if
+// it comes after all, it still finds its way. ERR_NOMEM, ERR_INVALID: p->message says why; the machine must
+// not run a guest then, nor use the memory below 1M.
+int park_others(struct park *p) must_check;

@@ -13,6 +13,7 @@ void write_cr3(u64 value);
 void wbinvd(void);
 u64 read_cr4(void);
 void write_cr4(u64 value);
+int pause(void); // the result is the C library's
 u64 xgetbv(void);
 u32 read_pkru(void);
 u64 read_breakpoint(unsigned n);
