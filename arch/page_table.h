@@ -8,7 +8,6 @@
 #define PTE_PWT           BIT(3) // with PAT and PCD clear: entry 1 of the PAT
 #define PTE_LARGE         BIT(7)
 #define PTE_NO_EXECUTE    BIT(63)
-#define PTE_DATA          (PTE_PRESENT_WRITE | PTE_NO_EXECUTE)
-#define PTE_LARGE_DATA    (PTE_DATA | PTE_LARGE)
+#define PTE_LARGE_DATA    (PTE_PRESENT_WRITE | PTE_LARGE | PTE_NO_EXECUTE)
 
 extern u64 boot_pml4[ENTRIES]; // from boot.asm

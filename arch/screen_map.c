@@ -10,9 +10,11 @@
 #include "page_table.h"
 #include "screen_map.h"
 
-#define WINDOW    (0xffff000000000000ull | (u64)SCREEN_MAP_SLOT << 39)
-#define PAGE_2M   (2 * MIB)
-#define COMBINING PTE_PWT
+#define WINDOW  (0xffff000000000000ull | (u64)SCREEN_MAP_SLOT << 39)
+#define PAGE_2M (2 * MIB)
+
+// Entry 1 of the PAT. Not no-execute: the refusal that a processor has no such bit must be seen, too.
+#define SCREEN_PAGE (PTE_PRESENT_WRITE | PTE_PWT)
 
 // As after reset but for entry 1, write-combining. Nothing else of the monitor's uses that entry, and entry 0
 // stays write-back, so the type of what is mapped already does not change. The parked processors keep theirs:
@@ -35,7 +37,7 @@ static u64 table_entry(const u64 *table)
 static void map_4k(u64 *directory_entry, u64 *table, u64 hpa)
 {
     *directory_entry = table_entry(table);
-    table[hpa / PAGE_SIZE % ENTRIES] = hpa | PTE_DATA | COMBINING;
+    table[hpa / PAGE_SIZE % ENTRIES] = hpa | SCREEN_PAGE;
 }
 
 // Maps [start, end), whole pages, at WINDOW + start % GIB.
@@ -46,7 +48,7 @@ static void map_pages(u64 start, u64 end)
         u64 *entry = &window.directory[(at - first) / GIB][at / PAGE_2M % ENTRIES];
         size = at % PAGE_2M == 0 && end - at >= PAGE_2M ? PAGE_2M : PAGE_SIZE;
         if (size == PAGE_2M)
-            *entry = at | PTE_LARGE_DATA | COMBINING;
+            *entry = at | SCREEN_PAGE | PTE_LARGE;
         else
             map_4k(entry, window.edge[at / PAGE_2M != start / PAGE_2M], at);
     }
