@@ -147,10 +147,11 @@ void compare_run(struct comparison *c, unsigned rounds, struct vm *vm, struct ho
     unsigned count = c->configurations.count;
     machine_json(c, rounds, host);
     for (unsigned i = 0; i < rounds * count; i++) {
+        unsigned which = (i + i / count) % count; // each round begins with another
         const struct run run = {
-            .configuration = &c->configurations.list[i % count],
+            .configuration = &c->configurations.list[which],
             .params = &c->params,
-            .outcome = &c->outcomes[i % count],
+            .outcome = &c->outcomes[which],
             .number = i + 1,
             .of = rounds * count,
             .round = i / count + 1,

@@ -28,5 +28,8 @@ for my $mode (@MODES) {
     my @ends = $run->{text} =~ /^\[penumbra\] error: comparison: \d+ of \d+, \Q$mode\E: ([^\n]*?) at RIP/mg;
     is_deeply(\@ends, [('guest triple fault') x @CASES], "$mode: each case ends the guest");
 }
+my @order = $run->{text} =~ /^\[penumbra\] comparison: \d+ of \d+, (\S+)$/mg;
+is_deeply(\@order, [map { my $round = $_; map { $MODES[($round + $_) % @MODES] } 0 .. $#MODES } 0 .. $#CASES],
+    'each round begins with the next configuration');
 is($run->{end}, 'shutdown', 'the machine is switched off');
 done_testing;
