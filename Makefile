@@ -41,7 +41,8 @@ INCLUDES_main   := $(INCLUDES_hv) -Iept/include -Ishadow/include
 MONITOR_FLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -ffreestanding \
                  -mcmodel=kernel -fno-pic -mno-red-zone -mgeneral-regs-only -fno-stack-protector \
                  -fcf-protection=none -fno-omit-frame-pointer -fno-asynchronous-unwind-tables \
-                 -fno-tree-loop-distribute-patterns -fno-strict-aliasing -MMD -MP -flto=auto
+                 -fno-tree-loop-distribute-patterns -fno-strict-aliasing -MMD -MP -flto=auto \
+                 -DDEBUG_BUILD=$(if $(filter 1,$(DEBUG)),1,0)
 
 ARCH_C := $(filter-out arch/asm_offsets.c,$(wildcard arch/*.c))
 HV_C   := $(filter-out hv/main.c,$(wildcard hv/*.c $(HV_LAYERS:%=%/*.c)))
@@ -136,6 +137,7 @@ make msan-tests  the host tests under MemorySanitizer
 make run-tests   tests in emulators only;                 make guest-images, guest-stress, guest-compare  the guests
 make test-fresh  what make does on a fresh Debian 12 and 13, in chroots (root; some minutes)
 make stress      Linux under stress-ng in each configuration of shadow paging (hours; STRESS=name,... for some)
+make DEBUG=1     a monitor that stops with a dump where a VMREAD or VMWRITE fails; BUILD=folder keeps it apart
 make clean       removes build/
 
 Variables of all:

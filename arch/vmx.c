@@ -2,6 +2,7 @@
 #include <arch/cpu.h>
 #include <arch/io.h>
 #include <arch/lib.h>
+#include <arch/panic.h>
 #include <arch/phys.h>
 #include <arch/traps.h>
 #include <arch/vmx.h>
@@ -162,6 +163,14 @@ bool vmcs_try_read(enum vmcs_field field, u64 *value)
     bool failed;
     __asm__ volatile("vmread %2, %1" : "=@ccbe"(failed), "=r"(*value) : "r"((u64)field));
     return !failed;
+}
+
+void vmcs_failed(const char *instruction, enum vmcs_field field)
+{
+    u64 error = 0;
+    bool known = vmcs_try_read(VM_INSTRUCTION_ERROR, &error);
+    panic("%s of field 0x%x failed: VM-instruction error %lu (SDM vol. 3, 31.4)", instruction, field,
+          known ? error : 0);
 }
 
 void vmx_invept(u64 type, u64 eptp)
