@@ -60,4 +60,4 @@ VALUES_settings := $(CC)
 $(SETTINGS): $(call told,settings) $(SETTINGS_C) hv/policy/params.def \
     $(wildcard hv/*/*.h hv/include/hv/*.[dh]* arch/include/arch/*.h)
 	@mkdir -p $(@D)
-	@$(CC) -std=gnu11 -O1 -Wall -Wextra -Werror $(INCLUDES_hv/policy) -I. -o $@ $(SETTINGS_C)
+	@$(CC) -std=gnu11 -O1 -Wall -Wextra -Werror -DDEBUG_BUILD=0 $(INCLUDES_hv/policy) -I. -o $@ $(SETTINGS_C)

@@ -3,24 +3,13 @@
 // DEBUG=1). The host tests put a table in this header's place (tests/host/include).
 #pragma once
 
-#include <arch/types.h>
+#include <arch/vmcs_counts.h>
 
 enum vmcs_field {
 #define FIELD(name, encoding) name = (encoding),
 #include <arch/vmcs.def>
 #undef FIELD
 };
-
-// How often a processor has read and written its VMCS: every exit's price in a nested machine. Volatile, as
-// the compiler does not see the counting.
-struct vmcs_counts {
-    volatile u64 reads, writes;
-};
-
-// From now on this processor counts there: its GS base leads to `counts`, also after a VM exit if
-// HOST_GS_BASE is vmcs_counts_base(). Before its first VMREAD.
-void vmcs_count_in(struct vmcs_counts *counts);
-u64 vmcs_counts_base(void);
 
 // In a debug build: panics, with the field and the VM-instruction error.
 _Noreturn void vmcs_failed(const char *instruction, enum vmcs_field field);

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <arch/types.h>
-#include <arch/vmcs.h>
+#include <arch/vmcs_counts.h>
 #include <arch/vmx.h>
 #include <arch/world.h>
 

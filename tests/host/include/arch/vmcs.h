@@ -2,19 +2,13 @@
 // tests/host/fake_cpu.c.
 #pragma once
 
-#include <arch/types.h>
+#include <arch/vmcs_counts.h>
 
 enum vmcs_field {
 #define FIELD(name, encoding) name = (encoding),
 #include <arch/vmcs.def>
 #undef FIELD
 };
-
-struct vmcs_counts {
-    u64 reads, writes;
-};
-void vmcs_count_in(struct vmcs_counts *counts);
-u64 vmcs_counts_base(void);
 
 u64 vmcs_read(enum vmcs_field field);
 void vmcs_write(enum vmcs_field field, u64 value);
