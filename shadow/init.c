@@ -19,9 +19,7 @@ const struct shadow_strategy shadow_strategies[SHADOW_STRATEGIES] = {
 // Contiguous machine memory for `bytes`, or NULL.
 static void *take(struct frames *frames, u64 bytes, mfn_t *first)
 {
-    unsigned order = 0;
-    while (PAGE_SIZE << order < bytes)
-        order++;
+    unsigned order = frames_order(bytes);
     if (order >= ORDERS || frames_alloc(frames, order, FRAME_MONITOR, first))
         return NULL;
     memset(mfn_ptr(*first), 0, bytes);

@@ -24,13 +24,10 @@ struct trace_record {
 int trace_init(struct trace *t, struct frames *frames, u64 size)
 {
     mfn_t block;
-    unsigned order = 0;
     *t = (struct trace){.size = size};
     if (!size)
         return 0;
-    while (PAGE_SIZE << order < size * sizeof(struct trace_record))
-        order++;
-    int error = frames_alloc(frames, order, FRAME_MONITOR, &block);
+    int error = frames_alloc(frames, frames_order(size * sizeof(struct trace_record)), FRAME_MONITOR, &block);
     if (!error)
         t->records = mfn_ptr(block);
     return error;

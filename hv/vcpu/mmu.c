@@ -5,18 +5,10 @@
 
 #include "../vm.h"
 
-static unsigned order_of(size_t bytes)
-{
-    unsigned order = 0;
-    while (PAGE_SIZE << order < bytes)
-        order++;
-    return order;
-}
-
 static void *take(struct frames *frames, size_t bytes)
 {
     mfn_t block;
-    if (frames_alloc(frames, order_of(bytes), FRAME_MONITOR, &block))
+    if (frames_alloc(frames, frames_order(bytes), FRAME_MONITOR, &block))
         return NULL;
     return memset(mfn_ptr(block), 0, bytes);
 }
@@ -51,7 +43,7 @@ static void view_free(struct vcpu *v)
 {
     const struct mmu_view *view = v->mmu;
     v->mmu = NULL;
-    frames_free(view->mmu->p2m->frames, hpa_mfn(ptr_hpa(view)), order_of(view->ops->view_bytes));
+    frames_free(view->mmu->p2m->frames, hpa_mfn(ptr_hpa(view)), frames_order(view->ops->view_bytes));
 }
 
 int mmu_enter(struct vcpu *v, struct mmu *mmu)

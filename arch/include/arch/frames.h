@@ -47,6 +47,15 @@ void frames_keep(struct frames *f);
 // are forgotten with it.
 void frames_rewind(struct frames *f);
 
+// The order of the smallest block that has so many bytes; from ORDERS on there is none.
+static inline unsigned frames_order(u64 bytes)
+{
+    unsigned order = 0;
+    while (PAGE_SIZE << order < bytes)
+        order++;
+    return order;
+}
+
 // One block of 2^order frames for FRAME_MONITOR or FRAME_GUEST, contents undefined, at the highest address
 // there is. ERR_NOMEM when none is free.
 int frames_alloc(struct frames *f, unsigned order, enum frame_owner owner, mfn_t *block) must_check;
