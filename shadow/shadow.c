@@ -22,7 +22,6 @@ struct shadow_mmu {
 struct shadow_cpu {
     struct mmu_view base; // first
     struct shadow_view view;
-    bool vpid, direct_invlpg;     // those of the machine
     bool loaded;                  // a root is in use
     bool invlpg_exits, pf_direct; // as in the VMCS
     u16 root_vpid;
@@ -36,9 +35,9 @@ static struct shadow_cpu *cpu_of(const struct vcpu *v)
     return (struct shadow_cpu *)v->mmu;
 }
 
-static struct shadow_mmu *mmu_of(const struct vcpu *v)
+static struct shadow_mmu *mmu_of(const struct shadow_cpu *cpu)
 {
-    return (struct shadow_mmu *)v->mmu->mmu;
+    return (struct shadow_mmu *)cpu->base.mmu;
 }
 
 static const char *shadow_missing(const struct vmx_caps *caps, bool vpid)
@@ -53,7 +52,7 @@ static const char *shadow_missing(const struct vmx_caps *caps, bool vpid)
 // Without VPIDs the next entry flushes.
 static void invvpid(const struct shadow_cpu *cpu, u64 type, u16 vpid, u64 gva, u64 *count)
 {
-    if (!cpu->vpid)
+    if (!mmu_of(cpu)->vpid)
         return;
     (*count)++;
     vmx_invvpid(type, vpid, gva);
@@ -114,10 +113,8 @@ static int shadow_ops_init(struct mmu *base, const struct mmu_options *options)
 static int shadow_enter(struct vcpu *v)
 {
     const struct shadow_hw hw = {flush_vpid, flush_all, guest_cycles, v};
-    struct shadow_mmu *mmu = mmu_of(v);
     struct shadow_cpu *cpu = cpu_of(v);
-    cpu->vpid = mmu->vpid;
-    cpu->direct_invlpg = mmu->direct_invlpg;
+    struct shadow_mmu *mmu = mmu_of(cpu);
     int error = shadow_view_init(&cpu->view, &mmu->tables, &mmu->guest, &hw);
     if (!error)
         flush_all(v); // of whoever used these VPIDs before
@@ -145,7 +142,7 @@ static void shadow_needs(const struct vcpu *v, const struct paging_regs *guest, 
     bool direct = paging && cpu->pf_direct && !shadow_hides_fetches(guest);
     *needs = (struct mmu_needs){
         .proc = PROC_CR3_LOAD_EXITING | (cpu->invlpg_exits ? PROC_INVLPG_EXITING : 0),
-        .proc2 = cpu->vpid ? PROC2_VPID : 0,
+        .proc2 = mmu_of(cpu)->vpid ? PROC2_VPID : 0,
         .cr0_owned = CR0_PE | CR0_PG | CR0_WP,
         .cr4_owned = CR4_OWNED,
         .hw = *guest,
@@ -168,7 +165,7 @@ static void shadow_needs(const struct vcpu *v, const struct paging_regs *guest, 
 static void shadow_load(struct vcpu *v)
 {
     const struct shadow_cpu *cpu = cpu_of(v);
-    if (cpu->vpid)
+    if (mmu_of(cpu)->vpid)
         vmcs_write(VPID, cpu->root_vpid);
 }
 
@@ -179,7 +176,7 @@ static void follow_exactness(struct vcpu *v, struct shadow_cpu *cpu)
     if (likely(cpu->control_changes == cpu->view.control_changes))
         return; // nothing else changes them but a root load
     bool targets = cpu->target_changes != cpu->view.target_changes;
-    bool exits = !cpu->direct_invlpg || !shadow_is_exact(s);
+    bool exits = !mmu_of(cpu)->direct_invlpg || !shadow_is_exact(s);
     bool direct = shadow_absent_is_true(s);
     targets |= shadow_targets_hold(&cpu->view) != (v->cr3_targets != 0);
     if ((exits != cpu->invlpg_exits || direct != cpu->pf_direct || targets) && cpu->loaded)
