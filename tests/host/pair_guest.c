@@ -275,17 +275,9 @@ static void step_invlpg(void)
     pair_invlpg(random_gva());
 }
 
-static u64 random_cr3(void)
-{
-    u64 root = FIRST_ROOT + rnd(chance(70) ? 2 : ROOTS);
-    if (chance(2))
-        root = 0x40c + rnd(8); // a hole, a device or no table
-    return root * PAGE_SIZE | (chance(30) ? BIT(3) | BIT(4) : 0);
-}
-
 static void step_root(void)
 {
-    load_root(chance(25) ? pair_regs.regs.cr3 : random_cr3());
+    load_root(chance(25) ? pair_regs.regs.cr3 : random_cr3(30));
 }
 
 // The same addresses in one root after the other, edits in between.

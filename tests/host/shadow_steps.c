@@ -187,17 +187,9 @@ static void step_invlpg(void)
     guest_invlpg(random_gva());
 }
 
-static u64 random_cr3(void)
-{
-    u64 root = FIRST_ROOT + rnd(chance(70) ? 2 : ROOTS);
-    if (chance(2))
-        root = 0x40c + rnd(8); // a hole, a device or no table
-    return root * PAGE_SIZE | (chance(50) ? BIT(3) | BIT(4) : 0);
-}
-
 static void step_root(void)
 {
-    guest_cr3(chance(25) ? guest->regs.cr3 : random_cr3());
+    guest_cr3(chance(25) ? guest->regs.cr3 : random_cr3(50));
 }
 
 // The same addresses in one root after the other, edits in between: what one has made must not be found stale
@@ -227,7 +219,7 @@ static void step_evict(void)
     unsigned level;
     touch(gva);
     u64 gpa = random_slot(gva, &level);
-    guest_cr3(random_cr3());
+    guest_cr3(random_cr3(50));
     for (u64 i = rnd(60); i > 0; i--)
         guest_access(fresh_gva(), (struct walk_access){ACCESS_READ, false}, NULL, 0);
     if (edit(gpa, level)) {

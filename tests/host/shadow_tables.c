@@ -76,6 +76,14 @@ void gva_is_recent(u64 gva)
     recent[rnd(recent_count)] = gva;
 }
 
+u64 random_cr3(unsigned uncached)
+{
+    u64 root = FIRST_ROOT + rnd(chance(70) ? 2 : ROOTS);
+    if (chance(2))
+        root = 0x40c + rnd(8); // a hole, a device or no table
+    return root * PAGE_SIZE | (chance(uncached) ? BIT(3) | BIT(4) : 0);
+}
+
 u64 random_frame(void)
 {
     return chance(25) ? table_of(1 + (unsigned)rnd(4)) : 0x100 + rnd(8) + rnd(5) * 0x200;

@@ -23,6 +23,9 @@ u64 random_gva(void);
 u64 fresh_gva(void);
 void gva_is_recent(u64 gva);
 
+// A root to load; with PWT and PCD in so many percent.
+u64 random_cr3(unsigned uncached);
+
 // gfn of a page that leaves map.
 u64 random_frame(void);
 
