@@ -15,3 +15,9 @@ void json_string(FILE *out, const char *text)
     }
     putc('"', out);
 }
+
+void json_member(FILE *out, const char *key, const char *text)
+{
+    fprintf(out, ",\"%s\":", key);
+    json_string(out, text);
+}

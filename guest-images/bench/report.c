@@ -1,22 +1,15 @@
 // See report.h. A line is written by one write(), and has left the serial port before the next workload
 // begins: else the port's interrupts, which are exits, would be counted there.
 #include "report.h"
+#include "facts.h"
 #include "json.h"
 #include "../penumbra/monitor.h"
-#include "proc.h"
 #include "statistics.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/utsname.h>
 #include <termios.h>
 #include <unistd.h>
-
-static void text_print(const char *key, const char *text)
-{
-    printf(",\"%s\":", key);
-    json_string(stdout, text);
-}
 
 static void line_end(void)
 {
@@ -32,9 +25,9 @@ static void monitor_print(void)
     printf(",\"monitor\":\"%s\",\"interface\":%u", there ? PENUMBRA_SIGNATURE : "",
            there ? PENUMBRA_INTERFACE : 0);
     if (meter_refusal() == PENUMBRA_DENIED)
-        text_print("counters", "denied");
+        json_member(stdout, "counters", "denied");
     else if (meter_refusal())
-        text_print("counters", monitor_error_words(meter_refusal()));
+        json_member(stdout, "counters", monitor_error_words(meter_refusal()));
 }
 
 void report_begin(const struct plan *plan)
@@ -43,19 +36,10 @@ void report_begin(const struct plan *plan)
     memset(buffer, 0,
            sizeof buffer); // touched now: fork() copies as much after short lines as after long ones
     setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
-    struct utsname kernel;
-    if (uname(&kernel) != 0)
-        die("uname");
     fputs("{\"bench\":\"begin\"", stdout);
     monitor_print();
-    text_print("kernel", kernel.release);
-    text_print("command_line", proc_text("/proc/cmdline", ""));
-    printf(",\"memory_kib\":%" PRIu64, proc_number("/proc/meminfo", "MemTotal"));
-    text_print("processor", proc_text("/proc/cpuinfo", "model name"));
-    text_print("microcode", proc_text("/proc/cpuinfo", "microcode"));
-    text_print("hypervisor", monitor_signature());
-    text_print("clocksource",
-               proc_text("/sys/devices/system/clocksource/clocksource0/current_clocksource", ""));
+    json_member(stdout, "hypervisor", monitor_signature());
+    facts_print();
     printf(",\"repetitions\":%u", plan->repetitions);
     line_end();
 }
@@ -115,7 +99,7 @@ void report_workload(const struct workload *w, const struct measurement *m)
     snprintf(told.workload, sizeof told.workload, "%s", w->name); // it fits: programs.c
     printf("{\"bench\":\"%s\"", w->name);
     if (*m->failure)
-        text_print("error", m->failure);
+        json_member(stdout, "error", m->failure);
     else
         result_report(m, &told);
     line_end();

@@ -153,6 +153,42 @@ subtest 'where it ran' => sub {
     like(table($mixed), qr/^\*\*The logs are from different processors\*\* \(.*i7-7800X.*i5-750/m, 'logs of two machines');
 };
 
+# The log, in which each kernel tells these facts: a text of JSON of the native one, and one of each configuration's.
+sub with_facts {
+    my ($native, @guests) = @_;
+    (my $log = $LOG) =~ s/("bench":"begin","monitor":"(\w*)".*?)(?=,"repetitions")/"$1," . ($2 ? shift @guests : $native)/ge;
+    return $log;
+}
+
+subtest 'equal machines, and others' => sub {
+    my $alike = qq("processors":1,"paging_levels":4,"idle":"none","governor":"","flags":"fpu pcid","mitigations":{"mds":"Not affected"});
+    my $table = table(with_facts(($alike) x 4));
+    unlike($table, qr/not of equal machines|How the kernels differ/, 'of equal ones nothing is said');
+    unlike(table($LOG), qr/not of equal machines|How the kernels differ/, 'nor where nothing is told');
+
+    my $native = $alike =~ s/"processors":1/"processors":8/r =~ s/"governor":""/"governor":"powersave"/r;
+    my $shout = qr/^\Q**The columns are not of equal machines, so their ratios say less:**\E\n\n/m;
+    $table = table(with_facts($native, ($alike) x 3));
+    like($table, qr/$shout\* processors that the kernel uses: `8` \(`native`\); `1` \(`ept`, `adaptive` and `lazy`\)\. Natively equal: `nr_cpus=1`/,
+        'the native kernel has more processors');
+    like($table, qr/^\* frequency governor: `powersave` \(`native`\); none \(`ept`, `adaptive` and `lazy`\)\. Natively/m, 'and a governor');
+    like($table, qr/ of equal machines.*^## Ratio to native/ms, 'before the ratios');
+
+    my $memory = sub { return table($LOG =~ s/"memory_kib":223696/"memory_kib":$_[0]/r) };
+    unlike($memory->(228_239), qr/equal machines/, 'memory that is nearly as much');
+    like($memory->(230_000), qr/$shout\* memory in KiB: `230000` \(`native`\)/, 'and that is not');
+
+    my $other = $alike =~ s/fpu pcid/fpu/r =~ s/Not affected/Vulnerable/r;
+    $table = table(with_facts($alike, $alike, $other, $alike));
+    unlike($table, qr/equal machines/, 'features and mitigations are no shout');
+    like($table, qr/^\* mitigation of `mds`: `Not affected` \(`native`, `ept` and `lazy`\); `Vulnerable` \(`adaptive`\)$/m, 'mitigations');
+    like($table, qr/^\* only `native`, `ept` and `lazy`: `pcid`$/m, 'features');
+
+    my $odd = '"processors":[1],"paging_levels":{},"idle":null,"flags":7,"mitigations":["x"]';
+    unlike(table(with_facts(($odd) x 4)), qr/equal machines/, 'what is no fact is left out');
+    like(table(with_facts($alike, $alike =~ s/none/|`<b>/r, $alike, $alike)), qr/``\|`<b>`` \(`ept`\)/, 'text is shown as it is');
+};
+
 subtest 'marks' => sub {
     my $row = sub { return cells(table($_[0]), 'Ratio to native', 'pipe2') };
     is($row->($LOG), '13,405 (1.2%)|1.02 (1.2%)|**1.00** (1.3%) ~|failed', 'within the spread');

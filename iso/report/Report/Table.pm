@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use Exporter 'import';
 use List::Util qw(max sum0 uniq);
+use Report::Equality qw(inequalities kernels_differ);
 use Report::Heading qw(facts parameters befell counts_instructions unit_of);
 use Report::Results qw(measured counted with_exit_cost memory_gauges ratio);
 use Report::Statistics qw(differs best_of ratio_text count_text spread_text grouped listed);
@@ -197,9 +198,9 @@ sub report_text {
     my ($report) = @_;
     my @befell = befell($report);
     my @lines = (
-        "# $report->{title}", '', facts($report), parameters($report),
+        "# $report->{title}", '', facts($report), inequalities($report), parameters($report),
         @befell ? ('## What did not go as asked', '', @befell, '') : (),
-        ratio_part($report), @{ $report->{shown} } ? counted_parts($report) : ());
+        ratio_part($report), @{ $report->{shown} } ? counted_parts($report) : (), kernels_differ($report));
     return join '', map { "$_\n" } @lines[0 .. $#lines - 1];
 }
 
