@@ -1,6 +1,6 @@
-// Reads the host's ACPI tables into struct acpi: RSDP, XSDT or RSDT, FADT, MADT, and DSDT and SSDTs for the
-// package _S5_ only. Foreign bytes: every read is bounded by the table, a field beyond a short (old) table
-// reads as 0. Offsets are those of ACPI 6.5, chapter 5.2.
+// Reads the host's ACPI tables into struct acpi: RSDP, XSDT or RSDT, FADT, MADT, MCFG, and DSDT and SSDTs for
+// the package _S5_ only. Foreign bytes: every read is bounded by the table, a field beyond a short (old)
+// table reads as 0. Offsets are those of ACPI 6.5, chapter 5.2.
 #include <arch/acpi.h>
 
 #include <arch/lib.h>
@@ -226,10 +226,24 @@ static void parse_madt(struct acpi *a, const struct table *t, u64 limit)
     }
 }
 
+// PCI Firmware Specification 3.2, table 4-3.
+static void parse_mcfg(struct acpi *a, const struct table *t, u64 limit)
+{
+    (void)limit;
+    for (size_t at = 44; at + 16 <= t->size && a->segments < ACPI_MAX_SEGMENTS; at += 16) {
+        struct acpi_segment *segment = &a->segment[a->segments];
+        *segment = (struct acpi_segment){.ecam = table_read(t, at, 8),
+                                         .number = (u16)table_read(t, at + 8, 2),
+                                         .first_bus = (u8)table_read(t, at + 10, 1),
+                                         .last_bus = (u8)table_read(t, at + 11, 1)};
+        a->segments += segment->ecam && segment->first_bus <= segment->last_bus;
+    }
+}
+
 static const struct {
     char signature[5];
     void (*parse)(struct acpi *a, const struct table *t, u64 limit);
-} tables[] = {{"FACP", parse_fadt}, {"APIC", parse_madt}, {"SSDT", parse_aml}};
+} tables[] = {{"FACP", parse_fadt}, {"APIC", parse_madt}, {"MCFG", parse_mcfg}, {"SSDT", parse_aml}};
 
 static void parse_table(struct acpi *a, u64 hpa, u64 limit)
 {

@@ -9,7 +9,7 @@
 
 #define KEPT_MAX (BOOT_MODULES + 6)
 
-static u64 map_end, kept_bytes;
+static u64 map_end = 4 * GIB, kept_bytes;
 
 // What must not be handed out: free-list links would be written into it.
 struct kept {

@@ -261,3 +261,13 @@ int multiboot2_parse(struct boot_info *boot, const void *info, u64 limit)
     }
     return refuse(boot, "The boot information has no end tag.");
 }
+
+bool boot_has_ram(const struct boot_info *boot, u64 start, u64 end)
+{
+    bool ram = false;
+    for (unsigned i = 0; i < boot->range_count; i++) {
+        const struct boot_range *range = &boot->ranges[i];
+        ram |= range->type == BOOT_MEMORY_RAM && start < range->end && range->start < end;
+    }
+    return ram;
+}

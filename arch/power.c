@@ -5,6 +5,7 @@
 #include <arch/console.h>
 #include <arch/io.h>
 #include <arch/lib.h>
+#include <arch/pci.h>
 #include <arch/phys.h>
 
 #define PM1_SCI_EN     BIT(0)
@@ -14,9 +15,6 @@
 
 #define SLEEP_CONTROL_TYP(t) ((u32)(t) << 2)
 #define SLEEP_CONTROL_EN     BIT(5)
-
-#define PCI_ADDRESS 0xcf8
-#define PCI_DATA    0xcfc
 
 #define BOCHS_SHUTDOWN 0x8900
 
@@ -81,8 +79,7 @@ static void write_byte(const struct acpi_register *r, u8 value)
         *(volatile u8 *)phys_ptr(r->address) = value;
     } else if (r->space == ACPI_PCI) {
         u32 device = r->address >> 32 & 0x1f, function = r->address >> 16 & 7, offset = r->address & 0xff;
-        outl(PCI_ADDRESS, (u32)BIT(31) | device << 11 | function << 8 | (offset & ~3u));
-        outb((u16)(PCI_DATA + (offset & 3)), value);
+        pci_write_byte(PCI_AT(0, device, function) | offset, value);
     }
 }
 

@@ -9,17 +9,6 @@
 
 static const u8 rsm[] = {0x0f, 0xaa};
 
-static bool is_ram(const struct boot_info *boot, u64 hpa)
-{
-    bool ram = false;
-    for (unsigned i = 0; i < boot->range_count; i++) {
-        const struct boot_range *range = &boot->ranges[i];
-        ram |= range->type == BOOT_MEMORY_RAM && hpa >= range->start &&
-               hpa - range->start < range->end - range->start;
-    }
-    return ram;
-}
-
 enum smm_guard smm_guard(struct frames *frames, const struct boot_info *boot)
 {
     static const u64 pages[] = {SMM_STATE, SMM_CODE};
@@ -27,7 +16,7 @@ enum smm_guard smm_guard(struct frames *frames, const struct boot_info *boot)
     for (size_t i = 0; i < ARRAY_SIZE(pages); i++) {
         if (frames_alloc_at(frames, hpa_mfn(pages[i]), ORDER_4K, FRAME_MONITOR) == 0)
             continue;
-        if (is_ram(boot, pages[i]))
+        if (boot_has_ram(boot, pages[i], pages[i] + 1))
             return SMM_IN_USE;
         result = SMM_FIRMWARE;
     }

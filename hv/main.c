@@ -1,5 +1,6 @@
 // The monitor from its first instruction in C to its last: a table of contents.
 #include <arch/acpi.h>
+#include <arch/bus_master.h>
 #include <arch/console.h>
 #include <arch/cpu.h>
 #include <arch/host_ioapic.h>
@@ -91,14 +92,36 @@ static void read_parameters(void)
         refuse(message);
 }
 
+static int read_acpi(void)
+{
+    return acpi_parse(&host.acpi, host.boot.rsdp, host.boot.rsdp_bytes, memory_map_end());
+}
+
+static void stop_devices(void)
+{
+    struct bus_masters m = bus_masters_stop(&host.acpi, &host.boot, memory_map_end());
+    log_info("PCI: %u functions; %u that wrote to memory by themselves have been stopped", m.functions,
+             m.stopped);
+    if (m.stuck)
+        log_warn("%u PCI functions cannot be kept from writing to memory by themselves", m.stuck);
+    if (m.unreached)
+        log_warn(
+            "the devices of %u PCI segments are out of reach: one that firmware left running may write to memory that is in use",
+            m.unreached);
+}
+
+// Devices stop before memory is used that they may write to. ACPI's tables are read for that as far as they
+// are mapped by then.
 static void start_machine(u64 info_hpa, u64 image_hpa)
 {
+    read_acpi();
+    stop_devices();
     if (memory_init(&host.frames, &host.boot, info_hpa, image_hpa))
         refuse(
             "There is too little memory below 4 GiB for the monitor's own tables: give the machine more memory.");
     log_info("memory: %lu MiB free, monitor at 0x%lx", host.frames.count[FRAME_FREE] * PAGE_SIZE / MIB,
              image_hpa);
-    if (acpi_parse(&host.acpi, host.boot.rsdp, host.boot.rsdp_bytes, memory_map_end()))
+    if (read_acpi())
         log_warn("the firmware's ACPI tables are broken: no power-off, and console input may not work");
     host_ioapic_mask_all(&host.acpi);
 }

@@ -309,6 +309,41 @@ static void more_than_fits(void **state)
     assert_int_equal(acpi.overrides, ACPI_MAX_OVERRIDES);
 }
 
+// Base address, segment, first and last bus, four reserved bytes.
+static void put_segment(u8 *at, u64 ecam, u16 number, u8 first, u8 last)
+{
+    put(at, ecam, 8);
+    put(at + 8, number, 2);
+    at[10] = first;
+    at[11] = last;
+}
+
+static void segments_of_mcfg(void **state)
+{
+    (void)state;
+    u8 body[8 + (ACPI_MAX_SEGMENTS + 4) * 16 + 15] = {0};
+    put_segment(body + 8, 0xe0000000, 0, 0, 255);
+    put_segment(body + 24, 0x380000000000, 0x1234, 0x80, 0x80);
+    put_segment(body + 40, 0xd0000000, 2, 1, 0); // no bus
+    put_segment(body + 56, 0, 3, 0, 255);        // nowhere
+    put_segment(body + 72, 0xc0000000, 4, 0, 255);
+    make_table(SSDT, "MCFG", body, 8 + 64 + 15); // the last entry is cut short
+    assert_int_equal(parse(36), 0);
+    assert_int_equal(acpi.segments, 2);
+    assert_int_equal(acpi.segment[0].ecam, 0xe0000000);
+    assert_int_equal(acpi.segment[0].last_bus, 255);
+    assert_int_equal(acpi.segment[1].ecam, 0x380000000000);
+    assert_int_equal(acpi.segment[1].number, 0x1234);
+    assert_int_equal(acpi.segment[1].first_bus, 0x80);
+    assert_int_equal(acpi.segment[1].last_bus, 0x80);
+    for (u16 i = 0; i < ACPI_MAX_SEGMENTS + 4; i++)
+        put_segment(body + 8 + 16 * i, 0xe0000000, i, 0, 0);
+    make_table(SSDT, "MCFG", body, sizeof(body));
+    assert_int_equal(parse(36), 0);
+    assert_int_equal(acpi.segments, ACPI_MAX_SEGMENTS);
+    assert_int_equal(acpi.overrides, 2);
+}
+
 static void fadt_of_every_age(void **state)
 {
     (void)state;
@@ -442,17 +477,12 @@ static void survives_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_MACHINE(whole_machine_by_xsdt),
-        ON_MACHINE(whole_machine_by_rsdt),
-        ON_MACHINE(broken_rsdp),
-        ON_MACHINE(broken_tables_are_absent),
-        ON_MACHINE(foreign_addresses),
-        ON_MACHINE(madt_entries_are_bounded),
-        ON_MACHINE(processors_of_servers),
-        ON_MACHINE(more_than_fits),
-        ON_MACHINE(fadt_of_every_age),
-        ON_MACHINE(s5_by_its_bytes),
-        ON_MACHINE(routes),
+        ON_MACHINE(whole_machine_by_xsdt), ON_MACHINE(whole_machine_by_rsdt),
+        ON_MACHINE(broken_rsdp),           ON_MACHINE(broken_tables_are_absent),
+        ON_MACHINE(foreign_addresses),     ON_MACHINE(madt_entries_are_bounded),
+        ON_MACHINE(processors_of_servers), ON_MACHINE(more_than_fits),
+        ON_MACHINE(segments_of_mcfg),      ON_MACHINE(fadt_of_every_age),
+        ON_MACHINE(s5_by_its_bytes),       ON_MACHINE(routes),
         ON_MACHINE(survives_damage),
     };
     random_start();

@@ -1,6 +1,6 @@
 // The pages that an SMI uses at the SMBASE of reset: whose they are, and what is in them.
 
-// link: arch/smm.c
+// link: arch/smm.c arch/multiboot2.c
 #include "support.h"
 
 #include <arch/phys.h>

@@ -8,6 +8,7 @@
 #define ACPI_MAX_CPUS      4096u
 #define ACPI_MAX_IOAPICS   64u
 #define ACPI_MAX_OVERRIDES 24u
+#define ACPI_MAX_SEGMENTS  64u
 
 // ACPI 6.5, 5.2.3.2: where a register is. address 0: there is none.
 enum acpi_space { ACPI_MEMORY = 0, ACPI_IO = 1, ACPI_PCI = 2 };
@@ -28,6 +29,13 @@ struct acpi_override {
     u8 irq; // of ISA
     u32 gsi;
     u16 flags; // bits 1:0 polarity, bits 3:2 trigger mode; 0: as ISA has it
+};
+
+// Configuration space of a PCI segment, for the enhanced access mechanism.
+struct acpi_segment {
+    u64 ecam; // hpa of bus 0's, whether the segment has that bus or not; 1 MiB a bus
+    u16 number;
+    u8 first_bus, last_bus;
 };
 
 struct acpi {
@@ -52,6 +60,8 @@ struct acpi {
     struct acpi_ioapic ioapic[ACPI_MAX_IOAPICS];
     unsigned overrides;
     struct acpi_override override[ACPI_MAX_OVERRIDES];
+    unsigned segments; // as MCFG lists them, none of which need be mapped
+    struct acpi_segment segment[ACPI_MAX_SEGMENTS];
 };
 
 // Reads the tables from a copy of the RSDP (`size` bytes) on. Tables are reached by phys_ptr; one that is not

@@ -11,7 +11,7 @@
 // allocator's own table.
 int memory_init(struct frames *frames, const struct boot_info *boot, u64 info_hpa, u64 image_hpa) must_check;
 
-// All below is reached by phys_ptr: up to the first hole in memory from 4 GiB on. Bytes.
+// All below is reached by phys_ptr: up to 4 GiB, after memory_init up to the first hole from there on. Bytes.
 u64 memory_map_end(void);
 
 // Bytes that were in use before the allocator was: the image, the boot information, the modules, the

@@ -75,3 +75,6 @@ struct boot_info {
 // it, so it must stay: copy it, or keep it from the frame allocator, first. Nothing that it points to is
 // read. ERR_INVALID: it breaks its format, or has more modules or ranges than fit; boot->problem says which.
 int multiboot2_parse(struct boot_info *boot, const void *info, u64 limit) must_check;
+
+// Whether any byte of [start, end) is RAM.
+bool boot_has_ram(const struct boot_info *boot, u64 start, u64 end);

@@ -86,7 +86,7 @@ sub image_make {
 # boot(name => N, grub => LINES, ...): one boot of an image whose only menu entry has these lines.
 #   iso => FILE                                             this image instead, with its own menu
 #   files => {NAME => PATH} further files of the image      script => [LINES] for emulate
-#   cpu, emu, mem, ips, timeout, firmware, lines            as emulate's options; lines are Bochs's
+#   cpu, emu, mem, ips, timeout, firmware, lines, words     as emulate's options; lines are Bochs's, words QEMU's
 #   screen => 1                                             also dump the screen at the end
 # Returns {text} of COM1, {end} as emulate says it, {status}, {seconds}, {screen}, {folder}.
 sub boot {
@@ -98,6 +98,7 @@ sub boot {
     my @options = map { defined $boot{$_} ? ("--$_", $boot{$_}) : () } qw(cpu emu mem ips timeout firmware);
     push @options, '--screen-dump', "$folder/screen" if $boot{screen};
     push @options, map { ('--bochs-line', $_) } @{ $boot{lines} // [] };
+    push @options, map { ('--qemu-arg', $_) } @{ $boot{words} // [] };
     my $status = run_quietly("$folder/emulate.log", "$TOP/iso/run/emulate", '--iso', $boot{iso} // "$folder/test.iso", '--input',
         "$folder/script", '--serial-out', "$folder/serial", '--dir', $folder, @options);
     my ($end, $seconds) = file_read("$folder/emulate.log") =~ /^emulate: end=(\S+).*seconds=(\S+)/m;

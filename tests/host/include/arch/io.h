@@ -4,6 +4,9 @@
 
 #include <arch/types.h>
 
+u32 inl(u16 port);
+void outl(u16 port, u32 value);
+void outb(u16 port, u8 value);
 u64 rdmsr(u32 msr);
 void wrmsr(u32 msr, u64 value);
 u64 rdtsc(void);
