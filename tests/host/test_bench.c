@@ -4,7 +4,8 @@
 //
 // link: guest-images/bench/json.c guest-images/bench/statistics.c guest-images/bench/meter.c
 //
-// link: guest-images/bench/report.c guest-images/bench/proc.c guest-images/bench/support.c
+// link: guest-images/bench/facts.c guest-images/bench/report.c guest-images/bench/proc.c
+// guest-images/bench/support.c
 #include "guest-images/bench/json.h"
 #include "guest-images/bench/report.h"
 #include "guest-images/bench/statistics.h"
@@ -151,8 +152,9 @@ static void test_native(void **state)
 {
     (void)state;
     monitor_begin(false, 0);
-    assert_non_null(
-        strstr(printed(begin_print), "{\"bench\":\"begin\",\"monitor\":\"\",\"interface\":0,\"kernel\":"));
+    assert_non_null(strstr(
+        printed(begin_print),
+        "{\"bench\":\"begin\",\"monitor\":\"\",\"interface\":0,\"hypervisor\":\"KVMKVMKVM\",\"kernel\":"));
     workload_fake();
     assert_string_equal(
         printed(result_print),
