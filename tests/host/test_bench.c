@@ -5,7 +5,8 @@
 // link: guest-images/bench/json.c guest-images/bench/statistics.c guest-images/bench/meter.c
 //
 // link: guest-images/bench/facts.c guest-images/bench/report.c guest-images/bench/proc.c
-// guest-images/bench/support.c
+//
+// link: guest-images/bench/support.c
 #include "guest-images/bench/json.h"
 #include "guest-images/bench/report.h"
 #include "guest-images/bench/statistics.h"
