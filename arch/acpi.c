@@ -1,6 +1,6 @@
-// Reads the host's ACPI tables into struct acpi: RSDP, XSDT or RSDT, FADT, MADT, MCFG, and DSDT and SSDTs for
-// the package _S5_ only. Foreign bytes: every read is bounded by the table, a field beyond a short (old)
-// table reads as 0. Offsets are those of ACPI 6.5, chapter 5.2.
+// Reads the host's ACPI tables into struct acpi: RSDP, XSDT or RSDT, FADT, MADT, MCFG, HPET, and DSDT and
+// SSDTs for the package _S5_ only. Foreign bytes: every read is bounded by the table, a field beyond a short
+// (old) table reads as 0. Offsets are those of ACPI 6.5, chapter 5.2.
 #include <arch/acpi.h>
 
 #include <arch/lib.h>
@@ -240,10 +240,25 @@ static void parse_mcfg(struct acpi *a, const struct table *t, u64 limit)
     }
 }
 
+// IA-PC HPET specification 1.0a, 3.2.4: the address of its registers at 40, which are in memory.
+#define HPET_REGISTERS 40
+#define HPET_BYTES     0x400u
+
+static void parse_hpet(struct acpi *a, const struct table *t, u64 limit)
+{
+    struct acpi_register r = read_register(t, HPET_REGISTERS, 0);
+    if (!a->hpet_hpa && r.space == ACPI_MEMORY && r.address < limit && limit - r.address >= HPET_BYTES)
+        a->hpet_hpa = r.address;
+}
+
 static const struct {
     char signature[5];
     void (*parse)(struct acpi *a, const struct table *t, u64 limit);
-} tables[] = {{"FACP", parse_fadt}, {"APIC", parse_madt}, {"MCFG", parse_mcfg}, {"SSDT", parse_aml}};
+} tables[] = {{"FACP", parse_fadt},
+              {"APIC", parse_madt},
+              {"MCFG", parse_mcfg},
+              {"HPET", parse_hpet},
+              {"SSDT", parse_aml}};
 
 static void parse_table(struct acpi *a, u64 hpa, u64 limit)
 {

@@ -1,71 +1,107 @@
-// Reads the host's counters for arch/timer.h: PM timer or PIT as the reference, TSC and local APIC timer as
-// what is measured. The arithmetic is in timer_rate.c.
+// The host's counters for arch/timer.h: ACPI PM timer, HPET, PIT, local APIC timer. What is made of their
+// readings is in timer_rate.c.
 #include <arch/timer.h>
 
+#include <arch/cpu.h>
 #include <arch/io.h>
 #include <arch/phys.h>
 
 #include "timer_rate.h"
 
-#define SAMPLE_TICKS (PM_TIMER_HZ / 50) // 20 ms
-#define STUCK_READS  1000000u           // a reference that reads the same so often does not run
+// Periods in 10^-15 s. ACPI 6.5, 4.8.2.1: 3.579545 MHz; the PIT counts at a third of it.
+#define PM_TIMER_FS 279365115u
+#define PIT_FS      838095344u
+
+// IA-PC HPET specification 1.0a, 2.3: offsets; 2.3.4: a period is at most 100 ns.
+#define HPET_PERIOD       0x04u // in 10^-15 s
+#define HPET_CONFIG       0x10u
+#define HPET_COUNTER      0xf0u
+#define HPET_ENABLE       1u
+#define HPET_PERIOD_MOST  100000000u
+#define HPET_PERIOD_LEAST 100000u // a counter of 10 GHz
 
 // Local APIC, SDM vol. 3, 11.5.4 and 11.12.1.2: offset in the page; MSR 800H + offset / 16.
-#define IA32_APIC_BASE      0x1bu
-#define IA32_APIC_BASE_EXTD BIT(10)
-#define IA32_APIC_BASE_EN   BIT(11)
-#define X2APIC_MSR(offset)  (0x800u + (offset) / 16)
-#define APIC_LVT_TIMER      0x320u
-#define APIC_INITIAL_COUNT  0x380u
-#define APIC_CURRENT_COUNT  0x390u
-#define APIC_DIVIDE         0x3e0u
-#define APIC_DIVIDE_BY_1    0xbu
-#define APIC_LVT_MASKED     BIT(16)
-#define APIC_COUNT_FROM     0xffffffffu
+#define X2APIC_MSR(offset) (0x800u + (offset) / 16)
+#define APIC_LVT_TIMER     0x320u
+#define APIC_INITIAL_COUNT 0x380u
+#define APIC_CURRENT_COUNT 0x390u
+#define APIC_DIVIDE        0x3e0u
+#define APIC_DIVIDE_BY_1   0xbu
+#define APIC_LVT_MASKED    BIT(16)
+#define APIC_COUNT_FROM    0xffffffffu
 
 // PIT channel 2: its gate is bit 0 of port B, bit 1 lets it through to the speaker.
-#define PIT_CHANNEL2          0x42
-#define PIT_COMMAND           0x43
-#define PIT_CHANNEL2_MODE0    0xb0 // low then high byte
-#define PIT_CHANNEL2_LATCH    0x80
-#define PIT_GATE              0x01
-#define PIT_SPEAKER           0x02
-#define PM_TICKS_PER_PIT_TICK 3u
+#define PIT_CHANNEL2       0x42
+#define PIT_COMMAND        0x43
+#define PIT_CHANNEL2_MODE0 0xb0 // low then high byte
+#define PIT_CHANNEL2_LATCH 0x80
+#define PIT_GATE           0x01
+#define PIT_SPEAKER        0x02
 
-// A counter to measure against. `restart` may be NULL; a count lasts at least 50 ms.
-struct reference {
-    void (*restart)(void);
-    u64 (*read)(const struct acpi *acpi);
-    unsigned bits;
-    unsigned pm_ticks; // per count
-};
-
-static u64 read_pm_timer(const struct acpi *acpi)
+static u64 read_pm_timer(const void *of)
 {
-    const struct acpi_register *r = &acpi->pm_timer;
+    const struct acpi_register *r = of;
     return r->space == ACPI_IO ? inl((u16)r->address) : *(volatile u32 *)phys_ptr(r->address);
 }
 
-static void restart_pit(void)
+static struct timer_counter pm_timer(const struct acpi *acpi)
+{
+    const struct acpi_register *r = &acpi->pm_timer;
+    return (struct timer_counter){
+        .name = "ACPI timer",
+        .read = read_pm_timer,
+        .of = r,
+        .bits = acpi->pm_timer_bits,
+        .period_fs = r->address && r->space <= ACPI_IO ? PM_TIMER_FS : 0,
+    };
+}
+
+static volatile u32 *hpet_register(const struct acpi *acpi, u32 offset)
+{
+    return phys_ptr(acpi->hpet_hpa + offset);
+}
+
+static u64 read_hpet(const void *of)
+{
+    return *hpet_register(of, HPET_COUNTER);
+}
+
+// One that nothing is behind reads as ones.
+static struct timer_counter hpet(const struct acpi *acpi)
+{
+    u32 period_fs = acpi->hpet_hpa ? *hpet_register(acpi, HPET_PERIOD) : 0;
+    bool possible = period_fs >= HPET_PERIOD_LEAST && period_fs <= HPET_PERIOD_MOST;
+    return (struct timer_counter){
+        .name = "HPET",
+        .read = read_hpet,
+        .of = acpi,
+        .bits = 32, // of 64 at most
+        .period_fs = possible ? period_fs : 0,
+    };
+}
+
+// The count is there after the next tick: reading a port takes longer.
+static void start_pit(void)
 {
     outb(PORT_B, (u8)((inb(PORT_B) & ~PIT_SPEAKER) | PIT_GATE));
     outb(PIT_COMMAND, PIT_CHANNEL2_MODE0);
     outb(PIT_CHANNEL2, 0xff);
     outb(PIT_CHANNEL2, 0xff);
+    inb(PORT_B);
 }
 
 // It counts down.
-static u64 read_pit(const struct acpi *acpi)
+static u64 read_pit(const void *of)
 {
-    (void)acpi;
+    (void)of;
     outb(PIT_COMMAND, PIT_CHANNEL2_LATCH);
     u16 low = inb(PIT_CHANNEL2);
     return (u16) - (low | inb(PIT_CHANNEL2) << 8);
 }
 
-static u64 apic_mode(void)
+static bool is_x2apic(void)
 {
-    return rdmsr(IA32_APIC_BASE) & (IA32_APIC_BASE_EN | IA32_APIC_BASE_EXTD);
+    return rdmsr(IA32_APIC_BASE) & APIC_BASE_X2APIC;
 }
 
 static volatile u32 *apic_page_register(u32 offset)
@@ -76,99 +112,44 @@ static volatile u32 *apic_page_register(u32 offset)
 
 static void apic_write(u32 offset, u32 value)
 {
-    if (apic_mode() & IA32_APIC_BASE_EXTD)
+    if (is_x2apic())
         wrmsr(X2APIC_MSR(offset), value);
     else
         *apic_page_register(offset) = value;
 }
 
-static u32 apic_read(u32 offset)
-{
-    return apic_mode() & IA32_APIC_BASE_EXTD ? (u32)rdmsr(X2APIC_MSR(offset)) : *apic_page_register(offset);
-}
-
-static void apic_timer_start(void)
+static void start_apic(void)
 {
     apic_write(APIC_LVT_TIMER, APIC_LVT_MASKED); // one-shot
     apic_write(APIC_DIVIDE, APIC_DIVIDE_BY_1);
     apic_write(APIC_INITIAL_COUNT, APIC_COUNT_FROM);
 }
 
-struct reading {
-    u64 reference;
-    u64 tsc;
-    u64 apic;
-};
-
-static struct reading read_all(const struct acpi *acpi, const struct reference *r, bool apic)
+// It counts down.
+static u64 read_apic(const void *of)
 {
-    struct reading now;
-    now.reference = r->read(acpi);
-    now.tsc = rdtsc();
-    now.apic = apic ? APIC_COUNT_FROM - apic_read(APIC_CURRENT_COUNT) : 0;
-    return now;
+    (void)of;
+    return APIC_COUNT_FROM - (is_x2apic() ? (u32)rdmsr(X2APIC_MSR(APIC_CURRENT_COUNT))
+                                          : *apic_page_register(APIC_CURRENT_COUNT));
 }
 
-// Waits until the reference has gone on by SAMPLE_TICKS. False if it stands still.
-static bool wait_for(const struct acpi *acpi, const struct reference *r, u64 start)
+// The HPET may be switched off: then it counts for as long as this takes.
+int timer_measure(const struct acpi *acpi, struct timer_rates *rates, timer_progress *progress)
 {
-    u64 last = start;
-    for (unsigned same = 0; same < STUCK_READS; same++) {
-        u64 now = r->read(acpi);
-        if (timer_elapsed(start, now, r->bits) * r->pm_ticks >= SAMPLE_TICKS)
-            return true;
-        if (now != last)
-            same = 0;
-        last = now;
-    }
-    return false;
-}
-
-static bool take_sample(const struct acpi *acpi, const struct reference *r, bool apic, u64 *tsc_hz,
-                        u64 *apic_hz)
-{
-    if (r->restart)
-        r->restart();
-    if (apic)
-        apic_timer_start();
-    struct reading start = read_all(acpi, r, apic);
-    if (!wait_for(acpi, r, start.reference))
-        return false;
-    struct reading end = read_all(acpi, r, apic);
-    u64 ticks = timer_elapsed(start.reference, end.reference, r->bits) * r->pm_ticks;
-    *tsc_hz = timer_rate(end.tsc - start.tsc, ticks);
-    *apic_hz = timer_rate(end.apic - start.apic, ticks);
-    return true;
-}
-
-static int measure_against(const struct acpi *acpi, const struct reference *r, struct timer_rates *rates)
-{
-    bool apic = apic_mode() & IA32_APIC_BASE_EN;
-    u64 tsc_hz[TIMER_SAMPLES], apic_hz[TIMER_SAMPLES];
-    bool runs = true;
-    for (unsigned i = 0; runs && i < TIMER_SAMPLES; i++)
-        runs = take_sample(acpi, r, apic, &tsc_hz[i], &apic_hz[i]);
-    if (apic)
-        apic_write(APIC_INITIAL_COUNT, 0);
-    if (!runs)
-        return ERR_ABSENT;
-    rates->tsc_hz = timer_believe(tsc_hz);
-    rates->apic_hz = apic ? timer_believe(apic_hz) : 0;
-    return rates->tsc_hz && (rates->apic_hz || !apic) ? 0 : ERR_INVALID;
-}
-
-int timer_measure(const struct acpi *acpi, struct timer_rates *rates)
-{
-    const struct reference pm_timer = {NULL, read_pm_timer, acpi->pm_timer_bits, 1};
-    const struct reference pit = {restart_pit, read_pit, 16, PM_TICKS_PER_PIT_TICK};
-    int error = ERR_ABSENT;
-    rates->by_pit = false;
-    if (acpi->pm_timer.address && acpi->pm_timer.space <= ACPI_IO)
-        error = measure_against(acpi, &pm_timer, rates);
-    if (error == ERR_ABSENT) {
-        rates->by_pit = true;
-        error = measure_against(acpi, &pit, rates);
-    }
+    const struct timer_counter apic = {.start = start_apic, .read = read_apic, .bits = 32};
+    const struct timer_counter references[] = {
+        pm_timer(acpi),
+        hpet(acpi),
+        {.name = "PIT", .start = start_pit, .read = read_pit, .bits = 16, .period_fs = PIT_FS},
+        timer_crystal(&apic),
+    };
+    u32 off = acpi->hpet_hpa ? ~*hpet_register(acpi, HPET_CONFIG) & HPET_ENABLE : 0;
+    if (off)
+        *hpet_register(acpi, HPET_CONFIG) |= HPET_ENABLE;
+    int error = timer_rates_measure(rates, references, ARRAY_SIZE(references), &apic, progress);
+    if (off)
+        *hpet_register(acpi, HPET_CONFIG) &= ~HPET_ENABLE;
+    apic_write(APIC_INITIAL_COUNT, 0);
     return error;
 }
 

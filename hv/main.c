@@ -148,14 +148,26 @@ static void start_vmx(void)
         refuse("VMXON failed although the processor shows VT-x: another monitor may be running below.");
 }
 
-// A local APIC that is disabled has no rate: apic_init says so.
+static void say_measuring(unsigned samples)
+{
+    log_info("measuring the time stamp counter: too few of %u samples agree, as on a busy host", samples);
+}
+
 static void measure_timers(void)
 {
-    if (timer_measure(&host.acpi, &host.rates) || !host.rates.tsc_hz)
+    struct timer_rates *r = &host.rates;
+    char message[512];
+    if (timer_measure(&host.acpi, r, say_measuring)) {
+        fmt(message, sizeof(message),
+            "The rate of the time stamp counter cannot be measured (%s): enable the HPET in the firmware set-up.",
+            r->vain);
+        refuse(message);
+    }
+    if (!r->apic_hz)
         refuse(
-            "The rate of the time stamp counter could not be measured against the ACPI timer or the PIT: enable one of them in the firmware set-up.");
-    log_info("time stamp counter: %lu kHz, local APIC timer: %lu kHz", host.rates.tsc_hz / 1000,
-             host.rates.apic_hz / 1000);
+            "The local APIC timer does not run, or runs unevenly: where a hypervisor is below, let it emulate that timer.");
+    log_info("time stamp counter: %lu kHz, local APIC timer: %lu kHz, measured by the %s%s%s",
+             r->tsc_hz / 1000, r->apic_hz / 1000, r->reference, r->vain[0] ? "; in vain: " : "", r->vain);
 }
 
 // The guest has the local APIC, and with it the power to send an SMI to any processor.

@@ -11,6 +11,7 @@
 #define MADT  0x100000u
 #define DSDT  0x14000u
 #define SSDT  0x15000u
+#define HPET  0x16000u
 
 static struct frames frames;
 static struct acpi acpi;
@@ -344,6 +345,46 @@ static void segments_of_mcfg(void **state)
     assert_int_equal(acpi.overrides, 2);
 }
 
+// Registers in memory, wholly within the direct map; the first table counts.
+static void hpets(void **state)
+{
+    (void)state;
+    static const struct {
+        u8 space;
+        u64 hpa, expected;
+    } rows[] = {
+        {0, 0x1ff000, 0x1ff000},
+        {0, LIMIT - 0x400, LIMIT - 0x400},
+        {0, LIMIT - 0x3ff, 0},
+        {0, LIMIT, 0},
+        {0, ~0ull, 0},
+        {0, 0xfed0000000000000ull, 0},
+        {0, 0, 0},
+        {1, 0x1000, 0},
+    };
+    assert_int_equal(parse(36), 0);
+    assert_int_equal(acpi.hpet_hpa, 0);
+    set(XSDT, 36 + 16, HPET, 8);
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        u8 body[56 - 36] = {0x01, 0xa2, 0x86, 0x80, rows[i].space, 64};
+        put(body + 44 - 36, rows[i].hpa, 8);
+        make_table(HPET, "HPET", body, sizeof(body));
+        assert_int_equal(parse(36), 0);
+        assert_int_equal(acpi.hpet_hpa, rows[i].expected);
+        make_table(HPET, "HPET", body, 15); // cut within the address
+        assert_int_equal(parse(36), 0);
+        assert_int_equal(acpi.hpet_hpa, 0);
+    }
+    u8 body[56 - 36] = {0};
+    put(body + 44 - 36, 0x1000, 8);
+    make_table(HPET, "HPET", body, sizeof(body));
+    put(body + 44 - 36, 0x2000, 8);
+    make_table(SSDT, "HPET", body, sizeof(body));
+    set(XSDT, 36, SSDT, 8);
+    assert_int_equal(parse(36), 0);
+    assert_int_equal(acpi.hpet_hpa, 0x2000);
+}
+
 static void fadt_of_every_age(void **state)
 {
     (void)state;
@@ -477,12 +518,19 @@ static void survives_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_MACHINE(whole_machine_by_xsdt), ON_MACHINE(whole_machine_by_rsdt),
-        ON_MACHINE(broken_rsdp),           ON_MACHINE(broken_tables_are_absent),
-        ON_MACHINE(foreign_addresses),     ON_MACHINE(madt_entries_are_bounded),
-        ON_MACHINE(processors_of_servers), ON_MACHINE(more_than_fits),
-        ON_MACHINE(segments_of_mcfg),      ON_MACHINE(fadt_of_every_age),
-        ON_MACHINE(s5_by_its_bytes),       ON_MACHINE(routes),
+        ON_MACHINE(whole_machine_by_xsdt),
+        ON_MACHINE(whole_machine_by_rsdt),
+        ON_MACHINE(broken_rsdp),
+        ON_MACHINE(broken_tables_are_absent),
+        ON_MACHINE(foreign_addresses),
+        ON_MACHINE(madt_entries_are_bounded),
+        ON_MACHINE(processors_of_servers),
+        ON_MACHINE(more_than_fits),
+        ON_MACHINE(segments_of_mcfg),
+        ON_MACHINE(hpets),
+        ON_MACHINE(fadt_of_every_age),
+        ON_MACHINE(s5_by_its_bytes),
+        ON_MACHINE(routes),
         ON_MACHINE(survives_damage),
     };
     random_start();

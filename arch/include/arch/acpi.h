@@ -43,6 +43,7 @@ struct acpi {
 
     struct acpi_register pm_timer; // 3.579545 MHz
     u8 pm_timer_bits;              // 24 or 32
+    u64 hpet_hpa;                  // registers of the first HPET; 0: there is none
     struct acpi_register reset;    // writing reset_value resets the machine
     u8 reset_value;
 

@@ -7,15 +7,19 @@
 
 struct timer_rates {
     u64 tsc_hz;
-    u64 apic_hz; // of the local APIC timer, divided by 1; 0: the local APIC is disabled
-    bool by_pit; // measured against the PIT, for want of a PM timer
+    u64 apic_hz;           // of the local APIC timer, divided by 1; 0: it does not run evenly
+    const char *reference; // what they were measured against
+    char vain[160];        // what was tried before, each with the reason why not; "": nothing
 };
 
-// Takes some 100 ms: five samples of 20 ms against the ACPI PM timer or, where there is none, channel 2 of
-// the PIT. Uses the local APIC timer (masked, stopped afterwards; its page must be mapped) and the PIT's
-// channel 2: call it at boot with interrupts off, before they have another owner. ERR_ABSENT: neither
-// reference runs. ERR_INVALID: the samples differ by more than 0.1 %.
-int timer_measure(const struct acpi *acpi, struct timer_rates *rates) must_check;
+// Called about once a second while too few samples agree.
+typedef void timer_progress(unsigned samples);
+
+// Takes some 100 ms: samples of 20 ms against the ACPI PM timer, else the HPET, else channel 2 of the PIT,
+// else the local APIC timer by what CPUID leaf 15H says of it. Uses the local APIC timer (masked, stopped
+// afterwards), the HPET (left as it was) and the PIT's channel 2: call it at boot with interrupts off and the
+// local APIC enabled, before they have another owner. ERR_ABSENT: there is no reference; `vain` says why.
+int timer_measure(const struct acpi *acpi, struct timer_rates *rates, timer_progress *progress) must_check;
 
 // Whether the TSC counts instructions, as it does in an emulator that knows no other time.
 bool timer_counts_instructions(void);
