@@ -8,9 +8,10 @@
 %include "layout.inc"
 
 %define HOST_RSP_FIELD 0x6c14
+%define TRIAL_WAIT     0x10000          ; turns, of a cycle at least: an interrupt that is pending comes at once
 
 extern world_nmis
-global world_enter, world_check, world_entered, world_nmi, world_idle, world_exit
+global world_enter, world_check, world_entered, world_nmi, world_trial, world_open, world_idle, world_exit
 
 section .text
 bits 64
@@ -66,7 +67,24 @@ world_nmi:
     mov eax, 2
     jmp world_return
 
-; A guest that only exits (hv/drain.c).
+; Two guests of the monitor's own (hv/own_guest.h). world_trial sends itself an interrupt while it takes none, by the ICR in
+; the local APIC's page at RDI or, with RDI = 0, by the MSR in ECX. It exits, and takes any from world_open on (hv/trial.c).
+; world_idle only exits.
+world_trial:
+    test rdi, rdi
+    jz trial_msr
+    mov [rdi], eax
+    jmp trial_sent
+trial_msr:
+    wrmsr
+trial_sent:
+    cpuid
+world_open:
+    mov ecx, TRIAL_WAIT
+    sti
+trial_wait:
+    dec ecx
+    jnz trial_wait
 world_idle:
     vmcall
     jmp world_idle

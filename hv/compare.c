@@ -32,8 +32,9 @@ static void machine_json(const struct comparison *c, unsigned rounds, const stru
     json_print(m.processor);
     console_print(",\"signature\":\"0x%x\",\"microcode\":\"0x%x\",\"hypervisor\":", m.signature, m.microcode);
     json_print(m.hypervisor);
-    console_print(",\"clock\":\"%s\",\"tsc_khz\":%lu,\"memory_mib\":%lu",
+    console_print(",\"clock\":\"%s\",\"tsc_khz\":%lu,\"empty_exit_cycles\":%u,\"memory_mib\":%lu",
                   m.counts_instructions ? "instructions" : "time", host->rates.tsc_hz / 1000,
+                  host->empty_exit_cycles,
                   (host->frames.count[FRAME_FREE] + host->frames.count[FRAME_KEPT]) * PAGE_SIZE / MIB);
     list_json(&c->configurations, rounds);
 }

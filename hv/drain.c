@@ -3,11 +3,13 @@
 // each vector, also those from 16 to 31, and no handler runs. The guest's first instruction is VMCALL: an
 // exit for that says that nothing is pending.
 #include <arch/console.h>
+#include <arch/cpu.h>
 #include <arch/io.h>
 #include <arch/panic.h>
 
 #include "drain.h"
 #include "exit_names.h"
+#include "own_guest.h"
 #include "vmcs_setup.h"
 
 #define TURNS 1024 // 240 vectors, each of which may be pending and in service, an INIT, some NMIs
@@ -16,7 +18,7 @@
 static bool take_one(struct world *world, const struct apic *apic)
 {
     world_nmi_take();
-    vmcs_idle_again();
+    vmcs_start_own(world_idle, RFLAGS_IF);
     enum world_result result = world_switch(world);
     assert_that(result != WORLD_FAILED);
     if (result == WORLD_NMI)
@@ -45,19 +47,16 @@ static void console_again(void)
 
 const char *drain_pending(const struct apic *apic, const struct vmx_caps *caps, struct frames *frames)
 {
-    struct world world = {.launched = 0};
-    mfn_t region;
-    if (vmx_vmcs_new(caps, frames, &region))
-        return "No memory is left for the monitor: give the guest less with mem=.";
-    vmcs_setup_idle(caps);
+    struct own_guest g;
+    if (own_guest_make(&g, caps, frames, PIN_EXTERNAL_INTERRUPT_EXITING))
+        return own_guest_no_memory;
     apic_accept(apic, true);
     unsigned turn = 0;
-    while (turn < TURNS && take_one(&world, apic))
+    while (turn < TURNS && take_one(&g.world, apic))
         turn++;
     apic_accept(apic, false);
     console_again();
-    vmx_vmcs_drop(region);
-    frames_free(frames, region, ORDER_4K);
+    own_guest_drop(&g);
     return turn < TURNS
                ? NULL
                : "Interrupts or INIT signals do not stop coming, so that no guest can start clean: switch the machine off and on.";

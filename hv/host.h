@@ -17,6 +17,7 @@ struct host {
     struct vmx_caps caps;
     struct timer_rates rates;
     struct pmu pmu;                         // what can be counted
+    u32 empty_exit_cycles;                  // trial_exit_cost
     u32 apic_id;                            // of this processor's local APIC
     const struct mmu_ops *const *back_ends; // by enum mmu_mode
 };

@@ -23,6 +23,7 @@
 #include "compare.h"
 #include "msr_keep.h"
 #include "summary.h"
+#include "trial.h"
 #include "vmcs_setup.h"
 
 #define LEAF_POWER    0x80000007u
@@ -229,6 +230,16 @@ static void find_counters(void)
     log_info("performance counters: %s", params.pmu || params.compare ? host.pmu.says : "none: pmu=off");
 }
 
+static void measure_exit(void)
+{
+    if (trial_exit_cost(&host.caps, &host.frames, &host.empty_exit_cycles))
+        refuse("No memory is left for the monitor: give the machine more memory.");
+    if (host.empty_exit_cycles)
+        log_info("an empty exit costs %u cycles here", host.empty_exit_cycles);
+    else
+        log_info("an exit costs nothing here but the monitor's own instructions");
+}
+
 // Input comes as an NMI where the console's interrupt can be routed so.
 static void start_input(void)
 {
@@ -290,6 +301,7 @@ _Noreturn void monitor_main(u64 info_hpa, u64 image_hpa)
     warn_about_time();
     park_processors();
     find_counters();
+    measure_exit();
     host.apic_id = apic_host_id();
     msr_keep();
     frames_keep(&host.frames);

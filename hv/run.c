@@ -16,6 +16,7 @@
 #include "msr_keep.h"
 #include "msr_table.h"
 #include "run.h"
+#include "trial.h"
 #include "vm_memory.h"
 #include "vmcs_setup.h"
 
@@ -158,10 +159,13 @@ static const char *make_vm(struct vm *vm, struct host *host, const struct params
     vm->params = params;
     if (params->pmu)
         vm->pmu = host->pmu;
+    vm->empty_exit_cycles = host->empty_exit_cycles;
     vm->vcpu.audit = params->audit;
     vm->vcpu.observed = params->audit || params->churn || params->trace;
     apic_init(&vm->apic, host->apic_id);
     const char *why = drain_pending(&vm->apic, &host->caps, &host->frames);
+    if (!why)
+        why = trial_interrupts(&vm->apic, &host->caps, &host->frames);
     if (why)
         return why;
     make_cpuid(vm, host);

@@ -41,8 +41,9 @@ struct vm {
     struct trace trace;
     struct results results;
     u64 tsc_hz;
-    u64 mtrr_def_type; // IA32_MTRR_DEF_TYPE as the guest wrote it; without effect
-    mfn_t vmcs;        // 0: none yet
+    u32 empty_exit_cycles; // of the guest's cycles, what each exit and the entry after it take: trial.h
+    u64 mtrr_def_type;     // IA32_MTRR_DEF_TYPE as the guest wrote it; without effect
+    mfn_t vmcs;            // 0: none yet
     u64 msr_bitmap_hpa;
     struct msr_switch msr_switch;
     struct pmu pmu;    // counts the guest; all zeros: nothing does

@@ -158,6 +158,14 @@ void apic_raise(struct vcpu *v, u8 vector)
         *page_register(REG_ICR) = ICR_SELF | vector;
 }
 
+void apic_self_registers(const struct apic *apic, u8 vector, struct gprs *regs)
+{
+    regs->r[GPR_RAX] = ICR_SELF | vector;
+    regs->r[GPR_RDX] = 0;
+    regs->r[GPR_RCX] = X2APIC_MSR(REG_ICR);
+    regs->r[GPR_RDI] = apic->hardware_x2apic ? 0 : (u64)page_register(REG_ICR);
+}
+
 // LINT0 of the machine's own leads to 8259s that the monitor has masked.
 void apic_virtual_wire(const struct apic *apic)
 {

@@ -42,6 +42,10 @@ int apic_map(struct vcpu *v) must_check;
 // exit.
 void apic_raise(struct vcpu *v, u8 vector);
 
+// What code in the monitor's address space is to have in its registers to send itself the vector: EAX for the
+// ICR, which is at RDI or, where that is 0, the MSR of ECX and EDX:EAX (world_trial in arch/world.asm).
+void apic_self_registers(const struct apic *apic, u8 vector, struct gprs *regs);
+
 // What PC firmware leaves to a kernel that knows of no local APIC: enabled, the 8259s' interrupts come
 // through LINT0.
 void apic_virtual_wire(const struct apic *apic);

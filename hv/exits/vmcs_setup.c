@@ -10,7 +10,7 @@
 #include "../vm.h"
 #include "vmcs_setup.h"
 
-extern const u8 world_exit[], world_idle[];
+extern const u8 world_exit[];
 
 // The controls that every mode wants. `needed`: without it the monitor does not work; else it is used where
 // it exists.
@@ -19,6 +19,8 @@ extern const u8 world_exit[], world_idle[];
     (PROC_UNCONDITIONAL_IO | PROC_MSR_BITMAPS | PROC_RDPMC_EXITING | PROC_MWAIT_EXITING | \
      PROC_MONITOR_EXITING)
 #define EXIT_NEEDED (EXIT_HOST_64BIT | EXIT_SAVE_DEBUG_CONTROLS)
+
+#define OWN_VPID 1
 
 const char *vmcs_missing(const struct vmx_caps *caps)
 {
@@ -158,7 +160,9 @@ static void start_state(const struct guest_start *start)
     start_segments(start);
 }
 
-static void setup_idle_controls(const struct vmx_caps *caps)
+// Of a guest of the monitor's own. It has a VPID as other guests mostly have: without one each entry and exit
+// flushes the TLB, and would seem to cost more.
+static void setup_own_controls(const struct vmx_caps *caps, u32 pin)
 {
     static const enum vmcs_field zeros[] = {PAGE_FAULT_ERROR_CODE_MASK,
                                             PAGE_FAULT_ERROR_CODE_MATCH,
@@ -169,21 +173,27 @@ static void setup_idle_controls(const struct vmx_caps *caps)
                                             EXIT_MSR_LOAD_COUNT,
                                             ENTRY_MSR_LOAD_COUNT,
                                             ENTRY_INTERRUPTION_INFO};
+    u32 vpid = caps->proc2.may & PROC2_VPID;
     for (size_t i = 0; i < ARRAY_SIZE(zeros); i++)
         vmcs_write(zeros[i], 0);
-    vmcs_write(PIN_BASED_CONTROLS,
-               vmx_controls_fit(caps->pin, PIN_EXTERNAL_INTERRUPT_EXITING | PIN_NMI_EXITING));
-    vmcs_write(PROCESSOR_BASED_CONTROLS, vmx_controls_fit(caps->proc, 0));
+    vmcs_write(PIN_BASED_CONTROLS, vmx_controls_fit(caps->pin, pin | PIN_NMI_EXITING));
+    vmcs_write(PROCESSOR_BASED_CONTROLS,
+               vmx_controls_fit(caps->proc, PROC_MSR_BITMAPS | (vpid ? PROC_SECONDARY_CONTROLS : 0)));
+    if (vpid) {
+        vmcs_write(SECONDARY_CONTROLS, vpid);
+        vmcs_write(VPID, OWN_VPID);
+    }
     vmcs_write(EXIT_CONTROLS, vmx_controls_fit(caps->exit, EXIT_HOST_64BIT | EXIT_ACKNOWLEDGE_INTERRUPT));
     vmcs_write(ENTRY_CONTROLS, vmx_controls_fit(caps->entry, ENTRY_IA32E_GUEST));
     vmcs_write(EXCEPTION_BITMAP, 0xffffffff);
 }
 
-void vmcs_setup_idle(const struct vmx_caps *caps)
+void vmcs_setup_own(const struct vmx_caps *caps, u32 pin, u64 msr_bitmap_hpa)
 {
     static const struct guest_start start = {
         .paging.efer = EFER_LMA, .code_selector = SELECTOR_CODE, .data_selector = SELECTOR_DATA};
-    setup_idle_controls(caps);
+    setup_own_controls(caps, pin);
+    vmcs_write(MSR_BITMAP, msr_bitmap_hpa);
     setup_host();
     start_state(&start);
     vmcs_write(GUEST_CR0, read_cr0());
@@ -191,10 +201,10 @@ void vmcs_setup_idle(const struct vmx_caps *caps)
     vmcs_write(GUEST_CR4, read_cr4());
 }
 
-void vmcs_idle_again(void)
+void vmcs_start_own(const u8 *code, u64 rflags)
 {
-    vmcs_write(GUEST_RIP, (u64)world_idle);
-    vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
+    vmcs_write(GUEST_RIP, (u64)code);
+    vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | rflags);
     vmcs_write(GUEST_INTERRUPTIBILITY, 0);
     vmcs_write(GUEST_ACTIVITY_STATE, 0);
 }

@@ -22,11 +22,10 @@ const char *vmcs_missing(const struct vmx_caps *caps);
 // Fills controls and host state of the current VMCS. After cpuid_make and the MSR bitmap.
 void vmcs_setup(struct vcpu *v);
 
-// Fills the current VMCS for a guest that shares the monitor's address space, takes whatever is pending as
-// exits, and does nothing but VMCALL (world_idle in arch/world.asm). vmcs_idle_again: it is to do so once
-// more.
-void vmcs_setup_idle(const struct vmx_caps *caps);
-void vmcs_idle_again(void);
+// Fills the current VMCS for a guest of the monitor's own (own_guest.h), with `pin` beside NMI exiting.
+// vmcs_start_own: where it is to go on, with RFLAGS.
+void vmcs_setup_own(const struct vmx_caps *caps, u32 pin, u64 msr_bitmap_hpa);
+void vmcs_start_own(const u8 *code, u64 rflags);
 
 // Fills the guest state. After mmu_init.
 void vmcs_start_guest(struct vcpu *v, const struct guest_start *start);

@@ -55,6 +55,11 @@ static u64 hv_guest_cycles(const struct vm *vm)
     return vcpu_guest_cycles(&vm->vcpu);
 }
 
+static u64 hv_switch_cycles(const struct vm *vm)
+{
+    return hv_exits(vm) * vm->empty_exit_cycles;
+}
+
 static u64 hv_monitor_cycles(const struct vm *vm)
 {
     return vm->vcpu.monitor_cycles;

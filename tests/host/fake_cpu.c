@@ -81,6 +81,7 @@ unsigned fake_msr_write_count;
 bool (*fake_msr_refuses)(u32 msr, u64 value);
 bool fake_counts_instructions;
 struct cpuid (*fake_cpuid)(u32 leaf, u32 subleaf);
+u64 fake_tsc;
 u64 fake_cr3;
 unsigned fake_wbinvd, fake_cr3_writes;
 u32 fake_pkru;
@@ -175,8 +176,7 @@ void wrmsr(u32 msr, u64 value)
 
 u64 rdtsc(void)
 {
-    static u64 now;
-    return now += 100;
+    return fake_tsc += 100;
 }
 
 void write_cr2(u64 value)

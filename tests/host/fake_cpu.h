@@ -39,6 +39,7 @@ extern struct cpuid (*fake_cpuid)(u32 leaf, u32 subleaf);
 // What timer_counts_instructions says.
 extern bool fake_counts_instructions;
 
+extern u64 fake_tsc; // goes on by 100 at each reading
 extern u64 fake_cr3;
 extern unsigned fake_wbinvd, fake_cr3_writes; // how often
 extern u32 fake_pkru;

@@ -56,6 +56,11 @@ static void test_table(void **state)
     printed_has("\n  invept ");
     printed_has_not("hidden_faults");
     printed_has_not("churn_moved");
+    printed_has_not("more each");
+    v->vm->empty_exit_cycles = 1234;
+    summary_table(v->vm);
+    printed_has("\n  switch_cycles                            260374 TSC cycles\n");
+    printed_has("exit and entry take 1234 cycles more each)\n");
     v->vm->churn.period = 1;
     summary_table(v->vm);
     printed_has("\n  churn_moved ");
@@ -120,7 +125,7 @@ static void test_same(void **state)
         snprintf(pair, sizeof(pair), "\"%s\":%lu,", name, value);
         printed_has(pair);
     }
-    assert_int_equal(shown, 13 + 4 + 3 + 2);
+    assert_int_equal(shown, 14 + 4 + 3 + 2);
     free(table);
 }
 

@@ -248,14 +248,17 @@ static void test_reset(void **state)
     v->monitor_cycles = 2000000000;
     v->exits[EXIT_CPUID] = (struct exit_account){.count = 10, .cycles = 100};
     v->exits[EXIT_CPUID].log2[3] = 10;
+    v->vm->empty_exit_cycles = 1000;
     assert_int_equal(counter_value("exits"), 11);
+    assert_int_equal(counter_value("switch_cycles"), 11000);
     assert_int_equal(counter_value("milliseconds"), 5000);
     assert_int_equal(counter_value("exits_per_second"), 2);
     u64 p2m = counter_value("p2m_2m");
     assert_true(p2m > 0 && counter_value("vpids") == 1 && counter_value("vmreads") > 100);
     assert_int_equal(call(PENUMBRA_RESET, 0, 0, 0), 0);
-    static const char *const zeros[] = {"exits",        "exits_per_second", "guest_cycles", "monitor_cycles",
-                                        "milliseconds", "exit.CPUID",       "cycles.CPUID", "violations"};
+    static const char *const zeros[] = {"exits",          "exits_per_second", "guest_cycles",
+                                        "monitor_cycles", "switch_cycles",    "milliseconds",
+                                        "exit.CPUID",     "cycles.CPUID",     "violations"};
     for (unsigned i = 0; i < ARRAY_SIZE(zeros); i++)
         assert_int_equal(counter_value(zeros[i]), 0);
     assert_int_equal(v->exits[EXIT_CPUID].log2[3], 0);
@@ -268,6 +271,7 @@ static void test_reset(void **state)
     v->exits[EXIT_CPUID].count = 9;
     assert_int_equal(counter_value("guest_cycles"), 2000000000);
     assert_int_equal(counter_value("monitor_cycles"), 1000000000);
+    assert_int_equal(counter_value("switch_cycles"), 9000);
     assert_int_equal(counter_value("exits_per_second"), 3);
 }
 
