@@ -132,6 +132,7 @@ static int make_translation(struct vm *vm, const struct mmu_ops *ops)
     struct mmu_options options = options_of(vm->params, vm->vcpu.caps);
     options.physical_bits = vm->vcpu.physical_bits;
     options.has_1g_pages = vm->vcpu.has_1g_pages;
+    options.empty_exit_cycles = vm->empty_exit_cycles;
     int error = vm_p2m_make(vm);
     struct mmu *mmu = error ? NULL : mmu_init(vm, ops, &options);
     return mmu ? mmu_enter(&vm->vcpu, mmu) : ERR_NOMEM;

@@ -37,7 +37,8 @@ struct shadow_config {
     unsigned prefetch;      // neighbours that a hidden fault fills too
     u32 pool;               // shadow tables at most: at least SHADOW_POOL_MIN
     unsigned physical_bits; // MAXPHYADDR of the machine
-    unsigned targets; // roots that are loaded without an exit: SHADOW_TARGETS at most, 0 without tracing
+    unsigned targets;      // roots that are loaded without an exit: SHADOW_TARGETS at most, 0 without tracing
+    u32 empty_exit_cycles; // of hw.now, what each exit and the entry after it take
 };
 
 #define SHADOW_POOL_MIN 64u
@@ -174,6 +175,7 @@ struct shadow_view {
     u64 target_changes;        // counts changes of what shadow_targets gives, but for shadow_targets_hold
     u64 control_changes;       // counts these, and when out_of_sync becomes or ceases to be 0
     u32 placed;                // the root in place that was in use last
+    u64 burst_cycles;          // between two writes of a burst: BURST_CYCLES and the exit between them
     struct shadow_hw hw;
     struct shadow_view *next;
 };

@@ -3,6 +3,7 @@
 #include <arch/phys.h>
 
 #include "place.h"
+#include "sync.h"
 #include "unpaged.h"
 
 // What each strategy of hv's list does. One that has no line here does not compile.
@@ -84,6 +85,7 @@ int shadow_view_init(struct shadow_view *view, struct shadow *s, const struct wa
         .root = SHADOW_NONE,
         .fresh_gva = ~0ul,
         .reserved_for = ~0ul,
+        .burst_cycles = BURST_CYCLES + s->config.empty_exit_cycles,
         .control_changes = 1, // which the caller has not followed yet
         .next = s->views,
     };

@@ -100,6 +100,7 @@ static int shadow_ops_init(struct mmu *base, const struct mmu_options *options)
         .prefetch = options->prefetch,
         .pool = options->pool,
         .physical_bits = options->physical_bits,
+        .empty_exit_cycles = options->empty_exit_cycles,
     };
     if (options->in_place && config.strategy.trace)
         config.targets = cr3_target_count(options->caps);

@@ -6,8 +6,7 @@
 #include "tables.h"
 #include "trace.h"
 
-#define BURST        4    // entries
-#define BURST_CYCLES 1500 // of the guest between two writes of a burst
+#define BURST 4 // entries
 
 // What was found in a table that has come back.
 struct found {
@@ -61,7 +60,8 @@ void sync_all(struct shadow_view *view)
 static bool writes_in_burst(const struct shadow_view *view, struct shadow_table *t, unsigned slot)
 {
     u64 now = view->hw.now(view->hw.context);
-    bool close = now - t->written < BURST_CYCLES, present = t->guest[slot] & PTE_P, other = slot != t->slot;
+    bool close = now - t->written < view->burst_cycles, present = t->guest[slot] & PTE_P,
+         other = slot != t->slot;
     bool again = close && other && present == t->present;
     t->burst = close ? t->burst + other : 0;
     t->written = now;

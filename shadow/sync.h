@@ -3,6 +3,8 @@
 
 #include "format.h"
 
+#define BURST_CYCLES 1500ul // at most, of the guest's own, between two writes of a burst
+
 // Takes all back that are out of sync, and makes their entries exact.
 void sync_all(struct shadow_view *view);
 

@@ -64,8 +64,9 @@ struct mmu_options {
     unsigned p2m_max; // the level of the largest page that maps guest memory
     enum shadow_strategy_name strategy;
     bool root_vpids, directpf, direct_invlpg, in_place, large;
-    unsigned prefetch; // entries
-    u32 pool;          // tables
+    unsigned prefetch;     // entries
+    u32 pool;              // tables
+    u32 empty_exit_cycles; // of vcpu_guest_cycles, what each exit and the entry after it take
 };
 
 // What the processors of a virtual machine share.
