@@ -15,7 +15,11 @@ sub new {
     return $self;
 }
 
-sub cpu { return $_[0]{opt}{cpu} // ($_[0]{opt}{accel} eq 'kvm' ? 'host' : 'max') }
+# KVM hides the invariant time stamp counter unless the guest is never to migrate: without it neither the monitor's clock nor a
+# kernel's is the one that a bare machine has.
+my %CPU = (kvm => 'host,migratable=off,+invtsc', tcg => 'max');
+
+sub cpu { return $_[0]{opt}{cpu} // $CPU{ $_[0]{opt}{accel} } }
 
 sub describe {
     my ($self) = @_;

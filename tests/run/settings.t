@@ -8,6 +8,7 @@ use lib "$FindBin::RealBin/lib";
 use File::Temp 'tempdir';
 use Kernels;
 use Machine;
+use Qemu;
 use Test::More;
 
 my $folder = tempdir('settings.XXXXXX', TMPDIR => 1, CLEANUP => 1);
@@ -111,6 +112,24 @@ subtest 'a refusal ends the run' => sub {
     like($text, qr/^emulate: the monitor has refused, and stands still$/m, 'and why the run has ended');
     is($status, 4, 'the status');
 } unless -e '/dev/kvm' && -w '/dev/kvm' && Machine::file_read('/proc/cpuinfo') =~ /\bvmx\b/;
+
+# The processor that QEMU is asked for.
+sub qemu_cpu {
+    my (%opt) = @_;
+    my @command = Qemu->new({ dir => $folder, iso => 'x', mem => 512, cpus => 1, firmware => 'bios', serial_port => 1, %opt })->command;
+    return join ' ', map { $command[ $_ - 1 ] eq '-cpu' ? $command[$_] : () } 1 .. $#command;
+}
+is(qemu_cpu(accel => 'kvm'), 'host,migratable=off,+invtsc', 'KVM: the processor of the host, with its invariant time stamp counter');
+is(qemu_cpu(accel => 'tcg'), 'max', 'no KVM: all that QEMU has');
+is(qemu_cpu(accel => 'kvm', cpu => 'Skylake-Client'), 'Skylake-Client', 'CPU=');
+
+# No kernel without the monitor gets what Penumbra does not give its guests.
+like(Machine::file_read('iso/grub.cfg.in'), qr/^set equal=".*\bnopv\b.*"$/m, 'native kernels use nothing paravirtual');
+for my $file (qw(iso/entries.in iso/run/run iso/report/compare)) {
+    my @native = Machine::file_read($file) =~ /^ +linux (.*)$/mg;
+    is_deeply([grep { !m{^/vmlinuz \\?\$equal } } @native], [], "$file: all native kernels are made the guest's equal");
+    cmp_ok(scalar @native, '>', 0, "$file: and there are some");
+}
 
 # Bochs 2.7 itself keeps 2048 MiB at most.
 my $run = boot(name => 'much-memory', mem => 3100, grub => 'multiboot2 /penumbra.elf mem=none',
