@@ -137,6 +137,7 @@ make msan-tests  the host tests under MemorySanitizer
 make run-tests   tests in emulators only;                 make guest-images, guest-stress, guest-compare  the guests
 make test-fresh  what make does on a fresh Debian 12 and 13, in chroots (root; some minutes)
 make stress      Linux under stress-ng in each configuration of shadow paging (hours; STRESS=name,... for some)
+make nested      the monitor in QEMU under KVM, itself in Bochs (half an hour to hours; NESTED=name,... for some cases)
 make DEBUG=1     a monitor that stops with a dump where a VMREAD or VMWRITE fails; BUILD=folder keeps it apart
 make clean       removes build/
 

@@ -4,7 +4,7 @@
 GOALS_OF_none    := help clean version setup-%
 GOALS_OF_run     := run
 GOALS_OF_compare := compare
-GOALS_OF_test    := test test-% run-tests host-tests msan-tests build/host/% build/msan/% fuzz fuzz-short check stress plant
+GOALS_OF_test    := test test-% run-tests host-tests msan-tests build/host/% build/msan/% fuzz fuzz-short check stress nested plant
 
 GOALS := $(or $(MAKECMDGOALS),$(.DEFAULT_GOAL))
 LEVEL := $(firstword $(foreach level,test compare run,$(if $(filter $(GOALS_OF_$(level)),$(GOALS)),$(level))) \

@@ -2,8 +2,9 @@
 # tests are tests/run/*.t, each a program of its own: `prove -v tests/run/exits.t` runs one after `make test-parts`.
 RUN_TESTS := $(sort $(wildcard tests/run/*.t))
 JOBS      ?= 2
+NESTED_HOST := $(BUILD)/nested/host.lz4
 
-.PHONY: test test-parts run-tests stress test-fresh
+.PHONY: test test-parts run-tests stress nested test-fresh
 test-parts: $(MONITOR) $(ISO) $(SETTINGS) guest-tests guest-stress
 
 # Long ones first, so that both processors are busy to the end.
@@ -16,6 +17,25 @@ run-tests: test-parts
 # what saves exits. run-tests has some of each.
 stress: test-parts
 	prove --timer -v tests/run/long/micro-mmu.t tests/run/long/stress.t
+
+# Penumbra under KVM, which itself runs in Bochs: hours (NESTED=name,... for some cases).
+nested: $(MONITOR) guest-tests guest-images $(NESTED_HOST)
+	prove --timer -v tests/run/long/nested.t
+
+# The initramfs of that KVM's machine: QEMU and firmware as Debian has them, KVM's modules of the guest's own kernel, and what
+# runs the cases. The cases and the image come with each boot.
+QEMU_ROOT := $(GUEST_BUILD)/packages/qemu-system-x86/root
+OVMF_ROOT := $(GUEST_BUILD)/packages/ovmf/root
+NESTED_TREE := $(BUILD)/nested/tree
+$(NESTED_HOST): $(GUEST_BUILD)/packages/qemu-system-x86/version $(GUEST_BUILD)/packages/ovmf/version \
+    $(GUEST_BUILD)/kernel/version $(GUEST_BUILD)/busybox/busybox guest-images/take-program guest-images/take-modules \
+    guest-images/make-initrd tests/run/nested/init
+	guest-images/take-program --output $(NESTED_TREE) qemu-system-x86_64 $(QEMU_ROOT)
+	guest-images/take-modules --output $(NESTED_TREE)/modules $(GUEST_BUILD)/kernel/root kvm-intel
+	@mkdir -p $(NESTED_TREE)/firmware
+	cp $(QEMU_ROOT)/usr/share/seabios/bios-256k.bin $(QEMU_ROOT)/usr/share/qemu/kvmvapic.bin \
+	    $(OVMF_ROOT)/usr/share/OVMF/OVMF_CODE_4M.fd $(OVMF_ROOT)/usr/share/OVMF/OVMF_VARS_4M.fd $(NESTED_TREE)/firmware
+	guest-images/make-initrd --busybox $(GUEST_BUILD)/busybox/busybox --output $@ --tree $(NESTED_TREE)= --tree tests/run/nested=
 
 # The set-up as on a fresh machine, in minimal chroots of Debian 12 and 13: needs root and a mirror, some minutes for each.
 test-fresh:

@@ -60,6 +60,7 @@ static void test_illegal(void)
         expect_trap(writes[i].what, msr_try_write(writes[i].msr, writes[i].value), GP, 0);
     for (unsigned i = 0; i < ARRAY_SIZE(unreadable); i++)
         expect_trap("unreadable", msr_try_read(unreadable[i]), GP, 0);
+    lapic_reset(); // where no fault came, as under KVM, SVR has disabled it
 }
 
 static void test_self_msr(void)

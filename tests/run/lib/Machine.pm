@@ -83,6 +83,13 @@ sub image_make {
         or BAIL_OUT("no image: see $folder/image.log");
 }
 
+# Where everything of a boot is.
+sub boot_folder {
+    my ($name) = @_;
+    make_path(my $folder = "$BUILD/run/$TEST/$name");
+    return $folder;
+}
+
 # boot(name => N, grub => LINES, ...): one boot of an image whose only menu entry has these lines.
 #   iso => FILE                                             this image instead, with its own menu
 #   files => {NAME => PATH} further files of the image      script => [LINES] for emulate
@@ -91,8 +98,7 @@ sub image_make {
 # Returns {text} of COM1, {end} as emulate says it, {status}, {seconds}, {screen}, {folder}.
 sub boot {
     my %boot = @_;
-    my $folder = "$BUILD/run/$TEST/$boot{name}";
-    make_path($folder);
+    my $folder = boot_folder($boot{name});
     image_make($folder, \%boot) unless $boot{iso};
     file_write("$folder/script", join '', map { "$_\n" } @{ $boot{script} // [] });
     my @options = map { defined $boot{$_} ? ("--$_", $boot{$_}) : () } qw(cpu emu mem ips timeout firmware);
