@@ -149,8 +149,37 @@ subtest 'where it ran' => sub {
     unlike($table, qr/instructions|added for each exit/, 'not a word about instructions, and no second table');
     (my $nested = $time) =~ s/("version".*?"hypervisor":)""/$1"KVMKVMKVM"/;
     like(table($nested), qr/^\* where: nested: the monitor itself runs under KVMKVMKVM$/m, 'nested');
+    unlike(table($nested), qr/by themselves/, 'of an exit that was not measured nothing is said');
     (my $mixed = $LOG) =~ s/i7-7800X/i5-750/;
     like(table($mixed), qr/^\*\*The logs are from different processors\*\* \(.*i7-7800X.*i5-750/m, 'logs of two machines');
+};
+
+# The logs as a machine would leave them whose exits take so many cycles by themselves.
+sub with_exits_of {
+    my ($cycles) = @_;
+    my ($log, @natives) = map { Machine::file_read($_) } sort glob "$FindBin::RealBin/logs/bochs-*.log";
+    $log =~ s/"clock":"instructions"/"clock":"time","empty_exit_cycles":$cycles/;
+    $log =~ s/("counters":\{"exits":)(\d+)/qq($1$2,"switch_cycles":) . $2 * $cycles/ge;
+    return join $NEXT, $log, @natives;
+}
+
+subtest 'what an exit costs' => sub {
+    my $table = table(with_exits_of(1234));
+    like($table, qr/^\* an exit and the entry after it, by themselves: 1,234 cycles, measured at boot$/m, 'as it was measured');
+    unlike($table, qr/1,300|added for each exit/, 'nothing is assumed');
+    my $heading = 'Cycles of exits for one iteration: by themselves + in the monitor';
+    like(cells($table, $heading, 'fork'), qr/^0\|.*\|48,441 \+ 55,620\z/, 'its part and the monitor\'s; none where there are no exits');
+    unlike(table(with_exits_of(0)), qr/Cycles of exits/, 'a machine that measured none has no such table');
+    my ($status) = program('measured', with_exits_of(1234));
+    my @lines = map { decode_json($_) } split /\n/, Machine::file_read("$FOLDER/measured/results.jsonl");
+    is("$status $lines[0]{exit_cost}", '0 1234', 'results.jsonl has it');
+    is(scalar(grep { exists $_->{ratio_with_exit_cost} } @lines), 0, 'and adds nothing to times that have it');
+    for my $none (0, '"x"', -5, '"<b>"') {
+        $table = table(with_exits_of(1234) =~ s/"empty_exit_cycles":\K1234/$none/r);
+        unlike($table, qr/an exit and the entry/, "$none is no cost");
+    }
+    $table = table(with_exits_of(1234) =~ s/"clock":"time"/"clock":"instructions"/r);
+    like($table, qr/^## \Q$COST\E$/m, 'where the clock counts instructions, it is assumed');
 };
 
 # The log, in which each kernel tells these facts: a text of JSON of the native one, and one of each configuration's.

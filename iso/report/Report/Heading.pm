@@ -56,6 +56,8 @@ sub machine_facts {
     my @lines = ('processor: ' . processor($machine));
     push @lines, 'memory of the machine: ' . grouped(plain($machine->{memory_mib})) . ' MiB' if $machine->{memory_mib};
     push @lines, 'where: ' . where($report);
+    push @lines, 'an exit and the entry after it, by themselves: ' . grouped($report->{exit_cost}) . ' cycles, measured at boot'
+        if defined $report->{exit_cost} && $report->{machine} && !counts_instructions($report);
     push @lines, 'monitor: Penumbra ' . plain($machine->{version} // 'of a version that the log does not tell')
         if @{ $report->{configurations} };
     return @lines;

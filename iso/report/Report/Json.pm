@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use Exporter 'import';
 use JSON::PP;
+use Report::Heading 'counts_instructions';
 use Report::Results qw(measured with_exit_cost ratio);
 use Report::Statistics 'differs';
 our @EXPORT_OK = qw(json_lines);
@@ -32,7 +33,8 @@ sub compared {
     my $cost = $report->{exit_cost};
     return (
         base => $report->{base}{name}, ratio => short(ratio($one, $base)), within_spread => differs($one, $base) ? \0 : \1,
-        ratio_with_exit_cost => short(ratio(with_exit_cost($one, $cost), with_exit_cost($base, $cost))));
+        counts_instructions($report)
+            ? (ratio_with_exit_cost => short(ratio(with_exit_cost($one, $cost), with_exit_cost($base, $cost)))) : ());
 }
 
 sub result_line {
@@ -53,7 +55,7 @@ sub json_lines {
     my ($report) = @_;
     my @columns = ($report->{native} // (), @{ $report->{configurations} });
     my @lines = ({
-        report => 'machine', machine => $report->{machine}, title => $report->{title}, exit_cost => $report->{exit_cost},
+        report => 'machine', machine => $report->{machine}, title => $report->{title}, exit_cost => short($report->{exit_cost}),
         broken_lines => $report->{broken}, stray_results => $report->{stray}, refused_lines => $report->{refused},
         mixed_logs => $report->{mixed}, late_logs => $report->{late}, empty_logs => $report->{empty},
     });

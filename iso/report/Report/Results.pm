@@ -64,8 +64,17 @@ sub results_make {
     return { native => $native, configurations => [grep { $_->{name} ne 'native' } @columns], workloads => \@workloads };
 }
 
-# Everything that table, lines and plots are made of: what results_make gives, the log's facts, and these options: exit_cost,
-# title. Ratios are to `base`; `shown` are the columns that ran.
+# What an exit and the entry after it take by themselves: as the monitor has measured it, undef if it told nothing. Where the clock
+# counts instructions, no time has it, and it is what is assumed.
+sub exit_cost {
+    my ($machine, $assumed) = @_;
+    return $assumed if !$machine || ($machine->{clock} // '') eq 'instructions';
+    my $measured = $machine->{empty_exit_cycles} // '';
+    return $measured =~ /^\d{1,9}\z/a && $measured > 0 ? $measured : undef;
+}
+
+# Everything that table, lines and plots are made of: what results_make gives, the log's facts, and these options: exit_cost (as
+# assumed), title. Ratios are to `base`; `shown` are the columns that ran.
 sub report_make {
     my ($log, %options) = @_;
     my $results = results_make($log->{sections});
@@ -75,7 +84,7 @@ sub report_make {
     die "report: there is no result in the log\n" unless $base;
     return {
         %$results, %options, %$log{qw(boots broken stray refused mixed late empty)}, base => $base, shown => \@shown,
-        machines => \@machines, machine => $machines[-1],
+        machines => \@machines, machine => $machines[-1], exit_cost => exit_cost($machines[-1], $options{exit_cost}),
     };
 }
 

@@ -184,11 +184,27 @@ sub timer_words {
     return ('Exits of the timer that `limit=` sets are left out: they come once a second, whatever the workload.', '');
 }
 
+# What the exits of an iteration take: by themselves, and in the monitor. Told where the first was measured.
+sub cycles_of_exits {
+    my ($one) = @_;
+    my @parts = map { counted($one, qr/^${_}_cycles$/) // 0 } qw(switch monitor);
+    return $one->{all_exits} ? \@parts : 0;
+}
+
+sub exit_cycles_part {
+    my ($report) = @_;
+    return () unless grep { $_->{counters}{switch_cycles} } map { values %{ $_->{of} } } @{ $report->{shown} };
+    my $show = sub { ref $_[0] ? join ' + ', map { count_text($_) } @{ $_[0] } : 0 };
+    return ('## Cycles of exits for one iteration: by themselves + in the monitor', '',
+        counts($report, $report->{shown}, \&cycles_of_exits, $show));
+}
+
 sub counted_parts {
     my ($report) = @_;
     return (
         '## Exits for one iteration', '', counts($report, $report->{shown}, sub { $_[0]{all_exits} }), timer_words($report),
         picture($report, 'exits', 'Exits for one iteration, by reason'), (map { reasons($report, $_) } @{ $report->{shown} }),
+        exit_cycles_part($report),
         '## Page faults for one iteration', '', fault_tables($report), picture($report, 'faults', 'Hidden and true faults'),
         '## Page walks for one iteration', '', walk_tables($report),
         '## Memory after the workload', '', memory_tables($report), picture($report, 'memory', 'Memory of shadow tables'));
