@@ -2,7 +2,7 @@
 ; Builds the first page tables: the first 4 GiB one to one and again at the direct map, the image at -2 GiB.
 ; Of CR4 and IA32_EFER nothing is kept that firmware or GRUB has set.
 ; The direct map is completed by paging.c. What comes next is monitor_main in hv/main.c.
-; Also here: the start of the other processors, which end in park_halt (arch/park.c).
+; Also here: the start of the other processors, which end in park_enter (arch/park.c).
 
 %include "layout.inc"                   ; IMAGE_VIRTUAL, DIRECT_MAP: from asm_offsets.c
 
@@ -12,7 +12,7 @@
 %define PRESENT_WRITE 3
 %define LARGE         0x80
 
-extern monitor_main, park_enter, park_result
+extern monitor_main, park_enter, park_stack
 
 ; ---- Multiboot2 header (Multiboot2 specification 1.6, section 3.1) ----
 section .boot progbits alloc exec write align=4096
@@ -176,7 +176,7 @@ PARK_CR3 equ 4096 - 4
 PARK_SEEN equ 4096 - 8
 
 bits 16
-global park_code, park_code_end, park_halt
+global park_code, park_code_end
 park_code:
     cli
     cld
@@ -225,17 +225,9 @@ park_high:
     xor eax, eax
     mov fs, ax
     mov gs, ax
-    mov rsp, park_stack_top
+    mov rsp, [rel park_stack]           ; its own, from here on
     xor ebp, ebp
-    call park_enter
-    mov rsp, park_halt_stack_top        ; before the result: then the next processor gets the stack
-    mov [rel park_result], eax
-; For ever, also by any exception or NMI. All processors share this stack: what is pushed on it is never read. NMIs stay
-; blocked after the first one, for want of an IRET.
-park_halt:
-    mov rsp, park_halt_stack_top
-    hlt
-    jmp park_halt
+    call park_enter                     ; for ever
 
 text_not_multiboot2: db "Penumbra: not started by a Multiboot2 boot loader. Use GRUB's command multiboot2.", 13, 10, 0
 text_no_long_mode: db "Penumbra: this processor has no 64-bit mode (long mode), which the monitor needs. "
@@ -267,7 +259,3 @@ image_directory: times 512 dq 0
 section .bss align=16
 stack:           resb 32768
 stack_top:
-park_stack:      resb 4096
-park_stack_top:
-park_halt_stack: resb 64
-park_halt_stack_top:

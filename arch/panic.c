@@ -1,9 +1,11 @@
 // The last words of the monitor: what went wrong, registers, a backtrace with symbols, and a halt that leaves
-// them readable. Used for our own mistakes only; what a machine lacks is said by refuse() of hv/main.c.
+// them readable. Used for our own mistakes, and for machine checks while the monitor runs; what a machine
+// lacks is said by refuse() of hv/main.c.
 #include <arch/console.h>
 #include <arch/io.h>
 #include <arch/layout.h>
 #include <arch/lib.h>
+#include <arch/mca.h>
 #include <arch/panic.h>
 #include <arch/power.h>
 #include <arch/symbols.h>
@@ -68,6 +70,30 @@ void dump_trap(const struct trap_frame *frame)
     once();
     console_print("\nPenumbra%s%s: fault in the monitor: vector %lu, error code 0x%lx\n", word_space(),
                   console_word(), frame->vector, frame->error_code);
+    say_registers(frame);
+    backtrace(frame->rip, frame->regs.r[GPR_RBP]);
+    machine_halt();
+}
+
+static void say_banks(const struct mca_log *log)
+{
+    char text[MCA_TEXT];
+    for (unsigned i = 0; i < log->count; i++) {
+        mca_text(&log->bank[i], text);
+        console_print("%s\n", text);
+    }
+}
+
+// The banks first: until they are read, another machine check shuts the processor down.
+void dump_machine_check(const struct trap_frame *frame)
+{
+    struct mca_log log;
+    mca_take(&log);
+    once();
+    console_print(
+        "\nPenumbra%s%s: hardware: machine check in the monitor, IA32_MCG_STATUS 0x%lx: the machine has failed, not the monitor\n",
+        word_space(), console_word(), log.status);
+    say_banks(&log);
     say_registers(frame);
     backtrace(frame->rip, frame->regs.r[GPR_RBP]);
     machine_halt();

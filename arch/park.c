@@ -1,8 +1,9 @@
 // See arch/park.h. This is the first processor's side, and the little that the others do in C; the way from
-// real mode, and the loop in which it ends, are in boot.asm.
+// real mode is in boot.asm.
 #include <arch/cpu.h>
 #include <arch/io.h>
 #include <arch/lib.h>
+#include <arch/mca.h>
 #include <arch/park.h>
 #include <arch/phys.h>
 #include <arch/processor.h>
@@ -20,6 +21,10 @@
 #define ICR_PENDING   BIT(12)
 #define PENDING_READS 100000u
 
+#define CPUID_1_ECX_MONITOR BIT(3)
+#define LEAF_MWAIT          5
+#define MWAIT_HINTS         BIT(0)
+
 #define LAST_START_PAGE 0x9e // below 640K, above which is no RAM
 #define INIT_US         10000
 #define SIPI_US         200
@@ -27,22 +32,72 @@
 
 enum { PARK_PENDING, PARK_DONE, PARK_FAILED };
 
-extern const u8 park_code[], park_code_end[], park_halt[];
+extern const u8 park_code[], park_code_end[];
 extern volatile u32 park_result;
-u32 park_enter(void);
+extern u64 park_stack;
 
 // What the processor that is being started must know; it has no other way to be told.
 volatile u32 park_result;
+u64 park_stack; // its first value of RSP
 static struct {
     const struct vmx_caps *caps;
     mfn_t region;
+    struct parked *self;
 } arriving;
 
-// On the processor to be parked, from boot.asm. If it faults it halts, and no result comes.
-u32 park_enter(void)
+// SDM vol. 2, MWAIT and CPUID leaf 5: EDX has the number of sub-states of C0 to C7, four bits each, and a
+// hint is the state less one and the sub-state. A hint that a processor does not know is a state less deep.
+// Without ECX bit 0 there are no hints.
+static u32 mwait_hint(void)
 {
-    traps_init_parked(park_halt);
-    return processor_start() || vmx_join(arriving.caps, arriving.region) ? PARK_FAILED : PARK_DONE;
+    if (!(cpuid(1, 0).ecx & CPUID_1_ECX_MONITOR) || cpuid(0, 0).eax < LEAF_MWAIT)
+        return PARKED_HLT;
+    struct cpuid leaf = cpuid(LEAF_MWAIT, 0);
+    for (u32 state = 7; state && leaf.ecx & MWAIT_HINTS; state--) {
+        u32 deepest = leaf.edx >> 4 * state & 15;
+        if (deepest)
+            return (state - 1) << 4 | (deepest - 1);
+    }
+    return 0;
+}
+
+// Nobody writes what is monitored: what ends the wait is an NMI, an SMI, a machine check.
+static void wait_once(const struct parked *self)
+{
+    if (self->mwait == PARKED_HLT) {
+        hlt();
+    } else {
+        monitor(self);
+        mwait(self->mwait);
+    }
+}
+
+// On the processor to be parked, from boot.asm. If it faults it dumps and halts, and no result comes.
+_Noreturn void park_enter(void);
+_Noreturn void park_enter(void)
+{
+    struct parked *self = arriving.self;
+    traps_init_parked();
+    bool failed = processor_start() || vmx_join(arriving.caps, arriving.region);
+    mca_start(&self->log);
+    self->mwait = mwait_hint();
+    __atomic_store_n(&park_result, failed ? PARK_FAILED : PARK_DONE, __ATOMIC_RELEASE);
+    for (;;)
+        wait_once(self);
+}
+
+// A machine check goes to all processors (SDM vol. 3, 16.10.4.1). `stack`: any address in its own stack.
+void park_machine_check(const void *stack);
+void park_machine_check(const void *stack)
+{
+    struct parked *self = (struct parked *)align_down((u64)stack, PAGE_SIZE);
+    mca_take(&self->log);
+    __atomic_store_n(&self->machine_checks, self->machine_checks + 1, __ATOMIC_RELEASE);
+}
+
+bool park_machine_checked(const struct parked *p)
+{
+    return __atomic_load_n(&p->machine_checks, __ATOMIC_ACQUIRE);
 }
 
 static bool x2apic(void)
@@ -132,10 +187,23 @@ static printf_like(3) int refuse(struct park *p, int error, const char *format, 
     return error;
 }
 
-// For the next one to arrive: a region that none has taken is used again.
-static int region_make(struct park *p, u32 id)
+static int self_new(struct frames *frames)
 {
-    if (!arriving.region.n && vmx_region_new(p->caps, p->frames, &arriving.region))
+    mfn_t page;
+    int error = frames_alloc(frames, ORDER_4K, FRAME_MONITOR, &page);
+    if (error)
+        return error;
+    arriving.self = mfn_ptr(page);
+    memset(arriving.self, 0, PAGE_SIZE);
+    park_stack = (u64)arriving.self + PAGE_SIZE;
+    return 0;
+}
+
+// For the next one to arrive: what none has taken is used again.
+static int arrival_make(struct park *p, u32 id)
+{
+    if ((!arriving.region.n && vmx_region_new(p->caps, p->frames, &arriving.region)) ||
+        (!arriving.self && self_new(p->frames)))
         return refuse(
             p, ERR_NOMEM,
             "There is no memory to park the processor with local APIC ID %u: give the machine more memory.",
@@ -143,15 +211,25 @@ static int region_make(struct park *p, u32 id)
     return 0;
 }
 
+static void park_count(struct park *p, u32 id)
+{
+    struct parked *self = arriving.self;
+    self->apic_id = id;
+    self->next = p->first;
+    p->first = self;
+    p->parked++;
+    arriving.self = NULL;
+    arriving.region = mfn(0);
+}
+
 static int park_listed(struct park *p, u32 id, mfn_t page)
 {
-    int error = region_make(p, id);
+    int error = arrival_make(p, id);
     if (error)
         return error;
     u32 result = park_one(id, page, p->tsc_hz);
     if (result == PARK_DONE) {
-        arriving.region = mfn(0);
-        p->parked++;
+        park_count(p, id);
         return 0;
     }
     bool there = result == PARK_FAILED || *seen_word(page);
@@ -207,6 +285,7 @@ static int reset_others(struct park *p)
 int park_others(struct park *p)
 {
     mfn_t page;
+    p->first = NULL;
     p->parked = p->silent = 0;
     if (p->acpi->cpus == ACPI_MAX_CPUS)
         return refuse(
@@ -223,12 +302,13 @@ int park_others(struct park *p)
             (unsigned)count);
     arriving.caps = p->caps;
     arriving.region = mfn(0);
+    arriving.self = NULL;
     paging_identity(true);
     park_result = PARK_PENDING;
     result_await(p->tsc_hz, INIT_US);
     int error = park_each(p, page);
-    if (!error && p->silent && !arriving.region.n) // for one that comes after all
-        error = region_make(p, p->silent_id);
+    if (!error && p->silent) // for one that comes after all
+        error = arrival_make(p, p->silent_id);
     if (error || p->silent)
         return error;
     paging_identity(false);

@@ -5,6 +5,7 @@
 #include <arch/traps.h>
 
 #define CPUID_1_ECX_XSAVE BIT(26)
+#define CPUID_1_EDX_MCE   BIT(7)
 #define LEAF_XSAVE        0xd
 #define LEAF_FEATURES     0x80000001u
 #define FEATURES_EDX_NX   BIT(20)
@@ -53,12 +54,15 @@ static bool nx_enable(void)
 
 // OSFXSR: else FXRSTOR need not restore XMM registers. OSXSAVE: so that the guest's XSETBV can be carried
 // out. PKE: so that the guest's PKRU can be read; the monitor's own pages are supervisor pages, which have no
-// keys (SDM vol. 3, 4.6.2).
+// keys (SDM vol. 3, 4.6.2). MCE: else a machine check shuts the machine down without a word.
 static u64 cr4_of_monitor(void)
 {
     u64 cr4 = CR4_PAE | CR4_OSFXSR;
-    if (cpuid(1, 0).ecx & CPUID_1_ECX_XSAVE)
+    struct cpuid features = cpuid(1, 0);
+    if (features.ecx & CPUID_1_ECX_XSAVE)
         cr4 |= CR4_OSXSAVE;
+    if (features.edx & CPUID_1_EDX_MCE)
+        cr4 |= CR4_MCE;
     if (cpuid(0, 0).eax >= 7 && cpuid(7, 0).ecx & CPUID_7_ECX_PKU)
         cr4 |= CR4_PKE;
     return cr4;

@@ -1,8 +1,9 @@
 ; Exception entry: 32 stubs that complete the trap frame (arch/traps.h) and call trap_handle, which may change it.
+; A parked processor has two of its own, for what may reach it while it waits.
 ; Interrupts are never on: there are no stubs for them.
 
-global trap_table
-extern trap_handle
+global trap_table, trap_parked_nmi, trap_parked_machine_check
+extern trap_handle, park_machine_check
 
 %macro stub 1
 trap_%1:
@@ -59,6 +60,31 @@ trap_common:
     pop r14
     pop r15
     add rsp, 16
+    iretq
+
+trap_parked_machine_check:
+    push rax
+    push rcx
+    push rdx
+    push rsi
+    push rdi
+    push r8
+    push r9
+    push r10
+    push r11
+    cld
+    mov rdi, rsp
+    call park_machine_check
+    pop r11
+    pop r10
+    pop r9
+    pop r8
+    pop rdi
+    pop rsi
+    pop rdx
+    pop rcx
+    pop rax
+trap_parked_nmi:
     iretq
 
 section .rodata

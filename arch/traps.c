@@ -1,6 +1,7 @@
 // Descriptor tables and exception handling of the monitor itself. The stubs are in traps.asm, the dump in
 // panic.c.
 #include <arch/console.h>
+#include <arch/cpu.h>
 #include <arch/io.h>
 #include <arch/layout.h>
 #include <arch/panic.h>
@@ -8,6 +9,7 @@
 #include <arch/world.h>
 
 #include "dump.h"
+#include "try.h"
 
 struct gate {
     u16 offset_low, selector;
@@ -27,9 +29,11 @@ struct table_pointer {
     u64 base;
 } __attribute__((packed));
 
-enum { VECTOR_NMI = 2, VECTOR_DF = 8, VECTOR_GP = 13, VECTOR_MC = 18, EXCEPTIONS = 32 };
+enum { EXCEPTIONS = 32 };
+enum { IST_NONE, IST_DF, IST_NMI, IST_MC };
 
 extern const u64 trap_table[EXCEPTIONS];
+extern const u8 trap_parked_nmi[], trap_parked_machine_check[];
 extern u64 gdt[5];
 extern struct table_pointer gdt_pointer;
 extern const u8 world_check[], world_entered[], world_nmi[];
@@ -39,63 +43,7 @@ u64 world_nmis;
 static struct gate idt[EXCEPTIONS] __attribute__((aligned(16)));
 static struct gate parked_idt[EXCEPTIONS] __attribute__((aligned(16)));
 static struct tss tss;
-static u8 fault_stack[8192] __attribute__((aligned(16)));
-static u8 nmi_stack[8192] __attribute__((aligned(16)));
-
-// Instructions that may raise #GP on purpose, and where each goes on then.
-struct fixup {
-    u64 fault, resume;
-};
-extern const struct fixup fixups_start[], fixups_end[];
-
-// One entry of the fixup table; a section of its own whose name is a C identifier, so the linker bounds it.
-__asm__(".section .rodata\n.globl fixups_start, fixups_end\n.balign 8\n"
-        "fixups_start:\n .quad try_rdmsr, try_rdmsr_failed\n .quad try_wrmsr, try_wrmsr_failed\n"
-        " .quad try_xsetbv, try_xsetbv_failed\nfixups_end:\n.text");
-
-bool __attribute__((noinline)) trap_try_rdmsr(u32 index, u64 *value)
-{
-    u32 low, high, ok = 1;
-    __asm__ volatile(".globl try_rdmsr, try_rdmsr_failed\ntry_rdmsr: rdmsr\n jmp 1f\n"
-                     "try_rdmsr_failed: xorl %2, %2\n xorl %%eax, %%eax\n xorl %%edx, %%edx\n1:"
-                     : "=a"(low), "=d"(high), "+r"(ok)
-                     : "c"(index));
-    *value = (u64)high << 32 | low;
-    return ok;
-}
-
-bool __attribute__((noinline)) trap_try_wrmsr(u32 index, u64 value)
-{
-    u32 ok = 1;
-    __asm__ volatile(".globl try_wrmsr, try_wrmsr_failed\ntry_wrmsr: wrmsr\n jmp 1f\n"
-                     "try_wrmsr_failed: xorl %0, %0\n1:"
-                     : "+r"(ok)
-                     : "c"(index), "a"((u32)value), "d"((u32)(value >> 32))
-                     : "memory");
-    return ok;
-}
-
-bool __attribute__((noinline)) trap_try_xsetbv(u64 value)
-{
-    u32 ok = 1;
-    __asm__ volatile(".globl try_xsetbv, try_xsetbv_failed\ntry_xsetbv: xsetbv\n jmp 1f\n"
-                     "try_xsetbv_failed: xorl %0, %0\n1:"
-                     : "+r"(ok)
-                     : "c"(0), "a"((u32)value), "d"((u32)(value >> 32))
-                     : "memory");
-    return ok;
-}
-
-static bool fixup_apply(struct trap_frame *frame)
-{
-    for (const struct fixup *f = fixups_start; f < fixups_end; f++) {
-        if (frame->rip == f->fault) {
-            frame->rip = f->resume;
-            return true;
-        }
-    }
-    return false;
-}
+static u8 ist_stacks[IST_MC][8192] __attribute__((aligned(16))); // a stack of its own for each
 
 static void nmi_count(struct trap_frame *frame)
 {
@@ -111,8 +59,10 @@ void trap_handle(struct trap_frame *frame)
         nmi_count(frame);
         return;
     }
-    if (frame->vector == VECTOR_GP && fixup_apply(frame))
+    if (frame->vector == VECTOR_GP && try_fixup(frame))
         return;
+    if (frame->vector == VECTOR_MC)
+        dump_machine_check(frame);
     dump_trap(frame);
 }
 
@@ -142,8 +92,8 @@ static void idt_load(const struct gate *gates, unsigned count)
 static void tss_load(void)
 {
     u64 base = (u64)&tss;
-    tss.ist[0] = (u64)fault_stack + sizeof(fault_stack);
-    tss.ist[1] = (u64)nmi_stack + sizeof(nmi_stack);
+    for (unsigned i = 0; i < IST_MC; i++)
+        tss.ist[i] = (u64)ist_stacks[i] + sizeof(ist_stacks[i]);
     tss.io_map = sizeof(tss);
     gdt[3] = (sizeof(tss) - 1) | (base & 0xffffff) << 16 | 0x89ull << 40 | (base >> 24 & 0xff) << 56;
     gdt[4] = base >> 32;
@@ -154,19 +104,21 @@ static void tss_load(void)
 void traps_init(void)
 {
     for (unsigned vector = 0; vector < EXCEPTIONS; vector++)
-        gate_set(&idt[vector], trap_table[vector],
-                 vector == VECTOR_DF || vector == VECTOR_MC ? 1
-                 : vector == VECTOR_NMI                     ? 2
-                                                            : 0);
+        gate_set(&idt[vector], trap_table[vector], IST_NONE);
+    idt[VECTOR_DF].ist = IST_DF;
+    idt[VECTOR_NMI].ist = IST_NMI;
+    idt[VECTOR_MC].ist = IST_MC;
     idt_load(idt, EXCEPTIONS);
     tss_load();
 }
 
 // No IST: that would need a TSS for each processor.
-void traps_init_parked(const u8 *handler)
+void traps_init_parked(void)
 {
     for (unsigned vector = 0; vector < EXCEPTIONS; vector++)
-        gate_set(&parked_idt[vector], (u64)handler, 0);
+        gate_set(&parked_idt[vector], trap_table[vector], IST_NONE);
+    gate_set(&parked_idt[VECTOR_NMI], (u64)trap_parked_nmi, IST_NONE);
+    gate_set(&parked_idt[VECTOR_MC], (u64)trap_parked_machine_check, IST_NONE);
     idt_load(parked_idt, EXCEPTIONS);
 }
 

@@ -76,7 +76,7 @@ static void refuse(const struct run *run, const char *why)
     console_print("}\n");
 }
 
-static void run_prepared(const struct run *run, struct vm *vm)
+static void run_prepared(const struct run *run, struct vm *vm, struct host *host)
 {
     struct outcome *o = run->outcome;
     vm->compare = true;
@@ -84,7 +84,7 @@ static void run_prepared(const struct run *run, struct vm *vm)
     vm->round = run->round;
     vm->configuration = run->configuration->name;
     begin_json(run);
-    run_guest(vm);
+    run_guest(vm, host);
     if (!o->failed)
         fmt(o->why, sizeof(o->why), "%s", vm->end);
     o->failed |= vm->failed;
@@ -110,7 +110,7 @@ static void run_one(const struct run *run, struct vm *vm, struct host *host)
     if (why)
         refuse(run, why);
     else
-        run_prepared(run, vm);
+        run_prepared(run, vm, host);
     run_release(vm, host);
 }
 

@@ -23,7 +23,7 @@ static bool take_one(struct world *world, const struct apic *apic)
     assert_that(result != WORLD_FAILED);
     if (result == WORLD_NMI)
         return true;
-    switch (vmcs_read(EXIT_REASON)) {
+    switch (own_guest_reason()) {
     case EXIT_VMCALL:
         return false;
     case EXIT_EXTERNAL_INTERRUPT:

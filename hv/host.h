@@ -5,6 +5,7 @@
 #include <arch/acpi.h>
 #include <arch/frames.h>
 #include <arch/multiboot2.h>
+#include <arch/park.h>
 #include <arch/pmu.h>
 #include <arch/timer.h>
 #include <arch/vmx.h>
@@ -19,5 +20,7 @@ struct host {
     struct pmu pmu;                         // what can be counted
     u32 empty_exit_cycles;                  // trial_exit_cost
     u32 apic_id;                            // of this processor's local APIC
+    struct park park;                       // its other processors
+    bool machine_check;                     // it has had one: nothing runs on it any more
     const struct mmu_ops *const *back_ends; // by enum mmu_mode
 };

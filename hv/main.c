@@ -7,7 +7,6 @@
 #include <arch/io.h>
 #include <arch/lib.h>
 #include <arch/memory.h>
-#include <arch/park.h>
 #include <arch/phys.h>
 #include <arch/power.h>
 #include <arch/processor.h>
@@ -21,6 +20,7 @@
 #include <hv/log.h>
 
 #include "compare.h"
+#include "hardware.h"
 #include "msr_keep.h"
 #include "summary.h"
 #include "trial.h"
@@ -154,6 +154,14 @@ static void say_measuring(unsigned samples)
     log_info("measuring the time stamp counter: too few of %u samples agree, as on a busy host", samples);
 }
 
+// What the firmware has found, or a system that died of it. From here on a machine check says why.
+static void start_machine_checks(void)
+{
+    struct mca_log log;
+    mca_start(&log);
+    hardware_say(LOG_WARN, "before this start", apic_host_id(), &log);
+}
+
 static void measure_timers(void)
 {
     struct timer_rates *r = &host.rates;
@@ -192,25 +200,38 @@ static void say_parking(unsigned tried, unsigned count)
     log_info("parking the other processors: %u of %u", tried, count);
 }
 
+// On most machines they are all alike.
+static void say_parked(const struct park *park)
+{
+    for (const struct parked *p = park->first; p; p = p->next)
+        hardware_say(LOG_WARN, "before this start", p->apic_id, &p->log);
+    if (park->first && park->first->mwait == PARKED_HLT)
+        log_info("parked processors wait in HLT: CPUID shows no MWAIT");
+    else if (park->first)
+        log_info("parked processors wait in the deepest state of MWAIT: hint 0x%x", park->first->mwait);
+}
+
 // The guest has the local APIC, and with it the power to start processors that are not in VMX operation.
 static void park_processors(void)
 {
-    struct park park = {.acpi = &host.acpi,
-                        .caps = &host.caps,
-                        .frames = &host.frames,
-                        .tsc_hz = host.rates.tsc_hz,
-                        .progress = say_parking};
+    struct park *park = &host.park;
+    *park = (struct park){.acpi = &host.acpi,
+                          .caps = &host.caps,
+                          .frames = &host.frames,
+                          .tsc_hz = host.rates.tsc_hz,
+                          .progress = say_parking};
     guard_smm();
-    if (park_others(&park))
-        refuse(park.message);
-    if (park.silent)
+    if (park_others(park))
+        refuse(park->message);
+    if (park->silent)
         log_warn(
             "%u listed processors do not start, the first of them local APIC ID %u: the firmware lists what is not there, or has switched it off",
-            park.silent, park.silent_id);
+            park->silent, park->silent_id);
     if (!host.acpi.cpus)
         log_warn(
             "the firmware lists no processors: if there are others than this one, the guest could start them");
-    log_info("%u other processors parked", park.parked);
+    log_info("%u other processors parked", park->parked);
+    say_parked(park);
     frames_reserve(&host.frames, 0, FIRMWARE_END);
 }
 
@@ -265,7 +286,7 @@ static void run_alone(void)
     if (why)
         refuse(why);
     draw_word();
-    run_guest(&vm);
+    run_guest(&vm, &host);
     enum log_level level = vm.failed ? LOG_ERROR : LOG_NOTICE;
     log_message(level, "%s", vm.end);
     summary_table(&vm);
@@ -296,6 +317,7 @@ _Noreturn void monitor_main(u64 info_hpa, u64 image_hpa)
     if (why)
         refuse(why);
     start_machine(info_hpa, image_hpa);
+    start_machine_checks();
     start_vmx();
     measure_timers();
     warn_about_time();

@@ -1,7 +1,11 @@
 // See own_guest.h.
+#include <arch/cpu.h>
 #include <arch/lib.h>
 #include <arch/phys.h>
+#include <arch/traps.h>
 
+#include "event.h"
+#include "exit_names.h"
 #include "own_guest.h"
 #include "vmcs_setup.h"
 
@@ -19,6 +23,18 @@ int own_guest_make(struct own_guest *g, const struct vmx_caps *caps, struct fram
     memset(mfn_ptr(g->msr_bitmap), 0, PAGE_SIZE);
     vmcs_setup_own(caps, pin, mfn_hpa(g->msr_bitmap));
     return 0;
+}
+
+#define REASON_BASIC 0xffff
+
+u64 own_guest_reason(void)
+{
+    u64 reason = vmcs_read(EXIT_REASON);
+    bool in_it =
+        reason == EXIT_EXCEPTION_OR_NMI && (vmcs_read(EXIT_INTERRUPTION_INFO) & INFO_VECTOR) == VECTOR_MC;
+    if (in_it || (reason & REASON_BASIC) == EXIT_ENTRY_FAILURE_MACHINE_CHECK)
+        raise_machine_check();
+    return reason;
 }
 
 void own_guest_drop(struct own_guest *g)

@@ -23,5 +23,8 @@ extern const char own_guest_no_memory[]; // a sentence
 int own_guest_make(struct own_guest *g, const struct vmx_caps *caps, struct frames *frames,
                    u32 pin) must_check;
 
+// Why it has exited: EXIT_REASON. But a machine check in it, or on the way into it, is the monitor's own.
+u64 own_guest_reason(void);
+
 // No VMCS is current afterwards.
 void own_guest_drop(struct own_guest *g);

@@ -12,10 +12,12 @@
 #include "devices.h"
 #include "drain.h"
 #include "exit.h"
+#include "hardware.h"
 #include "loader.h"
 #include "msr_keep.h"
 #include "msr_table.h"
 #include "run.h"
+#include "stop.h"
 #include "trial.h"
 #include "vm_memory.h"
 #include "vmcs_setup.h"
@@ -34,6 +36,8 @@ static bool has_vpid(const struct params *params, const struct host *host)
 const char *run_missing(const struct params *params, const struct host *host)
 {
     const struct mmu_ops *back_end = host->back_ends[params->mmu];
+    if (host->machine_check)
+        return "The hardware of this machine has failed (machine check): switch it off and on, and see what is wrong with it.";
     if (params->audit && !back_end->audit)
         return "audit= checks shadow tables, and mmu=ept has none: use mmu=shadow, or audit=off.";
     return mmu_missing(back_end, &host->caps, has_vpid(params, host));
@@ -226,11 +230,46 @@ static void audit_end(struct vm *vm)
         fmt(vm->end, sizeof(vm->end), "audit: at the end: %s", wrong);
 }
 
-void run_guest(struct vm *vm)
+#define OTHERS_MS 10 // until a processor that waits in a deep state has read its banks
+
+static void await_others(u64 tsc_hz)
+{
+    u64 start = rdtsc();
+    while (rdtsc() - start < tsc_hz / 1000 * OTHERS_MS)
+        pause();
+}
+
+// A machine check goes to all processors; only one of them may know why.
+static void ask_others(struct vm *vm, const struct host *host)
+{
+    if (vm->machine_check)
+        await_others(vm->tsc_hz);
+    for (const struct parked *p = host->park.first; p; p = p->next) {
+        if (!park_machine_checked(p))
+            continue;
+        hardware_say(LOG_ERROR, "machine check", p->apic_id, &p->log);
+        if (!vm->machine_check)
+            vm_fail(&vm->vcpu, "hardware: machine check of another processor: no number of this run counts");
+        vm->machine_check = true;
+    }
+}
+
+// What is left in the banks raised no machine check: corrected errors, which take time.
+static void look_at_hardware(struct vm *vm, struct host *host)
+{
+    struct mca_log log;
+    ask_others(vm, host);
+    mca_take(&log);
+    hardware_say(LOG_WARN, "while this guest ran", vm->apic.id, &log);
+    host->machine_check |= vm->machine_check;
+}
+
+void run_guest(struct vm *vm, struct host *host)
 {
     log_info("guest starts under %s with VPID %s", vm->mmu->ops->name,
              vm->params->vpid == VPID_ON ? "on" : "off");
     vcpu_run(&vm->vcpu);
+    look_at_hardware(vm, host);
     audit_end(vm);
 }
 

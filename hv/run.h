@@ -18,8 +18,9 @@ void run_choose(struct params *params, const struct host *host);
 // frames_keep, in VMX operation.
 const char *run_prepare(struct vm *vm, struct host *host, const struct params *params);
 
-// Runs the guest until it ends; vm->end says why.
-void run_guest(struct vm *vm);
+// Runs the guest until it ends; vm->end says why. After a machine check host->machine_check is set, and
+// run_missing refuses whatever is to run next.
+void run_guest(struct vm *vm, struct host *host);
 
 // Frees all that the guest had. *vm still tells what came of it, until run_prepare, but not its counters: the
 // back end is gone.

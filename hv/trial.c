@@ -25,7 +25,7 @@ static enum turn judge_exception(void)
 
 static enum turn judge_exit(void)
 {
-    switch (vmcs_read(EXIT_REASON)) {
+    switch (own_guest_reason()) {
     case EXIT_CPUID:
         vmcs_start_own(world_open, 0);
         return GO_ON;

@@ -51,7 +51,8 @@ struct vm {
     char end[192];     // why the guest ended
     u64 status;        // what it wrote to GUEST_EXIT_PORT
     bool status_given;
-    bool failed;         // it ended by a mistake, its own or ours
+    bool failed;         // it ended by a mistake, its own or ours, or the hardware's
+    bool machine_check;  // the hardware's
     bool says_where;     // its last words are RIP and the bytes of the instruction
     bool compare;        // this run is one of a comparison: results are wanted
     unsigned run, round; // its numbers there, from 1

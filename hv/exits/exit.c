@@ -45,6 +45,8 @@ static enum verdict entry_failed(struct vcpu *v)
 
 static enum verdict unexpected(struct vcpu *v, u64 reason)
 {
+    if ((reason & REASON_BASIC) == EXIT_ENTRY_FAILURE_MACHINE_CHECK)
+        return exit_machine_check(v);
     vmcs_dump();
     if (reason & REASON_FAILURE)
         return vm_fail(v, "VM entry failed: %s, qualification %lu: %s", exit_name(reason & REASON_BASIC),

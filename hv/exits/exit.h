@@ -5,6 +5,7 @@
 #include "verdict.h"
 
 enum verdict exit_exception(struct vcpu *v);
+enum verdict exit_machine_check(struct vcpu *v);
 enum verdict exit_init(struct vcpu *v);
 enum verdict exit_task_switch(struct vcpu *v);
 enum verdict exit_cpuid(struct vcpu *v);

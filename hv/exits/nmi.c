@@ -50,6 +50,8 @@ static __attribute__((noinline)) enum verdict not_a_plain_page_fault(struct vcpu
         return debug_exception(v, info);
     case VECTOR_AC:
         return event_exception(v, VECTOR_AC, (u32)vmcs_read(EXIT_INTERRUPTION_ERROR_CODE));
+    case VECTOR_MC:
+        return exit_machine_check(v);
     default:
         return vm_stop_unsupported(v, "unexpected exit for exception %lu", info & INFO_VECTOR);
     }

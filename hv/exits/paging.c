@@ -42,12 +42,14 @@ static void apply_cr0(struct vcpu *v, const struct paging_regs *guest, const str
     vmcs_write(GUEST_CR0, (needs->hw.cr0 & ~CR0_UNCACHED) | fixed);
 }
 
+// MCE stays 1 in the processor, and the guest sees what it wrote: without it a machine check is a shutdown.
 static void apply_cr4(struct vcpu *v, const struct paging_regs *guest, const struct mmu_needs *needs)
 {
-    v->cr4_mask = ~v->cr4_allowed | needs->cr4_owned;
+    u64 set = v->caps->cr4_fixed0 | (CR4_MCE & v->caps->cr4_fixed1);
+    v->cr4_mask = ~v->cr4_allowed | CR4_MCE | needs->cr4_owned;
     vmcs_write(CR4_MASK, v->cr4_mask);
     vmcs_write(CR4_READ_SHADOW, guest->cr4);
-    vmcs_write(GUEST_CR4, needs->hw.cr4 | v->caps->cr4_fixed0);
+    vmcs_write(GUEST_CR4, needs->hw.cr4 | set);
 }
 
 static void apply_efer(struct vcpu *v, const struct paging_regs *guest, const struct mmu_needs *needs)
@@ -89,7 +91,7 @@ static void apply_controls(struct vcpu *v, const struct mmu_needs *needs)
     paging_apply_controls(v, needs);
     if (v->proc_controls & PROC_SECONDARY_CONTROLS)
         vmcs_write(SECONDARY_CONTROLS, vmx_controls_fit(v->caps->proc2, v->base_proc2 | needs->proc2));
-    vmcs_write(EXCEPTION_BITMAP, needs->exceptions | DEBUG_EXCEPTIONS);
+    vmcs_write(EXCEPTION_BITMAP, needs->exceptions | DEBUG_EXCEPTIONS | BIT(VECTOR_MC));
 }
 
 static void apply(struct vcpu *v, const struct paging_regs *guest, const struct mmu_needs *needs)

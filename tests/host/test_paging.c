@@ -225,6 +225,8 @@ static void check_entry(bool unrestricted)
     assert_true(!(cr0 & CR0_PG) || cr0 & CR0_PE);
     assert_int_equal(cr0 & (CR0_CD | CR0_NW), 0); // VM exit would leave them set (SDM vol. 3, 28.5.1)
     assert_int_equal(cr4 & v->caps->cr4_fixed0, v->caps->cr4_fixed0);
+    assert_true(cr4 & CR4_MCE); // a machine check would be a shutdown (SDM vol. 3, 6.15)
+    assert_true(vmcs_read(EXCEPTION_BITMAP) & BIT(VECTOR_MC));
     assert_true(!long_mode || (cr0 & CR0_PG && cr4 & CR4_PAE));
     assert_true(long_mode || !(cr4 & CR4_PCIDE));
     assert_int_equal(hw.regs.cr3 >> PHYSICAL, 0);
@@ -243,7 +245,8 @@ static void check_translation(bool unrestricted)
     if (unrestricted || guest.regs.cr0 & CR0_PG) {
         u64 translates = CR0_PG | CR0_PE | CR0_WP;
         assert_int_equal(hw.regs.cr0 & translates, guest.regs.cr0 & translates);
-        assert_int_equal(hw.regs.cr4 & ~CR4_VMXE, guest.regs.cr4);
+        u64 monitors = CR4_VMXE | CR4_MCE;
+        assert_int_equal(hw.regs.cr4 & ~monitors, guest.regs.cr4 & ~monitors);
         assert_int_equal(hw.regs.cr3, guest.regs.cr3);
         assert_int_equal(hw.regs.efer, guest.regs.efer);
         if (pae_paging(&guest.regs))

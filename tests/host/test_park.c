@@ -1,5 +1,5 @@
 // Which processors are started, and what is made of those that answer late, wrongly or not at all: the local
-// APIC in x2APIC mode is fake MSRs, and what a SIPI does is the test's.
+// APIC in x2APIC mode is fake MSRs, and what a SIPI does is the test's. Then what a parked one does.
 
 // link: arch/park.c tests/host/fake_cpu.c
 #include "support.h"
@@ -14,13 +14,18 @@
 
 #include "fake_cpu.h"
 
+#include <setjmp.h>
+
 #define ICR    0x830
 #define OWN_ID 3u
 #define DONE   1
 #define FAILED 2
 
 extern volatile u32 park_result;
-const u8 park_code[64] = {0xfa}, park_halt[1] = {0xf4};
+extern u64 park_stack;
+const u8 park_code[64] = {0xfa};
+_Noreturn void park_enter(void);
+void park_machine_check(const void *stack);
 __asm__(".globl park_code_end\n.set park_code_end, park_code + 64");
 
 static struct frames frames;
@@ -35,9 +40,8 @@ enum nature { WORKS, SECOND_SIPI, SECOND_INIT, ABSENT, NO_VMX, FAULTS };
 static enum nature natures[ACPI_MAX_CPUS];
 static unsigned sipis[ACPI_MAX_CPUS];
 
-void traps_init_parked(const u8 *halt)
+void traps_init_parked(void)
 {
-    (void)halt;
 }
 
 const char *processor_start(void)
@@ -45,10 +49,12 @@ const char *processor_start(void)
     return NULL;
 }
 
+static bool no_vmx;
+
 int vmx_join(const struct vmx_caps *c, mfn_t region)
 {
     (void)c, (void)region;
-    return 0;
+    return no_vmx ? ERR_INVALID : 0;
 }
 
 int vmx_region_new(const struct vmx_caps *c, struct frames *f, mfn_t *region)
@@ -56,6 +62,49 @@ int vmx_region_new(const struct vmx_caps *c, struct frames *f, mfn_t *region)
     (void)c;
     regions++;
     return frames_alloc(f, ORDER_4K, FRAME_MONITOR, region);
+}
+
+// How a processor waits, three times: then the test goes on.
+static jmp_buf waited;
+static unsigned waits;
+static u32 hint;
+static const void *monitored;
+
+static void wait(u32 by)
+{
+    hint = by;
+    if (++waits == 3)
+        longjmp(waited, 1);
+}
+
+void hlt(void)
+{
+    assert_null(monitored);
+    wait(PARKED_HLT);
+}
+
+void monitor(const void *line)
+{
+    monitored = line;
+}
+
+void mwait(u32 by)
+{
+    assert_non_null(monitored);
+    monitored = NULL; // what has ended is not armed any more
+    wait(by);
+}
+
+static struct mca_log found;
+
+void mca_take(struct mca_log *log)
+{
+    *log = found;
+}
+
+void mca_start(struct mca_log *log)
+{
+    mca_take(log);
 }
 
 void paging_identity(bool on)
@@ -137,7 +186,7 @@ static void alone(void **state)
     assert_int_equal(park_others(&park), 0);
 }
 
-// Two sockets of a large server; each keeps one frame, and the start page is given back.
+// Two sockets of a large server; each keeps two frames, and the start page is given back.
 static void many(void **state)
 {
     (void)state;
@@ -148,8 +197,15 @@ static void many(void **state)
     assert_int_equal(park.silent, 0);
     assert_int_equal(sipis[OWN_ID], 0);
     assert_int_equal(sipis[1023], 1);
-    assert_int_equal(frames.count[FRAME_MONITOR], 1023);
+    assert_int_equal(frames.count[FRAME_MONITOR], 2 * 1023);
     assert_false(identity);
+    unsigned listed = 0;
+    for (const struct parked *p = park.first; p; p = p->next) {
+        assert_int_equal((u64)p % PAGE_SIZE, 0);
+        assert_int_equal(p->apic_id, p->next && p->next->apic_id == OWN_ID - 1 ? OWN_ID + 1 : 1023 - listed);
+        listed += p->apic_id == OWN_ID + 1 ? 2 : 1;
+    }
+    assert_int_equal(listed, 1024);
 }
 
 // One that runs no instruction after two rounds is said, and the way stays open for it, with a region of its
@@ -168,7 +224,7 @@ static void silent(void **state)
     assert_int_equal(sipis[6], 3);
     assert_true(identity);
     assert_int_equal(regions, 38);
-    assert_int_equal(frames.count[FRAME_MONITOR], 38 + 1);
+    assert_int_equal(frames.count[FRAME_MONITOR], 2 * 38 + 1);
 }
 
 // One that is there and does not get into VMX operation is the guest's for the taking.
@@ -211,6 +267,97 @@ static void refusals(void **state)
     assert_int_equal(inits, 0); // it would reset this processor
 }
 
+// CPUID of the processor that arrives.
+static u32 features_ecx, leaves;
+static struct cpuid leaf_5;
+
+static struct cpuid arriving_cpuid(u32 leaf, u32 subleaf)
+{
+    (void)subleaf;
+    switch (leaf) {
+    case 0:
+        return (struct cpuid){leaves, 0, 0, 0};
+    case 1:
+        return (struct cpuid){0, 0, features_ecx, 0};
+    default:
+        assert_int_equal(leaf, 5);
+        return leaf_5;
+    }
+}
+
+// One arrives, as after the SIPI; park_others has made room for it.
+static struct parked *arrive_here(void)
+{
+    struct parked *self = (struct parked *)(park_stack - PAGE_SIZE);
+    fake_cpuid = arriving_cpuid;
+    park_result = 0;
+    waits = 0;
+    monitored = NULL;
+    if (!setjmp(waited))
+        park_enter();
+    return self;
+}
+
+static void make_room(void)
+{
+    list(2);
+    natures[1] = ABSENT;
+    acpi.apic_id[0] = OWN_ID;
+    assert_int_equal(park_others(&park), 0);
+    assert_int_equal(park.silent, 1);
+}
+
+// SDM vol. 2: CPUID leaf 5, MWAIT.
+static void how_it_waits(void **state)
+{
+    (void)state;
+    static const struct {
+        u32 leaves, ecx, extensions, states, hint;
+    } rows[] = {
+        {0x16, 0, 3, 0x11142120, PARKED_HLT}, // no MWAIT
+        {4, BIT(3), 3, 0x11142120, PARKED_HLT},
+        {5, BIT(3), 3, 0x11142120, 0x60},
+        {0x16, BIT(3), 3, 0x2020, 0x21},
+        {0x16, BIT(3), 3, 0x120, 0x10},
+        {0x16, BIT(3), 3, 0xf0000010, 0x6e},
+        {0x16, BIT(3), 3, 0x10, 0},
+        {0x16, BIT(3), 3, 0xf, 0},        // C0 alone is no wait
+        {0x16, BIT(3), 0, 0x11142120, 0}, // not to be relied on
+    };
+    make_room();
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        leaves = rows[i].leaves;
+        features_ecx = rows[i].ecx;
+        leaf_5 = (struct cpuid){64, 64, rows[i].extensions, rows[i].states};
+        struct parked *self = arrive_here();
+        assert_int_equal(park_result, DONE);
+        assert_int_equal(self->mwait, rows[i].hint);
+        assert_int_equal(hint, rows[i].hint);
+    }
+    no_vmx = true;
+    arrive_here();
+    no_vmx = false;
+    assert_int_equal(park_result, FAILED);
+}
+
+// What it finds at its start is not a machine check; what it finds at one is kept, however deep its stack is.
+static void machine_check(void **state)
+{
+    (void)state;
+    make_room();
+    found = (struct mca_log){.count = 1, .bank = {{.number = 3}}};
+    struct parked *self = arrive_here();
+    assert_int_equal(self->log.bank[0].number, 3);
+    assert_false(park_machine_checked(self));
+    found.bank[0].number = 5;
+    park_machine_check((const void *)(park_stack - 8));
+    assert_true(park_machine_checked(self));
+    assert_int_equal(self->log.bank[0].number, 5);
+    found.bank[0].number = 6;
+    park_machine_check(self + 1);
+    assert_int_equal(self->log.bank[0].number, 6);
+}
+
 #define WITH_CPUS(test) cmocka_unit_test_setup_teardown(test, start, stop)
 
 int main(void)
@@ -222,6 +369,8 @@ int main(void)
         WITH_CPUS(not_in_vmx),
         WITH_CPUS(progress_is_told),
         WITH_CPUS(refusals),
+        WITH_CPUS(how_it_waits),
+        WITH_CPUS(machine_check),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

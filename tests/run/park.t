@@ -25,6 +25,7 @@ my @sent = grep { /^SMI to (the other|all)/ } @COMMANDS, @COMMANDS;
 my $ignored = grep { /CPU 1 started up by APIC, but was not halted/ } @log;
 
 says($run, qr/^\[penumbra\] 1 other processors parked$/m, 'the monitor parks the second processor');
+says($run, qr/^\[penumbra\] parked processors wait in the deepest state of MWAIT: hint 0x21$/m, 'where it waits as CPUID leaf 5 has it');
 my $said = join '', map { "park: $_\n" } 'attack begins', @COMMANDS, 'x2APIC mode', @COMMANDS, 'attack over';
 says($run, qr/^\Q$said\E/m, 'the guest goes on, and nothing else writes');
 says($run, qr/^\[penumbra\] guest reset by an INIT signal$/m, 'the guest ends by its last command');

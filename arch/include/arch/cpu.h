@@ -78,6 +78,9 @@ enum vector {
 #define IA32_PMC0               0x0c1
 #define IA32_MTRRCAP            0x0fe
 #define IA32_ARCH_CAPABILITIES  0x10a
+#define IA32_MCG_CAP            0x179
+#define IA32_MCG_STATUS         0x17a
+#define IA32_MCG_CTL            0x17b
 #define IA32_PERFEVTSEL0        0x186
 #define IA32_MISC_ENABLE        0x1a0
 #define IA32_DEBUGCTL           0x1d9
@@ -86,6 +89,7 @@ enum vector {
 #define IA32_FIXED_CTR0         0x309
 #define IA32_FIXED_CTR_CTRL     0x38d
 #define IA32_PERF_GLOBAL_CTRL   0x38f
+#define IA32_MC0_CTL            0x400
 #define IA32_VMX_BASIC          0x480
 #define IA32_TSC_DEADLINE       0x6e0
 #define IA32_XSS                0xda0

@@ -141,6 +141,14 @@ static inline void hlt(void)
 {
     asm volatile("hlt" : : : "memory");
 }
+static inline void monitor(const void *line)
+{
+    asm volatile("monitor" : : "a"(line), "c"(0), "d"(0) : "memory");
+}
+static inline void mwait(u32 hint)
+{
+    asm volatile("mwait" : : "a"(hint), "c"(0) : "memory");
+}
 static inline void pause(void)
 {
     asm volatile("pause" : : : "memory");

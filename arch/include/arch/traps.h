@@ -1,6 +1,7 @@
 // Exceptions in the monitor: the descriptor tables, and what happens when one is raised.
 #pragma once
 
+#include <arch/cpu.h>
 #include <arch/gprs.h>
 #include <arch/types.h>
 
@@ -15,9 +16,15 @@ struct trap_frame {
 // trap_try works. Once, early.
 void traps_init(void);
 
-// On a processor that only waits (park.c), with the monitor's GDT: an IDT that leads every exception and NMI
-// to `handler`, on the stack of the moment, with interrupts off. The trap_try functions do not work there.
-void traps_init_parked(const u8 *handler);
+// The same on a processor that only waits (park.c), with the monitor's GDT and a stack of its own: an NMI
+// does nothing, a machine check is park_machine_check's.
+void traps_init_parked(void);
+
+// A machine check as it comes in the monitor: a dump, and the end.
+static inline void raise_machine_check(void)
+{
+    __asm__ volatile("int %0" : : "i"(VECTOR_MC));
+}
 
 // For the VMCS host state: linear addresses of the tables.
 u64 traps_gdt_base(void);

@@ -17,6 +17,9 @@ void wbinvd(void);
 u64 read_cr4(void);
 void write_cr4(u64 value);
 int pause(void); // the result is the C library's
+void hlt(void);  // these three are the test's own
+void monitor(const void *line);
+void mwait(u32 hint);
 u64 xgetbv(void);
 u32 read_pkru(void);
 u64 read_breakpoint(unsigned n);

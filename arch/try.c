@@ -1,0 +1,59 @@
+// RDMSR, WRMSR and XSETBV that may raise #GP: the trap_try functions of arch/traps.h.
+#include <arch/traps.h>
+
+#include "try.h"
+
+// Instructions that may raise #GP on purpose, and where each goes on then.
+struct fixup {
+    u64 fault, resume;
+};
+extern const struct fixup fixups_start[], fixups_end[];
+
+// One entry of the fixup table; a section of its own whose name is a C identifier, so the linker bounds it.
+__asm__(".section .rodata\n.globl fixups_start, fixups_end\n.balign 8\n"
+        "fixups_start:\n .quad try_rdmsr, try_rdmsr_failed\n .quad try_wrmsr, try_wrmsr_failed\n"
+        " .quad try_xsetbv, try_xsetbv_failed\nfixups_end:\n.text");
+
+bool __attribute__((noinline)) trap_try_rdmsr(u32 index, u64 *value)
+{
+    u32 low, high, ok = 1;
+    __asm__ volatile(".globl try_rdmsr, try_rdmsr_failed\ntry_rdmsr: rdmsr\n jmp 1f\n"
+                     "try_rdmsr_failed: xorl %2, %2\n xorl %%eax, %%eax\n xorl %%edx, %%edx\n1:"
+                     : "=a"(low), "=d"(high), "+r"(ok)
+                     : "c"(index));
+    *value = (u64)high << 32 | low;
+    return ok;
+}
+
+bool __attribute__((noinline)) trap_try_wrmsr(u32 index, u64 value)
+{
+    u32 ok = 1;
+    __asm__ volatile(".globl try_wrmsr, try_wrmsr_failed\ntry_wrmsr: wrmsr\n jmp 1f\n"
+                     "try_wrmsr_failed: xorl %0, %0\n1:"
+                     : "+r"(ok)
+                     : "c"(index), "a"((u32)value), "d"((u32)(value >> 32))
+                     : "memory");
+    return ok;
+}
+
+bool __attribute__((noinline)) trap_try_xsetbv(u64 value)
+{
+    u32 ok = 1;
+    __asm__ volatile(".globl try_xsetbv, try_xsetbv_failed\ntry_xsetbv: xsetbv\n jmp 1f\n"
+                     "try_xsetbv_failed: xorl %0, %0\n1:"
+                     : "+r"(ok)
+                     : "c"(0), "a"((u32)value), "d"((u32)(value >> 32))
+                     : "memory");
+    return ok;
+}
+
+bool try_fixup(struct trap_frame *frame)
+{
+    for (const struct fixup *f = fixups_start; f < fixups_end; f++) {
+        if (frame->rip == f->fault) {
+            frame->rip = f->resume;
+            return true;
+        }
+    }
+    return false;
+}
