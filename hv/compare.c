@@ -88,7 +88,8 @@ static void run_prepared(const struct run *run, struct vm *vm, struct host *host
     if (!o->failed)
         fmt(o->why, sizeof(o->why), "%s", vm->end);
     o->failed |= vm->failed;
-    results_pool(&o->results, &vm->results);
+    if (!vm->machine_check)
+        results_pool(&o->results, &vm->results);
     trace_print(&vm->trace);
     summary_json(vm);
     log_message(vm->failed ? LOG_ERROR : LOG_NOTICE, "comparison: %u of %u, %s: %s after %lu s, %u results",

@@ -89,6 +89,8 @@ void summary_json(struct vm *vm)
     console_print(",\"mmu\":\"%s\",\"vpid\":%s,\"failed\":%s,\"end\":", vm->mmu->ops->name,
                   vm->params->vpid == VPID_ON ? "true" : "false", vm->failed ? "true" : "false");
     json_print(vm->end);
+    if (vm->machine_check)
+        console_print(",\"machine_check\":true");
     if (vm->status_given)
         console_print(",\"status\":%lu", vm->status);
     for (unsigned i = 0; i < COUNTERS; i++) {

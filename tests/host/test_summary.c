@@ -103,6 +103,9 @@ static void test_json_sentence(void **state)
     summary_json(v->vm);
     printed_has(
         "\"failed\":true,\"end\":\"a \\u0022b\\u0022 \\u005c \\u0001\\u00ff\\u000a\",\"status\":3,\"exits\":0,");
+    v->vm->machine_check = true;
+    summary_json(v->vm);
+    printed_has("\\u000a\",\"machine_check\":true,\"status\":3,");
 }
 
 // Each counter that the table shows is in the JSON with the same value.

@@ -282,6 +282,10 @@ subtest 'what befalls a configuration' => sub {
         'it dies');
     is(cells($table, 'Ratio to native', 'mmap'), '4,558,805 (0.1%)|**1.02** (0.1%)|1.28 (<0.1%)|-', 'others are reported');
     is(cells($table, 'Ratio to native', 'fork'), $WHOLE, 'and what it had finished');
+    (my $broken = $died) =~ s/"end":"triple fault"/"end":"hardware: machine check","machine_check":true/;
+    $table = table($broken);
+    like($table, qr/^\* `lazy`: the machine failed: hardware: machine check$/m, 'the machine fails');
+    is(cells($table, 'Ratio to native', 'fork'), $WHOLE =~ s/[^|]*$/-/r, 'what it had measured counts for nothing');
     (my $left = $died) =~ s/"failed":true,"end":"triple fault"/"failed":false,"end":"guest powered off"/;
     like(table($left), qr/^\* `lazy`: its guest ended \(guest powered off\) before bench did; /m, 'it ends early');
     my $cut = substr $LOG, 0, index($LOG, '{"bench":"fork"', index $LOG, '"run":3');

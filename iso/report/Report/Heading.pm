@@ -170,6 +170,7 @@ sub parameters {
 # What befell a round, by its state.
 my %BEFELL = (
     refused => sub { 'the monitor refused it: ' . plain($_[0]{reason}) },
+    broken => sub { 'the machine failed: ' . plain($_[0]{reason}) },
     died => sub { 'its guest died: ' . plain($_[0]{reason}) . '; ' . finished($_[0]) },
     unfinished => sub { 'its guest ended (' . plain($_[0]{reason}) . ') before bench did; ' . finished($_[0]) },
     cut => sub { 'the log has no end of it: cut off or damaged there; ' . finished($_[0]) },

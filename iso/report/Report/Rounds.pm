@@ -14,6 +14,7 @@ sub state_of {
     my ($section) = @_;
     my $end = $section->{summary} && ($section->{summary}{end} // 'no reason given');
     return ('refused', $section->{refused}) if defined $section->{refused};
+    return ('broken', $end) if $section->{summary} && $section->{summary}{machine_check};
     return ('died', $end) if $section->{summary} && $section->{summary}{failed};
     return ('complete', '') if $section->{guest_end} && ($end || ($section->{configuration} // '') eq 'native');
     return ('unfinished', $end) if $end;
@@ -66,13 +67,14 @@ sub line_add {
 }
 
 # A round as its section with {state, reason, of => {workload => line}, finished => how many workloads}. bench may have been
-# told to do a workload twice: the later line counts.
+# told to do a workload twice: the later line counts. What a machine that fails has measured counts for nothing.
 sub round_make {
     my ($section) = @_;
     my ($state, $reason) = state_of($section);
-    my %of = map { $_->{bench} => $_ } @{ $section->{workloads} };
+    my @workloads = $state eq 'broken' ? () : @{ $section->{workloads} };
+    my %of = map { $_->{bench} => $_ } @workloads;
     my $finished = grep { !defined $_->{error} } values %of;
-    return { %$section, state => $state, reason => $reason, of => \%of, finished => $finished };
+    return { %$section, workloads => \@workloads, state => $state, reason => $reason, of => \%of, finished => $finished };
 }
 
 # {name, rounds, measured => how many rounds measured something, lines => {workload => line with `rounds`},
