@@ -47,6 +47,7 @@ static struct mmu_options options_of(const struct params *params, const struct v
 {
     return (struct mmu_options){
         .caps = caps,
+        .ram = params->mem,
         .vpid = params->vpid == VPID_ON,
         .p2m_max = params->p2m_max,
         .strategy = params->shadow,

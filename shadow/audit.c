@@ -18,8 +18,7 @@ static bool in_chain(const struct shadow *s, u32 head, u32 id)
 // watched.
 static const char *audit_frames(const struct shadow *s, u64 first, u64 count, u64 entry)
 {
-    if (!frames_owned(s->p2m->frames, mfn(first), count, FRAME_GUEST) &&
-        !frames_owned(s->p2m->frames, mfn(first), count, FRAME_NONE))
+    if (!frames_owned(s->p2m->frames, mfn(first), count, FRAME_GUEST))
         return "a leaf maps a frame that is not the guest's";
     for (u64 frame = first; entry & PTE_W && frame < first + count; frame++) {
         if (frame_traced(s, frame))
@@ -31,14 +30,14 @@ static const char *audit_frames(const struct shadow *s, u64 first, u64 count, u6
 static const char *audit_leaf(const struct shadow *s, u32 id, u64 entry)
 {
     u64 frame = hpa_mfn(entry & PTE_ADDRESS).n;
-    if (frame >= s->limit)
-        return NULL;
+    if (entry & PTE_DIRECT)
+        return frames_owned(s->p2m->frames, mfn(frame), 1, FRAME_NONE) ? NULL : "a device's leaf maps RAM";
     bool large = s->tables[id >> 9].level > 1;
     frame -= large ? frame % ENTRIES : 0; // the address has the memory type's bit
     const char *wrong = audit_frames(s, frame, large ? ENTRIES : 1, entry);
     if (wrong)
         return wrong;
-    u32 chain = large ? s->regions[frame / ENTRIES].leaves : s->frames[frame].leaves;
+    u32 chain = large ? region_at(s, frame)->leaves : frame_at(s, frame)->leaves;
     return in_chain(s, chain, id) ? NULL : "a leaf is not in its frame's chain";
 }
 
@@ -111,7 +110,7 @@ static const char *audit_head(const struct shadow *s, const struct shadow_table 
     bool traced = table_is_exact(s, t);
     if (!t->used)
         return "a free table is in use";
-    if (t->guest && traced != !!(s->frames[t->frame].traced & BIT(traced_index(t->level, t->role))))
+    if (t->guest && traced != !!(frame_at(s, t->frame)->traced & BIT(traced_index(t->level, t->role))))
         return "a table's frame is not traced, or is although the table is out of sync";
     return NULL;
 }

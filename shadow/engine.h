@@ -36,6 +36,7 @@ struct shadow_config {
     bool large;      // pages of 2M where the guest, the p2m and tracing allow it
     unsigned prefetch;      // neighbours that a hidden fault fills too
     u32 pool;               // shadow tables at most: at least SHADOW_POOL_MIN
+    u64 ram;                // bytes of it that the guest will have: chunks for them are taken at once
     unsigned physical_bits; // MAXPHYADDR of the machine
     unsigned targets;      // roots that are loaded without an exit: SHADOW_TARGETS at most, 0 without tracing
     u32 empty_exit_cycles; // of hw.now, what each exit and the entry after it take
@@ -103,17 +104,27 @@ struct shadow_link {
     u32 next, previous;
 };
 
-// By mfn: who maps the frame, and which tables stand for it.
+// A frame of the guest's RAM: who maps it, and which tables stand for it.
 struct shadow_frame {
     u32 leaves; // chain
     u32 table;  // the one that is traced, if just one is
     u32 traced; // bit traced_bit(level, role): such a table stands for it and is not out of sync
 };
 
-// By mfn / 512.
+// 512 of them, aligned.
 struct shadow_region {
     u32 leaves; // chain of the large ones
     u32 traced; // frames that are traced
+};
+
+#define SHADOW_CHUNK BIT(17) // frames
+
+// What is known of the guest's frames in so much machine memory: 512 MiB. Where the guest has nothing, there
+// is none, so that the tables grow with the guest's memory and not with the machine's.
+struct shadow_chunk {
+    struct shadow_frame frames[SHADOW_CHUNK];
+    struct shadow_region regions[SHADOW_CHUNK / 512];
+    struct shadow_chunk *next; // of those to spare
 };
 
 // The counters, a member for each row. Gauges that other members tell are filled in only by shadow_stats_now,
@@ -135,9 +146,10 @@ struct shadow {
     u64 *seen;                 // by entry: the guest's entry when it became what it is
     struct shadow_table *tables;
     struct shadow_link *links;
-    struct shadow_frame *frames;
-    u64 limit; // mfns below have one
-    struct shadow_region *regions;
+    uintptr_t *chunks; // by mfn / SHADOW_CHUNK: where the frames of one would begin if it began with mfn 0;
+                       // 0: no RAM of the guest's is there
+    struct shadow_chunk *spare; // list
+    u64 limit;                  // mfns are below
     u32 *hash;
     u32 hash_mask;
     u32 free_table;    // list through hash_next
@@ -180,8 +192,12 @@ struct shadow_view {
     struct shadow_view *next;
 };
 
-// Takes its memory from p2m->frames: ERR_NOMEM, with nothing taken.
+// Takes its memory from p2m->frames: ERR_NOMEM. RAM may be in the p2m by now, and all that comes later is
+// announced by shadow_p2m_adding.
 int shadow_init(struct shadow *s, struct p2m *p2m, const struct shadow_config *config) must_check;
+
+// The machine frames are about to be mapped as RAM. ERR_NOMEM: they cannot be, with nothing changed.
+int shadow_p2m_adding(struct shadow *s, mfn_t first, u64 count) must_check;
 
 // Makes a view of the tables for a processor, without a root. `walk`: MAXPHYADDR and 1G pages of its guest.
 // Takes a frame below 4 GiB from p2m->frames: ERR_NOMEM.

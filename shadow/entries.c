@@ -21,16 +21,16 @@ static void chain_remove(struct shadow *s, u32 *head, u32 id)
         s->links[link.next].previous = link.previous;
 }
 
-// NULL: of a leaf that maps device memory beyond RAM, which nobody asks for.
+// NULL: of a leaf that maps device memory, which nobody asks for.
 static u32 *chain_of(const struct shadow *s, u32 id, u64 entry)
 {
     unsigned level = s->tables[id >> 9].level;
     if (!entry_is_leaf(level, entry))
         return &s->tables[entry_child(s, entry)].parents;
-    u64 frame = hpa_mfn(entry & PTE_ADDRESS).n;
-    if (frame >= s->limit)
+    if (entry & PTE_DIRECT)
         return NULL;
-    return level == 1 ? &s->frames[frame].leaves : &entry_region(s, frame)->leaves;
+    u64 frame = hpa_mfn(entry & PTE_ADDRESS).n;
+    return level == 1 ? &frame_at(s, frame)->leaves : &region_at(s, frame)->leaves;
 }
 
 static void entry_take_out(struct shadow *s, u32 id, u64 old)

@@ -25,8 +25,15 @@ static inline void entry_make(struct shadow *s, u32 id, u64 value)
 // Makes all entries of a chain unknown: `head` is SHADOW_NONE then.
 void entry_clear_chain(struct shadow *s, const u32 *head);
 
-// The large leaves and traced frames of the 2M of machine memory around the frame.
-static inline struct shadow_region *entry_region(const struct shadow *s, u64 frame)
+// What is known of a frame of the guest's RAM, by its mfn.
+static inline struct shadow_frame *frame_at(const struct shadow *s, u64 frame)
 {
-    return &s->regions[frame / ENTRIES];
+    return (struct shadow_frame *)(s->chunks[frame / SHADOW_CHUNK] + frame * sizeof(struct shadow_frame));
+}
+
+// The large leaves and traced frames of the 2M of machine memory around it.
+static inline struct shadow_region *region_at(const struct shadow *s, u64 frame)
+{
+    struct shadow_chunk *chunk = (struct shadow_chunk *)frame_at(s, align_down(frame, SHADOW_CHUNK));
+    return &chunk->regions[frame % SHADOW_CHUNK / ENTRIES];
 }

@@ -25,7 +25,7 @@ static u64 leaf_to(const struct shadow *s, u64 guest_entry, u64 flags, gfn_t g)
     if (leaf.type != P2M_DIRECT)
         return s->unknown;
     // Device memory: uncached whatever the guest says, writable if the guest's entry is.
-    u64 value = mfn_hpa(leaf.mfn) | (flags & ~PTE_PAT) | PTE_PWT | PTE_PCD | ACCESSED | PTE_D;
+    u64 value = mfn_hpa(leaf.mfn) | (flags & ~PTE_PAT) | PTE_PWT | PTE_PCD | ACCESSED | PTE_D | PTE_DIRECT;
     return guest_entry & PTE_D ? value | (guest_entry & PTE_W) : value;
 }
 
@@ -34,7 +34,7 @@ static u64 large_leaf_to(const struct shadow *s, u64 guest_entry, u64 flags, gfn
 {
     struct p2m_leaf leaf = p2m_lookup(s->p2m, first);
     if (!s->config.large || !p2m_is_ram(leaf.type) || leaf.level < P2M_LEVEL_2M ||
-        s->regions[leaf.mfn.n / ENTRIES].traced)
+        region_at(s, leaf.mfn.n)->traced)
         return s->unknown;
     return ram_leaf(s, guest_entry, flags | PTE_PS, &leaf);
 }

@@ -22,8 +22,8 @@ static void forget_frame(struct shadow *s, u64 frame)
         if (table != SHADOW_NONE)
             table_drop(s, table);
     }
-    entry_clear_chain(s, &s->frames[frame].leaves);
-    entry_clear_chain(s, &entry_region(s, frame)->leaves);
+    entry_clear_chain(s, &frame_at(s, frame)->leaves);
+    entry_clear_chain(s, &region_at(s, frame)->leaves);
 }
 
 // Nothing maps a hole or a device, but a root may lie there.

@@ -18,7 +18,8 @@
 #define PTE_PS        BIT(7)
 #define PTE_PAT       BIT(7) // in a 4K leaf
 #define PTE_G         BIT(8)
-#define PTE_MAY_WRITE BIT(9) // ours, in a leaf: writable but while its frame is traced
+#define PTE_MAY_WRITE BIT(9)  // ours, in a leaf: writable but while its frame is traced
+#define PTE_DIRECT    BIT(10) // ours, in a leaf: machine device memory, which is in no chain
 #define PTE_PAT_2M    BIT(12)
 #define PTE_KEY       (15ul << PTE_KEY_SHIFT) // protection key
 #define PTE_KEY_SHIFT 59

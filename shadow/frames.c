@@ -9,14 +9,14 @@ static void frame_protect(struct shadow *s, u64 frame)
 {
     if (s->loose)
         entry_flush(s);
-    for (u32 id = s->frames[frame].leaves; id != SHADOW_NONE; id = s->links[id].next) {
+    for (u32 id = frame_at(s, frame)->leaves; id != SHADOW_NONE; id = s->links[id].next) {
         u64 *entry = entry_at(s, id);
         if (!(*entry & PTE_W))
             continue;
         *entry &= ~PTE_W;
         entry_flush(s);
     }
-    struct shadow_region *r = entry_region(s, frame);
+    struct shadow_region *r = region_at(s, frame);
     if (!r->traced++ && r->leaves != SHADOW_NONE) {
         entry_clear_chain(s, &r->leaves);
         entry_flush(s);
@@ -26,9 +26,9 @@ static void frame_protect(struct shadow *s, u64 frame)
 // Adding rights needs no flush: a fault by what a TLB still holds finds the entry repaired.
 static void frame_unprotect(struct shadow *s, u64 frame)
 {
-    entry_region(s, frame)->traced--;
+    region_at(s, frame)->traced--;
     s->changes++;
-    for (u32 id = s->frames[frame].leaves; id != SHADOW_NONE; id = s->links[id].next) {
+    for (u32 id = frame_at(s, frame)->leaves; id != SHADOW_NONE; id = s->links[id].next) {
         u64 *entry = entry_at(s, id);
         if (*entry & PTE_MAY_WRITE)
             *entry |= PTE_W;
@@ -47,7 +47,7 @@ void frame_trace(struct shadow *s, u32 table)
     const struct shadow_table *t = &s->tables[table];
     if (!table_is_exact(s, t))
         return;
-    struct shadow_frame *f = &s->frames[t->frame];
+    struct shadow_frame *f = frame_at(s, t->frame);
     if (!f->traced)
         frame_protect(s, t->frame);
     f->traced |= 1u << traced_index(t->level, t->role);
@@ -59,16 +59,17 @@ void frame_untrace(struct shadow *s, u32 table)
     const struct shadow_table *t = &s->tables[table];
     if (!t->guest)
         return;
-    struct shadow_frame *f = &s->frames[t->frame];
+    struct shadow_frame *f = frame_at(s, t->frame);
     u32 traced = f->traced & ~(1u << traced_index(t->level, t->role));
     if (f->traced && !traced)
         frame_unprotect(s, t->frame);
     f->traced = traced;
-    if (frame_traced_once(s, t->frame))
+    if (traced_once(f))
         f->table = frame_find(s, t->frame, (unsigned)__builtin_ctz(traced));
 }
 
 u32 frame_table(const struct shadow *s, u64 frame, unsigned index)
 {
-    return frame_traced_once(s, frame) ? s->frames[frame].table : frame_find(s, frame, index);
+    const struct shadow_frame *f = frame_at(s, frame);
+    return traced_once(f) ? f->table : frame_find(s, frame, index);
 }

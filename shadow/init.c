@@ -42,17 +42,72 @@ static int take_all(struct shadow *s)
     s->links = take(f, pool * ENTRIES * sizeof(*s->links), &unused);
     s->hash = take(f, hash * sizeof(*s->hash), &unused);
     s->limit = f->limit;
-    s->frames = take(f, f->limit * sizeof(*s->frames), &unused);
-    s->regions = take(f, (f->limit / ENTRIES + 1) * sizeof(*s->regions), &unused);
-    bool all = tables && s->seen && s->tables && s->links && s->hash && s->frames && s->regions;
+    s->chunks = take(f, (f->limit / SHADOW_CHUNK + 1) * sizeof(*s->chunks), &unused);
+    bool all = tables && s->seen && s->tables && s->links && s->hash && s->chunks;
     return all ? 0 : ERR_NOMEM;
+}
+
+static struct shadow_chunk *chunk_make(struct shadow *s)
+{
+    mfn_t unused;
+    struct shadow_chunk *chunk = take(s->p2m->frames, sizeof(*chunk), &unused);
+    for (u64 frame = 0; chunk && frame < SHADOW_CHUNK; frame++)
+        chunk->frames[frame].leaves = chunk->regions[frame / ENTRIES].leaves = SHADOW_NONE;
+    return chunk;
+}
+
+// Taken before the guest's memory is, as all of the engine's. RAM in one piece needs one more than it fills.
+static int spare_make(struct shadow *s)
+{
+    u64 count = (s->config.ram + SHADOW_CHUNK * PAGE_SIZE - 1) / (SHADOW_CHUNK * PAGE_SIZE) + 1;
+    for (; s->config.ram && count; count--) {
+        struct shadow_chunk *chunk = chunk_make(s);
+        if (!chunk)
+            return ERR_NOMEM;
+        chunk->next = s->spare;
+        s->spare = chunk;
+    }
+    return 0;
+}
+
+static struct shadow_chunk *chunk_take(struct shadow *s)
+{
+    struct shadow_chunk *chunk = s->spare;
+    if (!chunk)
+        return chunk_make(s);
+    s->spare = chunk->next;
+    return chunk;
+}
+
+int shadow_p2m_adding(struct shadow *s, mfn_t first, u64 count)
+{
+    for (u64 at = first.n / SHADOW_CHUNK; count && at <= (first.n + count - 1) / SHADOW_CHUNK; at++) {
+        struct shadow_chunk *chunk = s->chunks[at] ? NULL : chunk_take(s);
+        if (!s->chunks[at] && !chunk)
+            return ERR_NOMEM;
+        if (chunk)
+            s->chunks[at] = (uintptr_t)chunk->frames - at * sizeof(chunk->frames);
+    }
+    return 0;
+}
+
+// What is in the p2m by now.
+static int chunks_begin(struct shadow *s)
+{
+    int error = spare_make(s);
+    u64 frames;
+    for (u64 at = 0; !error && at < BIT(P2M_GFN_BITS); at += frames) {
+        struct p2m_leaf leaf = p2m_lookup(s->p2m, gfn(at));
+        frames = BIT(9 * (leaf.level - 1));
+        if (p2m_is_ram(leaf.type))
+            error = shadow_p2m_adding(s, leaf.mfn, frames);
+    }
+    return error;
 }
 
 static void make_empty(struct shadow *s)
 {
     memset(s->hash, 0xff, (s->hash_mask + 1ul) * sizeof(*s->hash));
-    for (u64 frame = 0; frame < s->limit; frame++)
-        s->frames[frame].leaves = s->regions[frame / ENTRIES].leaves = SHADOW_NONE;
     s->lost = s->newest = s->oldest = s->free_table = s->dropped_table = SHADOW_NONE;
     place_init(s);
     for (u32 table = s->config.pool; table-- > 0;) {
@@ -67,7 +122,7 @@ static void make_empty(struct shadow *s)
 int shadow_init(struct shadow *s, struct p2m *p2m, const struct shadow_config *config)
 {
     *s = (struct shadow){.p2m = p2m, .config = *config};
-    if (take_all(s))
+    if (take_all(s) || chunks_begin(s))
         return ERR_NOMEM;
     s->unknown = config->directpf && shadow_can_mark(config->physical_bits) ? PTE_P | PTE_RESERVED : 0;
     s->mark = s->unknown & PTE_RESERVED;

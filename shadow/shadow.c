@@ -99,6 +99,7 @@ static int shadow_ops_init(struct mmu *base, const struct mmu_options *options)
         .large = options->large,
         .prefetch = options->prefetch,
         .pool = options->pool,
+        .ram = options->ram,
         .physical_bits = options->physical_bits,
         .empty_exit_cycles = options->empty_exit_cycles,
     };
@@ -299,6 +300,11 @@ static bool shadow_ops_translate(struct vcpu *v, u64 gva, u64 *hpa)
     return shadow_translate(&cpu_now(v)->view, gva, hpa);
 }
 
+static int shadow_ops_p2m_adding(struct mmu *mmu, mfn_t first, u64 count)
+{
+    return shadow_p2m_adding(&((struct shadow_mmu *)mmu)->tables, first, count);
+}
+
 static void shadow_ops_p2m_changing(struct vcpu *v, gfn_t first, u64 count)
 {
     if (!cpu_of(v)->loaded)
@@ -350,6 +356,7 @@ const struct mmu_ops shadow_ops = {
     .load = shadow_load,
     .fault = shadow_ops_fault,
     .paging_written = shadow_paging_written,
+    .p2m_adding = shadow_ops_p2m_adding,
     .p2m_changing = shadow_ops_p2m_changing,
     .counters = shadow_counters,
     .root_written = shadow_root_written,

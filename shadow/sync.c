@@ -73,7 +73,7 @@ static bool writes_in_burst(const struct shadow_view *view, struct shadow_table 
 // Those of them whose index is in the mask.
 static void frame_drop_traced(struct shadow *s, u64 frame, u32 mask)
 {
-    for (u32 left = s->frames[frame].traced & mask; left; left &= left - 1)
+    for (u32 left = frame_at(s, frame)->traced & mask; left; left &= left - 1)
         table_drop(s, frame_table(s, frame, (unsigned)__builtin_ctz(left)));
 }
 
@@ -81,7 +81,7 @@ static void frame_drop_traced(struct shadow *s, u64 frame, u32 mask)
 // about to be used for something else.
 static bool frame_drop_orphans(struct shadow *s, u64 frame)
 {
-    for (u32 left = s->frames[frame].traced; left; left &= left - 1) {
+    for (u32 left = frame_at(s, frame)->traced; left; left &= left - 1) {
         if (!table_orphaned(s, frame_table(s, frame, (unsigned)__builtin_ctz(left))))
             return false;
     }
@@ -95,13 +95,13 @@ bool sync_frees_frame(struct shadow_view *view, u64 hpa)
     struct shadow *s = view->s;
     u64 frame = hpa_mfn(hpa).n;
     unsigned slot = hpa / 8 & (ENTRIES - 1);
-    const struct shadow_frame *f = &s->frames[frame];
+    const struct shadow_frame *f = frame_at(s, frame);
     if (unlikely(f->traced & TRACED_WP_CLEAR) && !s->tables[view->root].role) {
         frame_drop_traced(s, frame, TRACED_WP_CLEAR); // not in use: following them costs more than they save
         if (!f->traced)
             return true;
     }
-    if (!frame_traced_once(s, frame) || table_orphaned(s, f->table))
+    if (!traced_once(f) || table_orphaned(s, f->table))
         return frame_drop_orphans(s, frame);
     if (!s->config.strategy.sync || !(f->traced & TRACED_LEVEL_1) ||
         !writes_in_burst(view, &s->tables[f->table], slot))
@@ -113,6 +113,6 @@ bool sync_frees_frame(struct shadow_view *view, u64 hpa)
 void sync_release(struct shadow *s, u64 frame)
 {
     (void)frame_drop_orphans(s, frame);
-    for (u32 left = s->frames[frame].traced; left; left &= left - 1)
+    for (u32 left = frame_at(s, frame)->traced; left; left &= left - 1)
         table_lose(s, frame_table(s, frame, (unsigned)__builtin_ctz(left)));
 }

@@ -99,15 +99,16 @@ void trace_written(struct shadow_view *view, u64 hpa, unsigned bytes)
     struct shadow *s = view->s;
     u64 frame = hpa_mfn(hpa).n;
     unsigned first = hpa / 8 & (ENTRIES - 1), last = (hpa + bytes - 1) / 8 & (ENTRIES - 1);
-    if (frame >= s->limit || !frame_traced(s, frame))
+    const struct shadow_frame *f = frame_known(s, frame) ? frame_at(s, frame) : NULL;
+    if (!f || !f->traced)
         return;
     s->stats.traced_writes++;
-    if (first == last && frame_traced_once(s, frame)) {
-        slot_written(view, s->frames[frame].table, first);
+    if (first == last && traced_once(f)) {
+        slot_written(view, f->table, first);
         return;
     }
     for (unsigned index = WALK_LEVELS * ROLES; index-- > 0;) {
-        for (unsigned slot = first; slot <= last && s->frames[frame].traced & BIT(index); slot++)
+        for (unsigned slot = first; slot <= last && f->traced & BIT(index); slot++)
             slot_written(view, frame_table(s, frame, index), slot);
     }
 }

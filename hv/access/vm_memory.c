@@ -51,10 +51,19 @@ static void p2m_changing(void *context, gfn_t first, u64 count)
         mmu_p2m_changing(v, first, count);
 }
 
+static int p2m_adding(void *context, mfn_t first, u64 count)
+{
+    struct vcpu *v = context;
+    return v->mmu ? mmu_p2m_adding(v->vm->mmu, first, count) : 0;
+}
+
 int vm_p2m_make(struct vm *vm)
 {
     memory_mtrrs(&vm->mtrrs);
-    return p2m_init(&vm->p2m, vm->frames, vm->params->p2m_max, host_memtype);
+    int error = p2m_init(&vm->p2m, vm->frames, vm->params->p2m_max, host_memtype);
+    vm->p2m.adding = p2m_adding;
+    vm->p2m.context = &vm->vcpu;
+    return error;
 }
 
 const char *vm_memory_make(struct vm *vm)
@@ -67,7 +76,6 @@ const char *vm_memory_make(struct vm *vm)
         p2m_clear(&vm->p2m, gpa_gfn(GUEST_IOAPIC_GPA), 1, P2M_DEVICE) || apic_map(&vm->vcpu))
         return no_memory;
     vm->p2m.changing = p2m_changing;
-    vm->p2m.context = &vm->vcpu;
     return NULL;
 }
 

@@ -321,6 +321,8 @@ int p2m_map(struct p2m *p, gfn_t first, mfn_t target, u64 count, enum p2m_type t
     enum frame_owner owner = type == P2M_DIRECT ? FRAME_NONE : FRAME_GUEST;
     if (!frames_owned(p->frames, target, count, owner))
         return ERR_DENIED;
+    if (owner == FRAME_GUEST && p->adding && p->adding(p->context, target, count))
+        return ERR_NOMEM;
     struct change c = {p, ACTION_MAP, type, first.n, first.n + count, target.n, 0, 0};
     return change_run(&c);
 }

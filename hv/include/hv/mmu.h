@@ -60,6 +60,7 @@ struct mmu_options {
     const struct vmx_caps *caps;
     unsigned physical_bits; // MAXPHYADDR of the guest
     bool has_1g_pages;      // in its CPUID
+    u64 ram;                // bytes of it that the guest will have
     bool vpid;
     unsigned p2m_max; // the level of the largest page that maps guest memory
     enum shadow_strategy_name strategy;
@@ -95,6 +96,7 @@ struct mmu_ops {
     void (*load)(struct vcpu *v);
     enum mmu_outcome (*fault)(struct vcpu *v, struct mmu_fault *fault);
     void (*paging_written)(struct vcpu *v, const struct paging_regs *before, const struct paging_regs *after);
+    int (*p2m_adding)(struct mmu *mmu, mfn_t first, u64 count);
     void (*p2m_changing)(struct vcpu *v, gfn_t first, u64 count);
     void (*counters)(const struct mmu *mmu, u64 values[COUNTERS]);
     // Shadow paging only: NULL elsewhere, where nothing of it exits.
@@ -156,6 +158,13 @@ static inline void mmu_paging_written(struct vcpu *v, const struct paging_regs *
                                       const struct paging_regs *after)
 {
     v->mmu->ops->paging_written(v, before, after);
+}
+
+// Machine frames are about to become RAM in the p2m. ERR_NOMEM: they cannot, as there is no frame for what
+// the back end keeps of each.
+static inline int mmu_p2m_adding(struct mmu *mmu, mfn_t first, u64 count)
+{
+    return mmu->ops->p2m_adding ? mmu->ops->p2m_adding(mmu, first, count) : 0;
 }
 
 // The p2m is about to change for [first, first + count), and still says what was there before. The back end

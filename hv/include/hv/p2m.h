@@ -69,6 +69,7 @@ struct p2m {
     unsigned max_level;    // the largest leaf that may be used
     struct frames *frames; // where tables come from
     p2m_memtype_fn *memtype;
+    int (*adding)(void *context, mfn_t first, u64 count);
     void (*changing)(void *context, gfn_t first, u64 count);
     void *context;
     u64 tables;                 // frames used for the tree, the root included
@@ -76,7 +77,8 @@ struct p2m {
     struct p2m_region *regions; // by number % P2M_REGIONS
 };
 
-// An empty p2m (all P2M_HOLE). max_level 1..3. `changing` is set by the caller afterwards, or stays NULL.
+// An empty p2m (all P2M_HOLE). max_level 1..3. `adding` and `changing` are set by the caller afterwards, or
+// stay NULL.
 int p2m_init(struct p2m *p, struct frames *frames, unsigned max_level, p2m_memtype_fn *memtype) must_check;
 
 // Maps [first, first + count) to [target, ...) as P2M_RAM, P2M_RAM_RO or P2M_DIRECT with the largest pages
@@ -106,11 +108,12 @@ static inline struct p2m_leaf p2m_lookup(const struct p2m *p, gfn_t g)
 // The entries that a walk for `g` meets, by level [1..4]: 0 below the one that ends it.
 void p2m_path(const struct p2m *p, gfn_t g, u64 entries[P2M_LEVELS + 1]);
 
-// Each of the three changes calls `changing` once with the range when nothing can fail any more and before
-// any entry is written: it may look up, and finds what was there before; it may not change. On an error, and
-// for an empty range, it is not called. After the entries are written, neighbouring ones that again form one
-// large page are merged (also those that surround the range), and the tables that fell out of the tree are
-// freed: a processor may still hold pointers to them, so `changing` sees to it that the guest does not run on
-// before these are flushed. max_level limits leaves that translate; a hole or a device may be one entry at
-// any level. Accessed and dirty flags that hardware sets follow a page when it is split, merged or protected;
-// what p2m_map writes starts with both clear.
+// p2m_map calls `adding` with the machine frames that become RAM before all else: an error of it is that of
+// p2m_map. Each of the three changes calls `changing` once with the range when nothing can fail any more and
+// before any entry is written: it may look up, and finds what was there before; it may not change. On an
+// error, and for an empty range, it is not called. After the entries are written, neighbouring ones that
+// again form one large page are merged (also those that surround the range), and the tables that fell out of
+// the tree are freed: a processor may still hold pointers to them, so `changing` sees to it that the guest
+// does not run on before these are flushed. max_level limits leaves that translate; a hole or a device may be
+// one entry at any level. Accessed and dirty flags that hardware sets follow a page when it is split, merged
+// or protected; what p2m_map writes starts with both clear.
