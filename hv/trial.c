@@ -10,27 +10,30 @@
 #include "vmcs_setup.h"
 
 #define VECTOR 0x80
-#define TURNS  1024 // NMIs and an INIT may come between
+#define TURNS  1024 // NMIs, an INIT and other interrupts may come between
 
 enum turn { GO_ON, ARRIVED, LOST };
 
 // The IDT is empty: the delivery of an interrupt ends in #GP, which exits.
-static enum turn judge_exception(void)
+static enum turn judge_exception(const struct apic *apic)
 {
-    if (vmcs_read(IDT_VECTORING_INFO) == (INFO_VALID | INFO_TYPE(TYPE_INTERRUPT) | VECTOR))
-        return ARRIVED;
-    vmx_nmi_unblock();
-    return GO_ON;
+    u64 info = vmcs_read(IDT_VECTORING_INFO);
+    if (!(info & INFO_VALID) || INFO_TYPE_OF(info) != TYPE_INTERRUPT) {
+        vmx_nmi_unblock();
+        return GO_ON;
+    }
+    apic_end_service(apic);
+    return (info & INFO_VECTOR) == VECTOR ? ARRIVED : GO_ON;
 }
 
-static enum turn judge_exit(void)
+static enum turn judge_exit(const struct apic *apic)
 {
     switch (own_guest_reason()) {
     case EXIT_CPUID:
         vmcs_start_own(world_open, 0);
         return GO_ON;
     case EXIT_EXCEPTION_OR_NMI:
-        return judge_exception();
+        return judge_exception(apic);
     case EXIT_VMCALL:
         return LOST;
     default:
@@ -38,12 +41,12 @@ static enum turn judge_exit(void)
     }
 }
 
-static enum turn run_once(struct world *world)
+static enum turn run_once(struct world *world, const struct apic *apic)
 {
     world_nmi_take();
     enum world_result result = world_switch(world);
     assert_that(result != WORLD_FAILED);
-    return result == WORLD_NMI ? GO_ON : judge_exit();
+    return result == WORLD_NMI ? GO_ON : judge_exit(apic);
 }
 
 const char *trial_interrupts(const struct apic *apic, const struct vmx_caps *caps, struct frames *frames)
@@ -56,8 +59,7 @@ const char *trial_interrupts(const struct apic *apic, const struct vmx_caps *cap
     vmcs_start_own(world_trial, 0);
     enum turn turn = GO_ON;
     for (unsigned i = 0; i < TURNS && turn == GO_ON; i++)
-        turn = run_once(&g.world);
-    apic_end_service(apic);
+        turn = run_once(&g.world, apic);
     apic_accept(apic, false);
     own_guest_drop(&g);
     return turn == ARRIVED

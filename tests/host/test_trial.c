@@ -20,13 +20,13 @@
 #define REG_EOI      0xb0
 #define REG_SVR      0xf0
 #define REG_ICR      0x300
-#define DELIVERED(n) (INFO_VALID | INFO_TYPE(TYPE_INTERRUPT) | (n))
+#define DELIVERED(n) (INFO_VALID | BIT(12) | INFO_TYPE(TYPE_INTERRUPT) | (n)) // bit 12 is undefined
 
 // The guest's code.
 const u8 world_trial[1], world_open[1], world_idle[1];
 
 // What is on the way to the guest: one for each entry, from the first on.
-enum disturbance { NOTHING, NMI_IN_MONITOR, NMI_IN_GUEST, INIT };
+enum disturbance { NOTHING, NMI_IN_MONITOR, NMI_IN_GUEST, INIT, INTERRUPT };
 
 static struct vcpu *v;
 static struct {
@@ -101,9 +101,11 @@ static u64 apic_register(u32 offset)
     return v->vm->apic.hardware_x2apic ? fake_msr(MSR(offset)) : *(u32 *)phys_ptr(GUEST_LAPIC_GPA + offset);
 }
 
-// Until the EOI is written.
-static void apic_in_service(void)
+// In service until the EOI is written; until then no other one comes.
+static void exit_by_delivery(u8 vector)
 {
+    exit_for(EXIT_EXCEPTION_OR_NMI);
+    fake_vmcs_set(IDT_VECTORING_INFO, DELIVERED(vector));
     if (v->vm->apic.hardware_x2apic)
         fake_msr_set(MSR(REG_EOI), 1);
     else
@@ -117,11 +119,9 @@ static void guest_runs(const struct gprs *regs)
     if (at == (u64)world_trial) {
         machine.vector = sent_by(regs);
         exit_for(EXIT_CPUID);
-    } else if (at == (u64)world_open && !machine.loses) {
-        exit_for(EXIT_EXCEPTION_OR_NMI);
-        fake_vmcs_set(IDT_VECTORING_INFO, DELIVERED(machine.vector));
+    } else if (at == (u64)world_open && !machine.loses && !apic_register(REG_EOI)) {
+        exit_by_delivery(machine.vector);
         machine.vector = 0;
-        apic_in_service();
     } else {
         exit_for(EXIT_VMCALL);
     }
@@ -142,6 +142,8 @@ enum world_result world_switch(struct world *w)
         exit_for(EXIT_EXCEPTION_OR_NMI);
     else if (disturbance == INIT)
         exit_for(EXIT_INIT_SIGNAL);
+    else if (disturbance == INTERRUPT)
+        exit_by_delivery(0xf1);
     else
         guest_runs(&w->regs);
     return WORLD_EXIT;
@@ -201,7 +203,7 @@ static void are_lost(void **state)
 // Whatever comes in between: the interrupt is waited for, and nothing else is taken for it.
 static void between(void **state)
 {
-    static const u8 some[] = {NMI_IN_MONITOR, NMI_IN_GUEST, NOTHING, NMI_IN_GUEST,
+    static const u8 some[] = {NMI_IN_MONITOR, NMI_IN_GUEST, NOTHING, NMI_IN_GUEST, INTERRUPT,
                               NMI_IN_MONITOR, INIT,         NOTHING, NOTHING};
     static u8 endless[4096];
     (void)state;
