@@ -79,9 +79,9 @@ static void debug(u64 cause)
 static void intercepted(void **state)
 {
     (void)state;
-    assert_int_equal(vmcs_read(EXCEPTION_BITMAP), BIT(VECTOR_DB) | BIT(VECTOR_AC));
+    assert_int_equal(vmcs_read(EXCEPTION_BITMAP), BIT(VECTOR_DB) | BIT(VECTOR_AC) | BIT(VECTOR_MC));
     machine_start_32(v);
-    assert_int_equal(vmcs_read(EXCEPTION_BITMAP), BIT(VECTOR_DB) | BIT(VECTOR_AC));
+    assert_int_equal(vmcs_read(EXCEPTION_BITMAP), BIT(VECTOR_DB) | BIT(VECTOR_AC) | BIT(VECTOR_MC));
 }
 
 static void registers(void **state)
