@@ -48,8 +48,6 @@ void summary_table(struct vm *vm)
     }
     console_print(
         "  exits by reason: number, cycles, cycles of one, tenths of them by powers of two from 2^N cycles on\n");
-    if (vm->empty_exit_cycles)
-        console_print("  (in the monitor; exit and entry take %u cycles more each)\n", vm->empty_exit_cycles);
     for (unsigned i = 0; i < EXIT_REASONS; i++) {
         const struct exit_account *e = &vm->vcpu.exits[i];
         if (!e->count)
@@ -58,6 +56,8 @@ void summary_table(struct vm *vm)
         print_spread(e);
         console_print("\n");
     }
+    if (vm->empty_exit_cycles)
+        console_print("  each exit takes %u cycles more by itself: switch_cycles\n", vm->empty_exit_cycles);
     console_print("\n");
     log_notice("end of the statistics");
 }
