@@ -11,14 +11,16 @@
 #include "screen_map.h"
 #include "serial.h"
 #include "vga.h"
+#include "vga_font.h"
 
 // The machine has one console, and a panic must find it without help: hence global.
 static struct {
     struct serial serial;
-    bool screen;
+    enum { NO_SCREEN, SCREEN_VGA, SCREEN_FRAMEBUFFER } screen;
     struct framebuffer framebuffer;
     struct terminal terminal;
     struct guest_stream guest;
+    struct console_text *diverted;
     char word[CONSOLE_WORD_BYTES];
 } console;
 
@@ -39,7 +41,7 @@ void console_screen_vga(void)
     outb(VGA_CRTC_INDEX, VGA_CURSOR_START);
     outb(VGA_CRTC_DATA, VGA_CURSOR_START_HIDE);
     vga_init(&console.terminal, phys_ptr(VGA_TEXT_HPA));
-    console.screen = true;
+    console.screen = SCREEN_VGA;
 }
 
 int console_screen_framebuffer(const struct boot_framebuffer *info)
@@ -50,7 +52,7 @@ int console_screen_framebuffer(const struct boot_framebuffer *info)
     int error = framebuffer_init(&console.framebuffer, &console.terminal, info, pixels, font_psf,
                                  (size_t)(font_psf_end - font_psf));
     if (!error)
-        console.screen = true;
+        console.screen = SCREEN_FRAMEBUFFER;
     return error;
 }
 
@@ -94,9 +96,24 @@ static void write_own(enum terminal_owner owner, const char *text, size_t size)
     write_raw(text + start, size - start);
 }
 
+static void text_add(struct console_text *to, const char *bytes, size_t size)
+{
+    if (to->length < to->size)
+        memcpy(to->bytes + to->length, bytes, size < to->size - to->length ? size : to->size - to->length);
+    to->length += size;
+}
+
 void console_write(const char *text, size_t size)
 {
-    write_own(TERMINAL_MONITOR, text, size);
+    if (console.diverted)
+        text_add(console.diverted, text, size);
+    else
+        write_own(TERMINAL_MONITOR, text, size);
+}
+
+void console_divert(struct console_text *text)
+{
+    console.diverted = text;
 }
 
 void console_alert(const char *text, size_t size)
@@ -113,6 +130,53 @@ void console_print(const char *format, ...)
     va_end(args);
     fmt_mark_cut(line, sizeof(line), length);
     console_write(line, length < (int)sizeof(line) ? (size_t)length : sizeof(line) - 1);
+}
+
+bool console_screen_size(unsigned *rows, unsigned *columns)
+{
+    *rows = console.terminal.rows;
+    *columns = console.terminal.columns;
+    return console.screen != NO_SCREEN;
+}
+
+void console_page(const char *title, const char *text, size_t size)
+{
+    if (console.screen == NO_SCREEN)
+        return;
+    terminal_clear(&console.terminal);
+    terminal_set_owner(&console.terminal, TERMINAL_ALERT);
+    terminal_write(&console.terminal, title, strlen(title));
+    terminal_write(&console.terminal, "\r\n", 2);
+    terminal_set_owner(&console.terminal, TERMINAL_MONITOR);
+    for (size_t i = 0, end; i < size; i = end + 1) {
+        for (end = i; end < size && text[end] != '\n'; end++)
+            ;
+        terminal_write(&console.terminal, text + i, end - i);
+        if (end + 1 < size)
+            terminal_write(&console.terminal, "\r\n", 2);
+    }
+}
+
+unsigned console_picture_room(unsigned rows)
+{
+    switch (console.screen) {
+    case SCREEN_VGA:
+        return vga_picture_room(rows);
+    case SCREEN_FRAMEBUFFER:
+        return framebuffer_picture_room(&console.framebuffer, rows);
+    default:
+        return 0;
+    }
+}
+
+void console_picture(const struct console_picture *picture, unsigned rows)
+{
+    if (console.screen == SCREEN_FRAMEBUFFER) {
+        framebuffer_picture(&console.framebuffer, picture, rows);
+    } else if (console.screen == SCREEN_VGA) {
+        vga_font_write(VGA_PICTURE_FIRST, VGA_PICTURE_GLYPHS, vga_picture_glyph);
+        vga_picture(phys_ptr(VGA_TEXT_HPA), picture, rows);
+    }
 }
 
 void console_guest_write(u8 byte)
@@ -135,6 +199,11 @@ void console_flush(void)
 void console_interrupt(bool on)
 {
     serial_interrupt(&console.serial, on);
+}
+
+bool console_has_serial(void)
+{
+    return console.serial.port;
 }
 
 int console_irq(void)

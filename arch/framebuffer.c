@@ -2,7 +2,8 @@
 // framebuffer type 1). It only writes: see terminal.c. Setting a mode is GRUB's work.
 #include "framebuffer.h"
 
-#define BLACK 0
+#define BLACK         0
+#define MODULE_PIXELS 4u // a camera tells apart
 
 // Red, green and blue of 255, like VGA's attributes 7, 11 and 4FH.
 static const struct {
@@ -109,6 +110,8 @@ int framebuffer_init(struct framebuffer *f, struct terminal *t, const struct boo
         .pixels = pixels,
         .pitch = info->pitch,
         .pixel_bytes = pixel_bytes,
+        .width = info->width,
+        .height = info->height,
     };
     int error = font_parse(&made.font, psf, psf_size);
     if (error)
@@ -123,4 +126,39 @@ int framebuffer_init(struct framebuffer *f, struct terminal *t, const struct boo
     blank(f, info->width, info->height);
     terminal_init(t, info->height / f->font.height, info->width / f->font.width, framebuffer_draw, f);
     return 0;
+}
+
+static unsigned picture_pixels(const struct framebuffer *f, unsigned rows)
+{
+    u32 text = rows * f->font.height, left = f->height > text ? f->height - text : 0;
+    return left < f->width ? left : f->width;
+}
+
+unsigned framebuffer_picture_room(const struct framebuffer *f, unsigned rows)
+{
+    return picture_pixels(f, rows) / MODULE_PIXELS;
+}
+
+// One line of pixels through row `y` of the modules, margins included: `size` pixels for each.
+static void picture_line(const struct framebuffer *f, volatile u8 *at, const struct console_picture *p,
+                         unsigned y, unsigned size)
+{
+    struct pen pen = {.at = at};
+    u32 light = f->colours[TERMINAL_ALERT].foreground; // white
+    for (unsigned x = 0; x < p->side + 2 * p->margin; x++) {
+        bool dark = x - p->margin < p->side && y - p->margin < p->side &&
+                    p->dark[(y - p->margin) * p->side + x - p->margin];
+        for (unsigned i = 0; i < size; i++)
+            pen_put(&pen, f->pixel_bytes, dark ? BLACK : light);
+    }
+    pen_up(&pen);
+}
+
+void framebuffer_picture(const struct framebuffer *f, const struct console_picture *picture, unsigned rows)
+{
+    unsigned all = picture->side + 2 * picture->margin, size = picture_pixels(f, rows) / all;
+    volatile u8 *at = f->pixels + (size_t)rows * f->font.height * f->pitch;
+    for (unsigned y = 0; y < all * size; y++, at += f->pitch)
+        picture_line(f, at, picture, y / size, size);
+    asm volatile("sfence" : : : "memory");
 }

@@ -1,6 +1,7 @@
 // A linear framebuffer as the screen of a terminal.
 #pragma once
 
+#include <arch/console.h>
 #include <arch/multiboot2.h>
 
 #include "font.h"
@@ -10,6 +11,7 @@ struct framebuffer {
     volatile u8 *pixels;
     u32 pitch; // bytes from one line of pixels to the next
     u32 pixel_bytes;
+    u32 width, height;
     struct {
         u32 foreground, background; // pixel values
     } colours[TERMINAL_OWNERS];
@@ -22,3 +24,9 @@ struct framebuffer {
 // then.
 int framebuffer_init(struct framebuffer *f, struct terminal *t, const struct boot_framebuffer *info,
                      volatile void *pixels, const u8 *psf, size_t psf_size) must_check;
+
+// How many modules a picture may have that fits below so many rows of characters, and that a camera reads.
+unsigned framebuffer_picture_room(const struct framebuffer *f, unsigned rows);
+
+// Draws a picture that fits below these rows, as large as it can be.
+void framebuffer_picture(const struct framebuffer *f, const struct console_picture *picture, unsigned rows);

@@ -51,6 +51,7 @@ static void once(void)
     if (dumping)
         machine_halt();
     dumping = true;
+    console_divert(NULL);
 }
 
 static void say_registers(const struct trap_frame *t)

@@ -302,6 +302,18 @@ void terminal_init(struct terminal *t, unsigned rows, unsigned columns, terminal
     mark_clean(t);
 }
 
+void terminal_clear(struct terminal *t)
+{
+    memset(t->shown, 0xff, sizeof(t->shown)); // no cell is that: all are drawn
+    terminal_set_owner(t, TERMINAL_GUEST);
+    for (unsigned row = 0; row < t->rows; row++)
+        erase(t, row, 0, t->columns);
+    memset(t->own, 0, sizeof(t->own));
+    t->row = t->column = 0;
+    t->state = TEXT;
+    show(t);
+}
+
 void terminal_set_owner(struct terminal *t, enum terminal_owner owner)
 {
     t->owner = owner;

@@ -49,5 +49,8 @@ void terminal_init(struct terminal *t, unsigned rows, unsigned columns, terminal
 // is the guest's.
 void terminal_set_owner(struct terminal *t, enum terminal_owner owner);
 
+// Blank, with the cursor in its first cell, whatever has been drawn on the screen meanwhile.
+void terminal_clear(struct terminal *t);
+
 // Takes bytes as they would go down a serial line, then shows what they changed.
 void terminal_write(struct terminal *t, const char *bytes, size_t count);

@@ -13,6 +13,12 @@
 
 struct boot_framebuffer;
 
+// A square picture of dark and light modules, such as a QR code, with so many light ones around it.
+struct console_picture {
+    const u8 *dark; // side * side, row by row: 1 is dark
+    unsigned side, margin;
+};
+
 // Starts the console on the UART at this I/O port (0: none) at 115200 8N1, with no screen. Again later with
 // another port: the screen stays. False if no UART answers there: the console works without one.
 bool console_init(u16 serial_port);
@@ -42,6 +48,31 @@ void console_print(const char *format, ...) printf_like(1);
 #define CONSOLE_WORD_BYTES 13
 void console_set_word(u64 random);
 const char *console_word(void);
+
+// The screen's size in characters. False: there is no screen.
+bool console_screen_size(unsigned *rows, unsigned *columns) must_check;
+
+// What stands on the screen alone, in place of all that it shows: the serial line gets nothing of it. A title
+// in the first row, and lines of text below it; what is more than the screen has scrolls away.
+void console_page(const char *title, const char *text, size_t size);
+
+// How many modules the side of a picture may have, margins included, so that a camera can read it below the
+// first `rows` rows of this screen. 0: there is no screen.
+unsigned console_picture_room(unsigned rows);
+
+// Draws a picture that fits below these rows of what console_page has shown. console_page brings text back.
+void console_picture(const struct console_picture *picture, unsigned rows);
+
+// What the monitor prints goes into `text` from now on, and to no console; with NULL, to the console again.
+// A panic prints on the console.
+struct console_text {
+    char *bytes;
+    size_t size, length; // the length that all of it has, also where that is more than the size
+};
+void console_divert(struct console_text *text);
+
+// Whether there is a serial port that anybody could listen to.
+bool console_has_serial(void);
 
 // One byte that the guest sent to its UART, passed on as it is.
 void console_guest_write(u8 byte);
