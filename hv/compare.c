@@ -42,7 +42,6 @@ static void machine_json(const struct comparison *c, unsigned rounds, const stru
 // One run of one configuration.
 struct run {
     const struct configuration *configuration;
-    struct params *params; // the configuration's, but only what takes effect here
     struct outcome *outcome;
     unsigned number, of; // of all runs, from 1
     unsigned round;      // from 1
@@ -59,7 +58,7 @@ static void line_begin(const char *what, const struct run *run)
 static void begin_json(const struct run *run)
 {
     line_begin("begin", run);
-    json_params("parameters", run->params);
+    json_params("parameters", &run->outcome->params);
     json_params("asked", &run->configuration->params);
     console_print("}\n");
 }
@@ -99,15 +98,16 @@ static void run_prepared(const struct run *run, struct vm *vm, struct host *host
 
 static void run_one(const struct run *run, struct vm *vm, struct host *host)
 {
-    *run->params = run->configuration->params;
+    struct params *params = &run->outcome->params;
+    *params = run->configuration->params;
     log_notice("comparison: %u of %u, %s", run->number, run->of, run->configuration->name);
-    const char *why = run_missing(run->params, host);
+    const char *why = run_missing(params, host);
     if (why) {
         refuse(run, why);
         return;
     }
-    run_choose(run->params, host);
-    why = run_prepare(vm, host, run->params);
+    run_choose(params, host);
+    why = run_prepare(vm, host, params);
     if (why)
         refuse(run, why);
     else
@@ -115,21 +115,32 @@ static void run_one(const struct run *run, struct vm *vm, struct host *host)
     run_release(vm, host);
 }
 
-static void results_json(const struct comparison *c)
+static void results_json(const struct comparison *c, unsigned configuration)
 {
-    for (unsigned i = 0; i < c->configurations.count; i++) {
-        const struct results *results = &c->outcomes[i].results;
-        for (unsigned j = 0; j < results->count; j++) {
-            const struct penumbra_result *r = &results->rows[j];
-            json_line("result");
-            console_print(",\"configuration\":");
-            json_print(c->configurations.list[i].name);
-            console_print(",\"workload\":\"%s\",\"iterations\":%lu,\"repetitions\":%lu,\"median\":%lu,"
-                          "\"lowest\":%lu,\"highest\":%lu,\"exits\":%lu}\n",
-                          r->workload, r->iterations, r->repetitions, r->median, r->lowest, r->highest,
-                          r->exits);
-        }
+    const struct results *results = &c->outcomes[configuration].results;
+    for (unsigned i = 0; i < results->count; i++) {
+        const struct penumbra_result *r = &results->rows[i];
+        json_line("result");
+        console_print(",\"configuration\":");
+        json_print(c->configurations.list[configuration].name);
+        console_print(",\"workload\":\"%s\",\"iterations\":%lu,\"repetitions\":%lu,\"median\":%lu,"
+                      "\"lowest\":%lu,\"highest\":%lu,\"exits\":%lu}\n",
+                      r->workload, r->iterations, r->repetitions, r->median, r->lowest, r->highest, r->exits);
     }
+}
+
+static void outcome_json(const struct comparison *c, unsigned configuration)
+{
+    const struct outcome *o = &c->outcomes[configuration];
+    json_line("outcome");
+    console_print(",\"configuration\":");
+    json_print(c->configurations.list[configuration].name);
+    json_params("parameters", &o->params);
+    json_params("asked", &c->configurations.list[configuration].params);
+    console_print(",\"refused\":%s,\"failed\":%s,\"end\":", o->refused ? "true" : "false",
+                  o->failed ? "true" : "false");
+    json_print(o->why);
+    console_print("}\n");
 }
 
 static void end_json(const struct comparison *c)
@@ -144,6 +155,16 @@ static void end_json(const struct comparison *c)
                   failed);
 }
 
+void compare_json(const struct comparison *c, unsigned rounds, const struct host *host)
+{
+    machine_json(c, rounds, host);
+    for (unsigned i = 0; i < c->configurations.count; i++) {
+        outcome_json(c, i);
+        results_json(c, i);
+    }
+    end_json(c);
+}
+
 void compare_run(struct comparison *c, unsigned rounds, struct vm *vm, struct host *host)
 {
     unsigned count = c->configurations.count;
@@ -152,7 +173,6 @@ void compare_run(struct comparison *c, unsigned rounds, struct vm *vm, struct ho
         unsigned which = (i + i / count) % count; // each round begins with another
         const struct run run = {
             .configuration = &c->configurations.list[which],
-            .params = &c->params,
             .outcome = &c->outcomes[which],
             .number = i + 1,
             .of = rounds * count,
@@ -160,7 +180,8 @@ void compare_run(struct comparison *c, unsigned rounds, struct vm *vm, struct ho
         };
         run_one(&run, vm, host);
     }
-    results_json(c);
+    for (unsigned i = 0; i < count; i++)
+        results_json(c, i);
     end_json(c);
     log_notice("comparison: all have run; its table:");
     compare_table(c);

@@ -10,14 +10,14 @@ struct outcome {
     char why[256]; // it could not run: one sentence; else why its guest ended, the first time that it failed
                    // or else last
     bool refused;
-    bool failed; // a guest ended by a mistake, its own or ours
+    bool failed;          // a guest ended by a mistake, its own or ours
+    struct params params; // what of the configuration takes effect here
     struct results results;
 };
 
 struct comparison {
     struct configurations configurations;
     struct outcome outcomes[CONFIGURATIONS_MAX];
-    struct params params; // of the guest that runs
 };
 
 // Runs all, `rounds` times one after the other, each announced by a line and followed by its summary; at the
@@ -27,3 +27,7 @@ void compare_run(struct comparison *c, unsigned rounds, struct vm *vm, struct ho
 
 // The table, for a screen of 80 columns.
 void compare_table(struct comparison *c);
+
+// All that came of it, as few lines of JSON: the machine, and each configuration with its results. The lines
+// of each run are not among them.
+void compare_json(const struct comparison *c, unsigned rounds, const struct host *host);

@@ -11,6 +11,8 @@
 #include <arch/vmx.h>
 #include <hv/mmu.h>
 
+struct handout;
+
 struct host {
     struct boot_info boot;
     struct frames frames;
@@ -22,5 +24,6 @@ struct host {
     u32 apic_id;                            // of this processor's local APIC
     struct park park;                       // its other processors
     bool machine_check;                     // it has had one: nothing runs on it any more
+    struct handout *handout;                // NULL: at the end nothing is shown but what is printed
     const struct mmu_ops *const *back_ends; // by enum mmu_mode
 };

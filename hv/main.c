@@ -20,6 +20,7 @@
 #include <hv/log.h>
 
 #include "compare.h"
+#include "handout.h"
 #include "hardware.h"
 #include "msr_keep.h"
 #include "summary.h"
@@ -273,11 +274,55 @@ static void start_input(void)
     log_info("Ctrl-A h on the console shows the monitor's keys");
 }
 
+// Somebody who has a serial line reads there what the screen would show.
+static void start_handout(void)
+{
+    if (params.qr == QR_OFF || (params.qr == QR_AUTO && console_has_serial()))
+        return;
+    if (!console_picture_room(0)) {
+        log_warn("results are not shown at the end: there is no screen");
+        return;
+    }
+    host.handout = handout_make(&host.frames);
+    if (!host.handout)
+        log_warn("results are not shown at the end: there is too little memory");
+}
+
 // Until now all that is on the consoles is the monitor's own.
 static void draw_word(void)
 {
     console_set_word(random_draw(params.seed));
     log_notice("a line with this word is the monitor's, one without it a guest's");
+}
+
+static void hand_out(void)
+{
+    handout_show(host.handout, host.rates.tsc_hz, params.on_exit == ON_EXIT_HALT ? 0 : HANDOUT_ROUNDS);
+}
+
+static void hand_out_run(void)
+{
+    if (!host.handout)
+        return;
+    console_divert(&host.handout->pages);
+    console_print("%s\n", vm.end);
+    summary_table(&vm);
+    console_divert(&host.handout->json);
+    summary_json(&vm);
+    console_divert(NULL);
+    hand_out();
+}
+
+static void hand_out_comparison(void)
+{
+    if (!host.handout)
+        return;
+    console_divert(&host.handout->pages);
+    compare_table(&comparison);
+    console_divert(&host.handout->json);
+    compare_json(&comparison, params.repeat, &host);
+    console_divert(NULL);
+    hand_out();
 }
 
 static void run_alone(void)
@@ -293,6 +338,7 @@ static void run_alone(void)
     trace_print(&vm.trace);
     summary_json(&vm);
     log_message(level, "%s", vm.end); // again: the table may have moved it off the screen
+    hand_out_run();
 }
 
 static _Noreturn void finish(void)
@@ -326,11 +372,13 @@ _Noreturn void monitor_main(u64 info_hpa, u64 image_hpa)
     measure_exit();
     host.apic_id = apic_host_id();
     msr_keep();
+    start_handout();
     frames_keep(&host.frames);
     start_input();
     if (params.compare) {
         draw_word();
         compare_run(&comparison, params.repeat, &vm, &host);
+        hand_out_comparison();
     } else {
         run_alone();
     }

@@ -9,6 +9,7 @@ enum mmu_mode { MMU_EPT, MMU_SHADOW };
 enum vpid_choice { VPID_OFF, VPID_ON, VPID_AUTO };
 enum compare_choice { COMPARE_OFF, COMPARE_DEFAULT, COMPARE_LIST };
 enum vmcall_choice { VMCALL_KERNEL, VMCALL_USER };
+enum qr_choice { QR_AUTO, QR_ON, QR_OFF };
 enum on_exit { ON_EXIT_POWEROFF, ON_EXIT_REBOOT, ON_EXIT_HALT };
 
 // A field for each PARAM row of params.def: mem is in bytes, p2m_max a P2M_LEVEL_*, console an I/O port or 0

@@ -41,6 +41,7 @@ static void defaults(void **state)
     assert_int_equal(p.log, LOG_INFO);
     assert_int_equal(p.console, 0x3f8);
     assert_int_equal(p.on_exit, ON_EXIT_POWEROFF);
+    assert_int_equal(p.qr, QR_AUTO);
     assert_int_equal(p.vmcall, VMCALL_KERNEL);
     assert_int_equal(p.trace, 0);
 }
@@ -58,6 +59,8 @@ static void values(void **state)
     assert_int_equal(parsed("p2m.max=4k").p2m_max, P2M_LEVEL_4K);
     assert_int_equal(parsed("audit=off").audit, 0);
     assert_int_equal(parsed("vmcall=user").vmcall, VMCALL_USER);
+    assert_int_equal(parsed("qr=on").qr, QR_ON);
+    assert_int_equal(parsed("qr=off").qr, QR_OFF);
     assert_int_equal(parsed("trace=65536").trace, 65536);
     assert_int_equal(parsed("trace=off").trace, 0);
     assert_int_equal(parsed("audit=on").audit, 16);
@@ -86,7 +89,7 @@ static void mistakes(void **state)
                                 "p2m.churn= pcid= pku= pmu= shadow= shadow.vpid= shadow.directpf= "
                                 "shadow.invlpg= shadow.cr3= shadow.large= shadow.prefetch= shadow.pool= "
                                 "audit= compare= compare.repeat= log= "
-                                "console= on-exit= vmcall= limit= trace= seed=.";
+                                "console= on-exit= qr= vmcall= limit= trace= seed=.";
     static const char *const bad_name[] = {"mmux=ept", "mm=ept", "quiet", "mmu", "=", "MMU=ept", "vpid:on"};
     char line[256], sentence[400];
     for (size_t i = 0; i < ARRAY_SIZE(bad_mem); i++) {
@@ -195,6 +198,7 @@ static void printing(void **state)
         "log=warn",
         "console=0x2000",
         "on-exit=reboot",
+        "qr=on",
         "vmcall=user",
         "limit=60",
         "trace=100",
@@ -202,7 +206,7 @@ static void printing(void **state)
     };
     struct params p = parsed("vpid=off mem=1537M pku=off pmu=off shadow=trace shadow.pool=64 audit=16 "
                              "compare=ept/trace,vpid=off compare.repeat=3 log=warn console=0x2000 "
-                             "on-exit=reboot vmcall=user limit=60 trace=100");
+                             "on-exit=reboot qr=on vmcall=user limit=60 trace=100");
     char line[400], text[200];
     *line = 0;
     for (unsigned i = 0; i < PARAMS_COUNT; i++) {
