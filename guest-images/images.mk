@@ -15,7 +15,7 @@ GUEST_KERNEL_PACKAGE ?= linux-image-cloud-amd64
 GUEST_BUSYBOX_PACKAGE ?= busybox-static
 GUEST_TREE := $(shell find guest-images/rootfs guest-images/scripts -type f)
 GUEST_TREES := --tree guest-images/rootfs= --tree guest-images/scripts=scripts --tree $(GUEST_BUILD)/bench=bin \
-    --tree $(GUEST_BUILD)/penctl=bin
+    --tree $(GUEST_BUILD)/penctl=bin --tree $(GUEST_BUILD)/codes=bin
 # A program, a script or a folder of them, for the guest's /prog: workloads of one's own.
 PROG ?=
 
@@ -50,7 +50,7 @@ BENCH_FILES := $(addprefix $(GUEST_BUILD)/bench/,bench bench_child bench_command
 TOOL_WARNINGS := -Wall -Wextra -Wconversion -Werror
 BENCH_FLAGS := -std=gnu11 -D_GNU_SOURCE -O2 $(TOOL_WARNINGS) -static -s
 VALUES_tools := $(CC) $(BENCH_FLAGS) $(BENCH_C)
-guest-tools: $(BENCH_FILES) $(GUEST_BUILD)/penctl/penctl
+guest-tools: $(BENCH_FILES) $(GUEST_BUILD)/penctl/penctl $(GUEST_BUILD)/codes/codes
 
 $(GUEST_BUILD)/bench/bench: $(BENCH_C) $(BENCH_H) guest-images/bench/workloads.def $(call told,tools)
 	@mkdir -p $(@D)
@@ -74,10 +74,16 @@ $(GUEST_BUILD)/penctl/penctl: $(PENCTL_C) guest-images/penumbra/monitor.h hv/inc
 	@mkdir -p $(@D)
 	musl-gcc -std=c11 -O2 $(TOOL_WARNINGS) -static -s -Ihv/include -o $@ $(PENCTL_C)
 
+# The monitor's own encoder.
+CODES_C := guest-images/codes/codes.c hv/report/codes.c hv/report/gzip.c hv/report/qr.c arch/fmt.c arch/vga_picture.c
+$(GUEST_BUILD)/codes/codes: $(CODES_C) hv/report/codes.h hv/report/gzip.h hv/report/qr.h arch/vga.h $(call told,tools)
+	@mkdir -p $(@D)
+	musl-gcc -std=gnu11 -O2 -Wall -Wextra -Werror -static -s -Iarch/include -Ihv/report -I. -o $@ $(CODES_C)
+
 # The list of files: one that is gone must not stay in the initramfs.
 VALUES_trees := $(sort $(GUEST_TREE))
 $(GUEST_BUILD)/initrd.gz: $(GUEST_BUILD)/busybox/busybox guest-images/make-initrd $(GUEST_TREE) \
-    $(BENCH_FILES) $(GUEST_BUILD)/penctl/penctl $(call told,trees)
+    $(BENCH_FILES) $(GUEST_BUILD)/penctl/penctl $(GUEST_BUILD)/codes/codes $(call told,trees)
 	guest-images/make-initrd --busybox $(GUEST_BUILD)/busybox/busybox --output $@ $(GUEST_TREES)
 
 # For take-program: a program's package with all that it needs, as apt resolves it.

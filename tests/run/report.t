@@ -8,6 +8,7 @@ use lib "$FindBin::RealBin/lib", "$FindBin::RealBin/../../iso/report";
 use File::Path 'make_path';
 use JSON::PP 'decode_json';
 use Machine;
+use Report::Codes 'codes_unpack';
 use Report::Gnuplot ();
 use Report::Log 'log_read';
 use Report::Results 'report_make';
@@ -595,5 +596,68 @@ subtest 'cut anywhere' => sub {
         push @bad, "hole at $at: $table" unless $table =~ /^# T\n|^report: there is no result in the log\n$/;
     }
     is("@bad", '', 'a table or the sentence');
+};
+
+# What the monitor's QR codes hold (hv/compare.c, compare_json), and the texts of the codes, as the encoder makes them.
+sub handed_out {
+    my %line = (penumbra => 'machine', word => '0123456789ab', version => 'v', processor => 'P', clock => 'time', rounds => 3,
+        configurations => ['ept', 'trace', 'lazy']);
+    my @lines = {%line};
+    my @ends = (['ept', 0, 0, 'guest powered off'], ['trace', 1, 0, 'no such thing'], ['lazy', 0, 1, 'guest triple fault']);
+    for (@ends) {
+        my ($name, $refused, $failed, $end) = @$_;
+        push @lines, { penumbra => 'outcome', word => $line{word}, configuration => $name, parameters => 'mmu=ept vpid=off',
+            asked => 'mmu=ept vpid=on', refused => $refused ? JSON::PP::true : JSON::PP::false,
+            failed => $failed ? JSON::PP::true : JSON::PP::false, end => $end };
+    }
+    my %result = (penumbra => 'result', word => $line{word}, iterations => 10, median => 2000, lowest => 1900, highest => 2200);
+    push @lines, { %result, configuration => 'lazy', workload => 'fork', repetitions => 9, exits => 900 };
+    push @lines, { %result, configuration => 'lazy', workload => 'exec', repetitions => 0, exits => 0 };
+    push @lines, { penumbra => 'result', word => 'ffffffffffff', configuration => 'lazy', workload => 'forged', iterations => 1,
+        repetitions => 1, median => 1, lowest => 1, highest => 1, exits => 0 };
+    return join '', map { JSON::PP->new->canonical->encode($_) . "\n" } @lines;
+}
+
+sub codes_made {
+    my ($text) = @_;
+    Machine::file_write("$FOLDER/handout", $text);
+    return split /\n/, qx("$Machine::BUILD/guest/codes/codes" -t <"$FOLDER/handout");
+}
+
+subtest 'QR codes' => sub {
+    my @codes = codes_made(handed_out());
+    is(join("\n", codes_unpack(join "\n", @codes)), handed_out(), 'as they were made');
+    my ($table) = map { table($_) } codes_unpack(join "\n", @codes);
+    like($table, qr/^\* boots: 3 of each configuration$/m, 'three rounds, which the monitor has put together');
+    like($table, qr/^\* `trace`: the monitor refused it: no such thing$/m, 'what was refused');
+    like($table, qr/^\* `lazy`: its guest died: guest triple fault/m, 'what died');
+    like($table, qr/^\* `ept`: this machine cannot do `vpid=on`; in effect was `vpid=off`$/m, 'what had no effect');
+    like($table, qr/^\*\*Lines that claim to be the monitor's.*: 1\.\*\*/m, 'a line without the word');
+    like($table, qr/^\*\*Results of QR codes have no exits by reason/m, 'what they have not');
+    unlike($table, qr/are missing$|is missing/m, 'no round is missing');
+    is(cells($table, 'Exits for one iteration', 'fork') =~ s/ //gr, '-|10', 'exits are of all nine repetitions');
+    like($table, qr/^\| fork +\| +200 \(7.5%\) \|/m, 'median and spread');
+    my @many = codes_made($MONITORED . join '', map { "noise $_\n" } map { $_ * 7919 % 10007 } 1 .. 2000);
+    cmp_ok(scalar @many, '>', 3, 'several codes');
+    my $packed = (codes_unpack(join "\n", @many))[0];
+    my @others = (
+        ['in any order, some twice', join("\n", reverse(@many), @many[1, 2])],
+        ['as mail breaks lines, and quotes them', join("\n", map { s/(.{70})/$1\n> /gr } @many)],
+        ['as a text with words around it', join("\n", 'Hello,', map { "the next one: $_ (I hope)" } @many)]);
+    is((eval { codes_unpack($_->[1]) })[0] // $@, $packed, $_->[0]) for @others;
+    is((codes_unpack(@many))[0], $packed, 'in several files');
+    is_deeply([sort { $a cmp $b } codes_unpack(join "\n", @codes, @many)], [sort { $a cmp $b } handed_out(), $packed], 'of two boots');
+    my $all = @many;
+    my ($id) = $many[0] =~ /^PENUMBRA (\S+)/;
+    my $words = "report: of the QR codes $id %s: read them again, and give them along with the others\n";
+    my $broken = $many[2] =~ s/.\K(.)(?=.{20}$)/$1 eq 'A' ? 'B' : 'A'/er;
+    for (['code 3 of %d is missing', @many[0, 1, 3 .. $#many]], ['codes 1 and 3 of %d are missing', @many[1, 3 .. $#many]],
+        ['code 3 of %d is damaged', @many[0, 1], $broken, @many[3 .. $#many]],
+        ['code 3 of %d is damaged', @many[0, 1], substr($many[2], 0, 99), @many[3 .. $#many]],
+        ['code 1 of %d is missing, code 3 of %1$d is damaged', $many[1], $broken, @many[3 .. $#many]]) {
+        my ($what, @given) = @$_;
+        is(join(' ', program('codes', join "\n", @given)), '1 ' . sprintf($words, sprintf $what, $all), $what);
+    }
+    is_deeply([codes_unpack("$MONITORED\n@codes")], ["$MONITORED\n@codes"], 'in a log with lines of JSON nothing is a code');
 };
 done_testing;

@@ -96,7 +96,16 @@ sub warnings_of {
         @processors > 1 ? ("**The logs are from different processors** ($processors): ratios mean little.", '') : (),
         @versions > 1 ? ("**The logs are from different versions of the monitor**: @versions.", '') : (),
         suspicions($report),
+        code_words($report),
         unlike_rounds(@{ $report->{configurations} }, $report->{native} // ()));
+}
+
+# What the monitor's codes leave out, so that they are few.
+sub code_words {
+    my ($report) = @_;
+    return () unless grep { $_->{of_codes} } map { @{ $_->{rounds} } } @{ $report->{configurations} };
+    return ('**Results of QR codes have no exits by reason, no page faults, no page walks and no memory**, and nothing of what '
+        . 'the guests told of their kernels: below they are missing, not 0.', '');
 }
 
 # A log in which a guest could speak for the monitor, or has tried to.
@@ -259,7 +268,7 @@ sub never_begun_in {
     my @lines;
     for my $name (@{ $boot->{machine}{configurations} }) {
         my @columns = grep { $_->{name} eq $name } @{ $report->{configurations} };
-        my $begun = grep { ($_->{boot} // 0) == $boot } map { @{ $_->{rounds} } } @columns;
+        my $begun = sum0 map { $_->{pooled} } grep { ($_->{boot} // 0) == $boot } map { @{ $_->{rounds} } } @columns;
         my $which = $begun ? 'all of its rounds were begun: ' . ($rounds - $begun) . " of $rounds are missing" : 'it was begun';
         push @lines, "* `$name`: $log ends before $which" if $begun < $rounds;
     }

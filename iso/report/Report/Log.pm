@@ -65,7 +65,7 @@ sub boot_end {
     my $pending = $at->{pending};
     if ($pending && $at->{boot} && !$at->{boot}{machine} && !$at->{boot}{late}) { push @{ $at->{sections} }, $pending }
     elsif ($pending) { $log->{stray} += @{ $pending->{workloads} } }
-    delete @$at{qw(boot open pending)};
+    delete @$at{qw(boot open pending outcome)};
 }
 
 sub text_end {
@@ -98,7 +98,28 @@ my %MONITOR = (
         section_open($_[0], undef);
     },
     summary => \&summary_take,
+    outcome => \&outcome_take,
+    result => \&result_take,
 );
+
+# What QR codes hold: all rounds of a configuration put together by the monitor, and of each workload the lowest, the middle and
+# the highest repetition. What says why exits and faults are as many is not among it. On a serial line there is no outcome.
+sub outcome_take {
+    my ($at, $line) = @_;
+    my %end = $line->{refused} ? (refused => $line->{end} // '') : (begin => $line, summary => $line, guest_end => {});
+    $at->{outcome} = section_new($at, of_codes => 1, pooled => $at->{boot}{machine}{rounds} // 1,
+        configuration => $line->{configuration}, %end);
+}
+
+sub result_take {
+    my ($at, $line) = @_;
+    my $open = $at->{outcome};
+    return unless $open && $open->{configuration} eq ($line->{configuration} // '');
+    my %line = (bench => $line->{workload}, iterations => $line->{iterations}, repetitions => $line->{repetitions},
+        cycles => [@$line{qw(lowest median highest)}], counters => { exits => $line->{exits} });
+    %line = (bench => $line->{workload}, error => 'its guest says so') unless $line->{repetitions};
+    push @{ $open->{workloads} }, \%line if workload_valid(\%line);
+}
 
 sub section_open { my ($at, $section) = @_; $at->{open} = $section; delete $at->{pending} }
 
@@ -184,6 +205,7 @@ sub workload_valid {
     my $cycles = $line->{cycles};
     return 0 unless ref $cycles eq 'ARRAY' && @$cycles && !grep { !above_zero($_) } @$cycles;
     return 0 if grep { !counts_valid($_) } grep { defined } @$line{qw(counters gauges)};
+    return 0 if defined $line->{repetitions} && !above_zero($line->{repetitions});
     return above_zero($line->{iterations}) && count_valid($line->{guest_faults} // 0);
 }
 

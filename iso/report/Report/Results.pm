@@ -5,7 +5,7 @@ use strict;
 use warnings;
 use Exporter 'import';
 use List::Util qw(sum0 uniq);
-use Report::Rounds 'columns_make';
+use Report::Rounds qw(columns_make repetitions);
 use Report::Statistics qw(median half_range);
 our @EXPORT_OK = qw(report_make measured counted with_exit_cost memory_gauges ratio SOURCE_OF_EXIT_COST);
 
@@ -33,13 +33,13 @@ sub measure {
     my ($line) = @_;
     return { workload => $line->{bench}, rounds => 0, error => $line->{error} } if defined $line->{error};
     my @cycles = sort { $a <=> $b } map { $_ / $line->{iterations} } @{ $line->{cycles} };
-    my $all = $line->{iterations} * @cycles;
+    my $all = $line->{iterations} * repetitions($line);
     my %counters = map { $_ => $line->{counters}{$_} / $all } keys %{ $line->{counters} // {} };
     my %exits = map { /^exit\.(.+)/ && $counters{$_} ? ($1 => $counters{$_}) : () } keys %counters;
     my $exits = $counters{ +EXITS } // sum0(values %exits);
     my $timer = delete $exits{ +TIMER } // 0;
     return {
-        workload => $line->{bench}, %$line{qw(rounds iterations)}, repetitions => scalar @cycles,
+        workload => $line->{bench}, %$line{qw(rounds iterations)}, repetitions => repetitions($line),
         median => median(@cycles), lowest => $cycles[0], highest => $cycles[-1], half_range => half_range(@cycles),
         counters => \%counters, gauges => $line->{gauges} // {}, exits => \%exits,
         all_exits => $exits - $timer, timer => $timer, faults => faults(($line->{guest_faults} // 0) / $all, \%counters),

@@ -7,7 +7,7 @@ use warnings;
 use Exporter 'import';
 use List::Util qw(max sum0 uniq);
 use Report::Markdown 'plain';
-our @EXPORT_OK = qw(columns_make);
+our @EXPORT_OK = qw(columns_make repetitions);
 
 # A section's state, 'complete' or what befell it, and the reason.
 sub state_of {
@@ -37,12 +37,16 @@ sub combined {
     return { map { my $name = $_; $name => $how->(map { $_->{$name} // () } @maps) } uniq map { keys %$_ } @maps };
 }
 
+# Those of QR codes are more than the cycles that are there (Log.pm).
+sub repetitions { my ($line) = @_; return $line->{repetitions} // scalar @{ $line->{cycles} } }
+
 # Two lines of one workload as one: as if bench had done the repetitions of both.
 sub merged {
     my ($one, $other) = @_;
     my @both = ($one, $other);
     return {
-        %$one, rounds => $one->{rounds} + $other->{rounds}, cycles => [map { @{ $_->{cycles} } } @both],
+        %$one, rounds => $one->{rounds} + $other->{rounds}, repetitions => sum0(map { repetitions($_) } @both),
+        cycles => [map { @{ $_->{cycles} } } @both],
         guest_faults => sum0(map { $_->{guest_faults} // 0 } @both),
         counters => combined(\&sum0, map { $_->{counters} // {} } @both),
         gauges => combined(\&max, map { $_->{gauges} // {} } @both),
@@ -51,14 +55,14 @@ sub merged {
 
 # Adds what a round measured of a workload to what the rounds before it did; gives a remark if they do not fit together.
 sub line_add {
-    my ($lines, $line) = @_;
+    my ($lines, $line, $pooled) = @_;
     my $name = $line->{bench};
     my $before = $lines->{$name};
     if (defined $line->{error}) {
         $lines->{$name} //= { %$line, rounds => 0 };
         return "workload $name failed: " . plain($line->{error});
     }
-    my $one = { %$line, rounds => 1 };
+    my $one = { %$line, rounds => $pooled };
     my $alone = !$before || defined $before->{error};
     my $other = !$alone && $before->{iterations} != $line->{iterations};
     $lines->{$name} = $alone || $other ? $one : merged($before, $one);
@@ -66,15 +70,17 @@ sub line_add {
     return "workload $name had $line->{iterations} iterations, and $before->{iterations} before: what was before is left out";
 }
 
-# A round as its section with {state, reason, of => {workload => line}, finished => how many workloads}. bench may have been
-# told to do a workload twice: the later line counts. What a machine that fails has measured counts for nothing.
+# A round as its section with {pooled => of how many rounds it is, state, reason, of => {workload => line}, finished => how many
+# workloads}. bench may have been told to do a workload twice: the later line counts. What a machine that fails has measured
+# counts for nothing.
 sub round_make {
     my ($section) = @_;
     my ($state, $reason) = state_of($section);
     my @workloads = $state eq 'broken' ? () : @{ $section->{workloads} };
     my %of = map { $_->{bench} => $_ } @workloads;
     my $finished = grep { !defined $_->{error} } values %of;
-    return { %$section, workloads => \@workloads, state => $state, reason => $reason, of => \%of, finished => $finished };
+    return {
+        pooled => 1, %$section, workloads => \@workloads, state => $state, reason => $reason, of => \%of, finished => $finished };
 }
 
 # {name, rounds, measured => how many rounds measured something, lines => {workload => line with `rounds`},
@@ -85,9 +91,9 @@ sub column_make {
     my (%lines, @remarks);
     for my $r (0 .. $#rounds) {
         my $of = $rounds[$r]{of};
-        push @remarks, map { [$r + 1, $_] } map { line_add(\%lines, $of->{$_}) } sort keys %$of;
+        push @remarks, map { [$r + 1, $_] } map { line_add(\%lines, $of->{$_}, $rounds[$r]{pooled}) } sort keys %$of;
     }
-    my $measured = grep { $_->{finished} } @rounds;
+    my $measured = sum0 map { $_->{pooled} } grep { $_->{finished} } @rounds;
     return { name => $name, rounds => \@rounds, measured => $measured, lines => \%lines, remarks => \@remarks };
 }
 

@@ -88,7 +88,7 @@ sub reasons {
     return () unless @with;
     my %sum;
     for my $one (@with) { $sum{$_} += $one->{exits}{$_} for keys %{ $one->{exits} } }
-    my @reasons = sort { $sum{$b} <=> $sum{$a} || $a cmp $b } keys %sum;
+    my @reasons = sort { $sum{$b} <=> $sum{$a} || $a cmp $b } keys %sum or return ();
     my @rows = map { my $one = $_; [$one->{workload}, map { count_text($one->{exits}{$_} // 0) } @reasons] } @with;
     return ("### Exits of $column->{name}, by reason", '', columns(['workload', @reasons], @rows));
 }
