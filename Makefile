@@ -159,7 +159,7 @@ Variables of make compare, beside MEM, EMU, CPU, APPEND and ARGS:
   REPEAT=1         boots of each configuration: two boots differ by more than the repetitions in one
   LIMIT=seconds    of the guest's clock, after which a configuration is ended (60 in Bochs, else 3600)
   EXIT_COST=1300                 cycles that an exit is taken to cost where the clock counts instructions
-  SERIAL="log ..."               only make the report, of serial logs that were captured elsewhere
+  SERIAL="log ..."               only make the report, of serial logs or texts of QR codes from elsewhere
   OUT=folder  TITLE="words"      where the report goes, and its title
 endef
 export HELP

@@ -8,6 +8,7 @@ use Fcntl ':flock';
 use File::Spec;
 use IO::Handle;
 use IPC::Open2;
+use Rfb 'rfb_picture';
 use Time::HiRes 'sleep';
 
 # Instructions per emulated second. Fewer make each wait of firmware and GRUB shorter to emulate, but a kernel with 250
@@ -159,6 +160,14 @@ sub screen_text {
         push @bytes, map { hex } split;
     }
     return join '', map { $_ % 2 ? '' : chr $bytes[$_] } 0 .. $#bytes;
+}
+
+# A picture of the screen, as whoever looks at it by VNC would have it.
+sub picture {
+    my ($self, $file) = @_;
+    open my $log, '<', "$self->{dir}/bochs.log" or die "emulate: no log of Bochs\n";
+    my ($port) = map { /RFB.*listening for connections on port (\d+)/ ? $1 : () } <$log>;
+    rfb_picture($port // die("emulate: this Bochs shows its screen nowhere\n"), $file);
 }
 
 # The end of what Bochs itself has printed. $ended: wait for the end of it.

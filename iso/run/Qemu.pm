@@ -44,7 +44,7 @@ sub command {
     return (
         'qemu-system-x86_64', '-nodefaults', '-machine', "pc,accel=$opt->{accel}", '-cpu', $self->cpu,
         '-smp', $opt->{cpus}, '-m', "$opt->{mem}M", '-display', 'none', '-vga', 'std', '-cdrom', $opt->{iso}, '-boot', 'd',
-        '-chardev', "socket,id=com1,host=127.0.0.1,port=$opt->{serial_port}", '-serial', 'chardev:com1',
+        '-chardev', "socket,id=com1,host=127.0.0.1,port=$opt->{serial_port}", $opt->{'no-serial'} ? () : ('-serial', 'chardev:com1'),
         '-chardev', "socket,id=control,host=127.0.0.1,port=$channel", '-mon', 'chardev=control,mode=control',
         '-device', 'isa-debug-exit,iobase=0xf4,iosize=4', $opt->{interactive} ? () : '-no-reboot',
         $self->firmware_args, @{ $opt->{qemu_arg} // [] });
@@ -108,10 +108,15 @@ sub ask {
 sub screen_text {
     my ($self) = @_;
     $self->ask("pmemsave 0xb8000 4000 \\\"$self->{dir}/text\\\""); # quoted inside JSON: a bare path is a division
-    $self->ask("screendump \\\"$self->{dir}/screen.ppm\\\"");
+    $self->picture($self->screen_picture);
     open my $in, '<:raw', "$self->{dir}/text" or return '';
     local $/;
     return join '', map { chr($_ & 0xff) } unpack 'v*', <$in> // '';
+}
+
+sub picture {
+    my ($self, $file) = @_;
+    $self->ask("screendump \\\"$file\\\"");
 }
 
 sub screen_picture { return "$_[0]{dir}/screen.ppm" }

@@ -94,6 +94,7 @@ sub boot_folder {
 #   iso => FILE                                             this image instead, with its own menu
 #   files => {NAME => PATH} further files of the image      script => [LINES] for emulate
 #   cpu, emu, mem, ips, timeout, firmware, lines, words     as emulate's options; lines are Bochs's, words QEMU's
+#   no_serial => 1                                          QEMU's machine has no serial port
 #   screen => 1                                             also dump the screen at the end
 # Returns {text} of COM1, {end} as emulate says it, {status}, {seconds}, {screen}, {folder}.
 sub boot {
@@ -102,6 +103,7 @@ sub boot {
     image_make($folder, \%boot) unless $boot{iso};
     file_write("$folder/script", join '', map { "$_\n" } @{ $boot{script} // [] });
     my @options = map { defined $boot{$_} ? ("--$_", $boot{$_}) : () } qw(cpu emu mem ips timeout firmware);
+    push @options, '--no-serial' if $boot{no_serial};
     push @options, '--screen-dump', "$folder/screen" if $boot{screen};
     push @options, map { ('--bochs-line', $_) } @{ $boot{lines} // [] };
     push @options, map { ('--qemu-arg', $_) } @{ $boot{words} // [] };
