@@ -245,6 +245,13 @@ static void warn_about_time(void)
             "this processor does not promise an invariant TSC: a Linux guest keeps better time with tsc=reliable on its command line");
 }
 
+static void warn_about_nmis(void)
+{
+    if (!(host.caps.pin.may & PIN_VIRTUAL_NMIS))
+        log_warn(
+            "this processor's VT-x has no virtual NMIs: a guest that has taken one gets the next one, and the console its keys, only once it takes interrupts again");
+}
+
 // A comparison's configurations may say of pmu= what they like.
 static void find_counters(void)
 {
@@ -367,6 +374,7 @@ _Noreturn void monitor_main(u64 info_hpa, u64 image_hpa)
     start_vmx();
     measure_timers();
     warn_about_time();
+    warn_about_nmis();
     park_processors();
     find_counters();
     measure_exit();

@@ -82,6 +82,7 @@ enum verdict exit_preemption_timer(struct vcpu *v)
 
 enum verdict exit_interrupt_window(struct vcpu *v)
 {
+    event_nmi_by_interrupt_window(v);
     legacy_interrupt(v);
     return VERDICT_RESUME;
 }

@@ -14,7 +14,7 @@ extern const u8 world_exit[];
 
 // The controls that every mode wants. `needed`: without it the monitor does not work; else it is used where
 // it exists.
-#define PIN_NEEDED (PIN_NMI_EXITING | PIN_VIRTUAL_NMIS)
+#define PIN_NEEDED PIN_NMI_EXITING
 #define PROC_NEEDED                                                                       \
     (PROC_UNCONDITIONAL_IO | PROC_MSR_BITMAPS | PROC_RDPMC_EXITING | PROC_MWAIT_EXITING | \
      PROC_MONITOR_EXITING)
@@ -25,7 +25,7 @@ extern const u8 world_exit[];
 const char *vmcs_missing(const struct vmx_caps *caps)
 {
     if ((caps->pin.may & PIN_NEEDED) != PIN_NEEDED)
-        return "This processor's VT-x has no virtual NMIs: use a processor that has them.";
+        return "This processor's VT-x has no NMI exiting: use a processor that has it.";
     if ((caps->proc.may & PROC_NEEDED) != PROC_NEEDED)
         return "This processor's VT-x has no MSR bitmaps or I/O exiting: use a processor that has them.";
     return NULL;
@@ -55,7 +55,7 @@ static void setup_controls(struct vcpu *v)
     v->base_proc2 = proc2_wanted(&v->vm->cpuid);
     v->entry_controls = vmx_controls_fit(caps->entry, ENTRY_LOAD_DEBUG_CONTROLS | msrs->entry_controls);
     v->cr4_allowed = cpuid_cr4_allowed(&v->vm->cpuid);
-    vmcs_write(PIN_BASED_CONTROLS, vmx_controls_fit(caps->pin, PIN_NEEDED));
+    vmcs_write(PIN_BASED_CONTROLS, vmx_controls_fit(caps->pin, PIN_NEEDED | PIN_VIRTUAL_NMIS));
     u32 exit = EXIT_NEEDED | msrs->exit_controls;
     vmcs_write(EXIT_CONTROLS, vmx_controls_fit(caps->exit, exit));
     vmcs_write(MSR_BITMAP, v->vm->msr_bitmap_hpa);

@@ -90,6 +90,13 @@ enum verdict event_pf_that_exited(struct vcpu *v, u64 gva, u32 error_code)
     return VERDICT_FAULT;
 }
 
+static void unblock_nmis(void)
+{
+    u64 blocking = vmcs_read(GUEST_INTERRUPTIBILITY);
+    if (blocking & BLOCKING_NMI)
+        vmcs_write(GUEST_INTERRUPTIBILITY, blocking & ~BLOCKING_NMI);
+}
+
 // A #PF exit has saved RFLAGS with RF as in the frame of the #PF, which is set. In the frame of what was
 // being delivered it is set for faults; for interrupts between iterations too, which nobody can tell any
 // more.
@@ -98,6 +105,40 @@ static void rf_of_delivery(const struct vcpu *v, u64 info)
     bool fault = INFO_TYPE_OF(info) == TYPE_EXCEPTION && (info & INFO_VECTOR) != VECTOR_DB;
     if (v->exit_reason == EXIT_EXCEPTION_OR_NMI && !fault)
         set_rf(false);
+}
+
+// Exits as soon as the guest can take an NMI, or an interrupt.
+static void window(struct vcpu *v, u32 control, bool open)
+{
+    u32 controls = open ? v->proc_controls | control : v->proc_controls & ~control;
+    if (controls != v->proc_controls)
+        vmcs_write(PROCESSOR_BASED_CONTROLS, controls);
+    v->proc_controls = controls;
+}
+
+static bool has_virtual_nmis(const struct vcpu *v)
+{
+    return v->caps->pin.may & PIN_VIRTUAL_NMIS;
+}
+
+// See event.h, exit_interrupt_window.
+static void nmi_window(struct vcpu *v, bool open)
+{
+    if (has_virtual_nmis(v)) {
+        window(v, PROC_NMI_WINDOW_EXITING, open);
+        return;
+    }
+    v->nmi_by_interrupt_window = open;
+    if (open)
+        window(v, PROC_INTERRUPT_WINDOW_EXITING, true);
+}
+
+// It will block NMIs when it is delivered.
+static void queue_nmi(struct vcpu *v)
+{
+    vmcs_write(ENTRY_INTERRUPTION_INFO, INFO_VALID | INFO_TYPE(TYPE_NMI) | VECTOR_NMI);
+    if (!has_virtual_nmis(v))
+        nmi_window(v, true);
 }
 
 void event_queue_again(struct vcpu *v, u64 info)
@@ -109,8 +150,10 @@ void event_queue_again(struct vcpu *v, u64 info)
     u64 type = INFO_TYPE_OF(info);
     if (type >= TYPE_SOFTWARE_INTERRUPT && type <= TYPE_SOFTWARE_EXCEPTION)
         vmcs_write(ENTRY_INSTRUCTION_LENGTH, vmcs_read(EXIT_INSTRUCTION_LENGTH));
-    if (type == TYPE_NMI) // it will block NMIs again when it is delivered
-        vmcs_write(GUEST_INTERRUPTIBILITY, vmcs_read(GUEST_INTERRUPTIBILITY) & ~BLOCKING_NMI);
+    if (type == TYPE_NMI) {
+        unblock_nmis();
+        queue_nmi(v);
+    }
 }
 
 enum verdict exit_triple_fault(struct vcpu *v)
@@ -136,22 +179,8 @@ enum verdict event_pf_in_delivery(struct vcpu *v, u64 gva, u32 error_code)
 
 void event_block_nmis(struct vcpu *v)
 {
-    if (!v->delivering)
+    if (!v->delivering && has_virtual_nmis(v))
         vmcs_write(GUEST_INTERRUPTIBILITY, vmcs_read(GUEST_INTERRUPTIBILITY) | BLOCKING_NMI);
-}
-
-// Exits as soon as the guest can take an NMI, or an interrupt.
-static void window(struct vcpu *v, u32 control, bool open)
-{
-    u32 controls = open ? v->proc_controls | control : v->proc_controls & ~control;
-    if (controls != v->proc_controls)
-        vmcs_write(PROCESSOR_BASED_CONTROLS, controls);
-    v->proc_controls = controls;
-}
-
-static void nmi_window(struct vcpu *v, bool open)
-{
-    window(v, PROC_NMI_WINDOW_EXITING, open);
 }
 
 bool event_takes_interrupt(struct vcpu *v)
@@ -170,7 +199,7 @@ void event_interrupt(struct vcpu *v, u8 vector)
 
 void event_interrupt_window(struct vcpu *v, bool wanted)
 {
-    window(v, PROC_INTERRUPT_WINDOW_EXITING, wanted);
+    window(v, PROC_INTERRUPT_WINDOW_EXITING, wanted || v->nmi_by_interrupt_window);
 }
 
 void event_nmi_later(struct vcpu *v)
@@ -185,7 +214,7 @@ void event_nmi(struct vcpu *v)
     if (blocked || vmcs_read(ENTRY_INTERRUPTION_INFO) & INFO_VALID)
         event_nmi_later(v);
     else
-        vmcs_write(ENTRY_INTERRUPTION_INFO, INFO_VALID | INFO_TYPE(TYPE_NMI) | VECTOR_NMI);
+        queue_nmi(v);
 }
 
 // A processor on which STI does not hold NMIs back opens the window behind STI; but it may refuse to deliver
@@ -206,6 +235,14 @@ enum verdict exit_nmi_window(struct vcpu *v)
         event_nmi(v);
     }
     return VERDICT_RESUME;
+}
+
+void event_nmi_by_interrupt_window(struct vcpu *v)
+{
+    if (!v->nmi_by_interrupt_window)
+        return;
+    unblock_nmis();
+    exit_nmi_window(v);
 }
 
 void event_single_step(struct vcpu *v)

@@ -67,6 +67,12 @@ bool event_takes_interrupt(struct vcpu *v);
 void event_interrupt(struct vcpu *v, u8 vector);
 void event_interrupt_window(struct vcpu *v, bool wanted);
 
+// The first processors with VT-x have no virtual NMIs. There an NMI for the guest blocks the machine's own
+// NMIs, the console's too, and the guest's IRET does not end that (SDM vol. 3, 26.3). So from each NMI on
+// there is an exit as soon as the guest takes interrupts: then its handler is taken to have ended, NMIs are
+// unblocked, and one that waits is delivered. For the handler of that exit, before it looks at its own.
+void event_nmi_by_interrupt_window(struct vcpu *v);
+
 // Gives the guest an NMI: at once, or as soon as NMIs are not blocked. At an exit between two instructions;
 // later: also while an instruction is carried out, at its end or after it.
 void event_nmi(struct vcpu *v);

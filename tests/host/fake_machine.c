@@ -93,6 +93,7 @@ static void make_processor(unsigned flags)
 {
     u32 proc2 = PROC2_EPT | PROC2_VPID | PROC2_RDTSCP | PROC2_INVPCID | PROC2_XSAVES;
     machine_caps = (struct vmx_caps){
+        .pin = {0x16, 0x16 | PIN_NMI_EXITING | PIN_VIRTUAL_NMIS},
         .proc = {0x4006172, 0xfff9fffe}, // as of the true controls: CR3 may be left alone
         .proc2 = {0, proc2 | (flags & MACHINE_UNRESTRICTED ? PROC2_UNRESTRICTED_GUEST : 0)},
         .ept_vpid = EPT_CAP_WALK_4 | EPT_CAP_WRITE_BACK | EPT_CAP_2M | EPT_CAP_INVEPT |

@@ -246,6 +246,8 @@ static const struct kind {
     {"RDPMC", exit_rdpmc, draw_nothing, 1, ANY_MMU},
     {"VMX instruction", exit_undefined, draw_nothing, 1, ANY_MMU},
     {"NMI window", exit_nmi_window, draw_nothing, 1, ANY_MMU},
+    {"interrupt window", exit_interrupt_window, draw_nothing, 1, ANY_MMU},
+    {"machine check", exit_machine_check, draw_nothing, 1, ANY_MMU},
     {"preemption timer", exit_preemption_timer, draw_nothing, 1, ANY_MMU},
     {"triple fault", exit_triple_fault, draw_nothing, 1, ANY_MMU},
     {"INIT", exit_init, draw_nothing, 1, ANY_MMU},
@@ -417,6 +419,8 @@ static void make(void)
     bool shadow = one_in(2);
     v = shadow ? machine_make_for(&shadow_ops, &options, flags) : machine_make(flags);
     v->cr4_allowed &= ~CR4_PKE; // the host has no such register to read
+    if (one_in(4))
+        machine_caps.pin.may &= ~(u32)PIN_VIRTUAL_NMIS;
     v->vm->compare = one_in(2);
     if (shadow || !one_in(4))
         machine_start_64(v);

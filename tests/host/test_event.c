@@ -6,6 +6,7 @@
 
 #include <arch/cpu.h>
 
+#include "hv/devices/legacy.h"
 #include "hv/vcpu/event.h"
 
 #define VALID       BIT(31)
@@ -171,6 +172,77 @@ static void window_behind_sti(void **state)
     fake_entry_check();
 }
 
+static bool interrupt_window_open(void)
+{
+    return vmcs_read(PROCESSOR_BASED_CONTROLS) & PROC_INTERRUPT_WINDOW_EXITING;
+}
+
+// As the processor leaves it when it has delivered an NMI without virtual NMIs: only the monitor unblocks
+// them.
+static void nmi_delivered(void)
+{
+    assert_int_equal(vmcs_read(ENTRY_INTERRUPTION_INFO), VALID | TYPE(NMI) | 2);
+    assert_int_equal(vmcs_read(GUEST_INTERRUPTIBILITY) & BLOCKING_NMI, 0);
+    fake_entry_check();
+    vmcs_write(ENTRY_INTERRUPTION_INFO, 0);
+    vmcs_write(GUEST_INTERRUPTIBILITY, BLOCKING_NMI);
+}
+
+// The controls that belong to virtual NMIs are never used, or VM entry fails (SDM vol. 3, 27.2.1.1). The
+// window is open from an NMI to the exit at which the guest takes interrupts.
+static void without_virtual_nmis(void **state)
+{
+    (void)state;
+    machine_caps.pin.may &= ~(u32)PIN_VIRTUAL_NMIS;
+    u64 controls = vmcs_read(PROCESSOR_BASED_CONTROLS);
+    event_nmi(v);
+    assert_true(interrupt_window_open());
+    nmi_delivered();
+    event_nmi(v); // while the first is handled
+    event_nmi(v);
+    assert_false(vmcs_read(ENTRY_INTERRUPTION_INFO) & VALID);
+    event_interrupt_window(v, false); // nobody else waits for it
+    assert_true(interrupt_window_open());
+    vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
+    assert_int_equal(exit_interrupt_window(v), VERDICT_RESUME);
+    assert_true(interrupt_window_open());
+    nmi_delivered();
+    assert_int_equal(exit_interrupt_window(v), VERDICT_RESUME);
+    assert_int_equal(vmcs_read(GUEST_INTERRUPTIBILITY), 0); // the machine's own NMIs come through
+    assert_false(vmcs_read(ENTRY_INTERRUPTION_INFO) & VALID);
+    assert_int_equal(vmcs_read(PROCESSOR_BASED_CONTROLS), controls);
+    assert_false(window_open());
+    event_block_nmis(v); // bit 12 of the information on the exit means nothing
+    assert_int_equal(vmcs_read(GUEST_INTERRUPTIBILITY), 0);
+}
+
+static void nmi_waits_without_virtual_nmis(void **state)
+{
+    (void)state;
+    machine_caps.pin.may &= ~(u32)PIN_VIRTUAL_NMIS;
+    vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
+    vmcs_write(GUEST_INTERRUPTIBILITY, BLOCKING_STI);
+    event_nmi(v);
+    assert_true(interrupt_window_open());
+    vmcs_write(GUEST_INTERRUPTIBILITY, 0);
+    exit_interrupt_window(v);
+    nmi_delivered();
+    fake_vmcs_set(IDT_VECTORING_INFO, VALID | TYPE(NMI) | 2); // its delivery has faulted
+    exit_interrupt_window(v);
+    vmcs_write(GUEST_INTERRUPTIBILITY, BLOCKING_NMI);
+    event_redeliver(v);
+    assert_true(interrupt_window_open());
+    nmi_delivered();
+}
+
+static void no_spurious_unblocking(void **state)
+{
+    (void)state;
+    vmcs_write(GUEST_INTERRUPTIBILITY, BLOCKING_NMI);
+    exit_interrupt_window(v); // of a processor with virtual NMIs: an 8259's
+    assert_int_equal(vmcs_read(GUEST_INTERRUPTIBILITY), BLOCKING_NMI);
+}
+
 // An IRET that runs again finds NMIs blocked; a delivery that the exit interrupted has nothing to do with it.
 static void iret_again(void **state)
 {
@@ -236,9 +308,20 @@ static void no_single_step_with_btf(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(exceptions),           TEST(what_entry_wants), TEST(rf_of_what_comes_again),  TEST(redelivery),
-        TEST(nmi_at_once),          TEST(nmi_waits),        TEST(window_behind_sti),       TEST(iret_again),
-        TEST(after_an_instruction), TEST(rf_afterwards),    TEST(no_single_step_with_btf),
+        TEST(exceptions),
+        TEST(what_entry_wants),
+        TEST(rf_of_what_comes_again),
+        TEST(redelivery),
+        TEST(nmi_at_once),
+        TEST(nmi_waits),
+        TEST(window_behind_sti),
+        TEST(iret_again),
+        TEST(after_an_instruction),
+        TEST(rf_afterwards),
+        TEST(no_single_step_with_btf),
+        TEST(without_virtual_nmis),
+        TEST(nmi_waits_without_virtual_nmis),
+        TEST(no_spurious_unblocking),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

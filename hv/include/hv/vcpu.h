@@ -67,6 +67,7 @@ struct vcpu {
     bool debugged;           // the guest has moved to or from a debug register: debug.h
     bool timer_runs, timer_missed; // the VMX-preemption timer: limit.c
     bool nmi_pending;              // an NMI of the guest's waits until it is not blocked
+    bool nmi_by_interrupt_window;  // without virtual NMIs: until the guest takes interrupts
     u32 base_proc, base_proc2;     // processor-based controls that every mode wants
     u32 entry_controls;            // entry controls but "IA-32e mode guest"
     u32 proc_controls;             // primary processor-based controls as written last
