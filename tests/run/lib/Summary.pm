@@ -10,7 +10,7 @@ sub summary_tables {
     my ($text) = @_;
     my @tables;
     my $row = qr/    \w+ +\d+ +\d+ +\d+ 2\^\d+ [-.#1-9]+\n/;
-    while ($text =~ /^  mmu=\w+ vpid=\w+\n((?:  \w+ +\d+[^\n]*\n)+)  exits by reason: [^\n]*\n((?:$row)*)/mg) {
+    while ($text =~ /^  mmu=\w+ vpid=\w+\n((?:  \w+ +\d+[^\n]*\n)+)  exits by reason: [^\n]*\n(?:  \([^\n]*\n)?((?:$row)*)/mg) {
         my ($counters, $reasons) = ($1, $2);
         push @tables, {
             $counters =~ /^  (\w+) +(\d+)/mg,
