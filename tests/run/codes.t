@@ -41,7 +41,7 @@ sub monitored {
     my ($name, $grub, $words) = @_;
     my $folder = folder_make($name);
     multiboot_write("$folder/kernel", code => $ENDS, segments => [[1 << 20, 4096]]);
-    my $run = boot(name => $name, mem => 64, timeout => 150, files => { kernel => "$folder/kernel" }, screen => 1,
+    my $run = boot(name => $name, mem => 64, timeout => 300, files => { kernel => "$folder/kernel" }, screen => 1,
         grub => join("\n", $grub, "multiboot2 /penumbra.elf mem=16M on-exit=halt $words", 'module2 /kernel multiboot'),
         script => ['expect Booting', look($folder)]);
     my ($line) = lines_read($folder, $name);
