@@ -21,22 +21,16 @@
 // they write to no screen.
 #define PAT_MONITOR 0x0007040600070106ull
 
-// Page tables of the image's own, at its distance from boot_pml4, whose machine address is in CR3.
+// Page tables of the image's own.
 static struct {
     u64 pdpt[ENTRIES];
     u64 directory[2][ENTRIES]; // 1 GiB at any place touches two
     u64 edge[2][ENTRIES];      // the pages of 4K at its beginning and its end
 } window __attribute__((aligned(4096)));
 
-static u64 table_entry(const u64 *table)
-{
-    u64 pml4_hpa = read_cr3() & PAGE_MASK;
-    return (pml4_hpa + (uintptr_t)table - (uintptr_t)boot_pml4) | PTE_PRESENT_WRITE;
-}
-
 static void map_4k(u64 *directory_entry, u64 *table, u64 hpa)
 {
-    *directory_entry = table_entry(table);
+    *directory_entry = image_table(table);
     table[hpa / PAGE_SIZE % ENTRIES] = hpa | SCREEN_PAGE;
 }
 
@@ -61,9 +55,9 @@ volatile void *screen_map(u64 hpa, u64 bytes)
         return NULL;
     memset(&window, 0, sizeof(window));
     map_pages(align_down(hpa, PAGE_SIZE), align_up(hpa + bytes, PAGE_SIZE));
-    window.pdpt[0] = table_entry(window.directory[0]);
-    window.pdpt[1] = table_entry(window.directory[1]);
-    boot_pml4[SCREEN_MAP_SLOT] = table_entry(window.pdpt);
+    window.pdpt[0] = image_table(window.directory[0]);
+    window.pdpt[1] = image_table(window.directory[1]);
+    boot_pml4[SCREEN_MAP_SLOT] = image_table(window.pdpt);
     wbinvd(); // what the boot loader wrote there through the caches, where MTRRs let it
     wrmsr(IA32_PAT, PAT_MONITOR);
     write_cr3(read_cr3());

@@ -59,7 +59,7 @@ void trap_handle(struct trap_frame *frame)
         nmi_count(frame);
         return;
     }
-    if (frame->vector == VECTOR_GP && try_fixup(frame))
+    if ((frame->vector == VECTOR_GP || frame->vector == VECTOR_PF) && try_fixup(frame))
         return;
     if (frame->vector == VECTOR_MC)
         dump_machine_check(frame);

@@ -1,9 +1,10 @@
-// RDMSR, WRMSR and XSETBV that may raise #GP: the trap_try functions of arch/traps.h.
+// RDMSR, WRMSR and XSETBV that may raise #GP, loads and stores that may raise #PF: the trap_try functions of
+// arch/traps.h.
 #include <arch/traps.h>
 
 #include "try.h"
 
-// Instructions that may raise #GP on purpose, and where each goes on then.
+// Instructions that may raise #GP or #PF on purpose, and where each goes on then: with the error code in EAX.
 struct fixup {
     u64 fault, resume;
 };
@@ -12,7 +13,8 @@ extern const struct fixup fixups_start[], fixups_end[];
 // One entry of the fixup table; a section of its own whose name is a C identifier, so the linker bounds it.
 __asm__(".section .rodata\n.globl fixups_start, fixups_end\n.balign 8\n"
         "fixups_start:\n .quad try_rdmsr, try_rdmsr_failed\n .quad try_wrmsr, try_wrmsr_failed\n"
-        " .quad try_xsetbv, try_xsetbv_failed\nfixups_end:\n.text");
+        " .quad try_xsetbv, try_xsetbv_failed\n"
+        " .quad try_read, try_read_failed\n .quad try_write, try_write_failed\nfixups_end:\n.text");
 
 bool __attribute__((noinline)) trap_try_rdmsr(u32 index, u64 *value)
 {
@@ -47,11 +49,36 @@ bool __attribute__((noinline)) trap_try_xsetbv(u64 value)
     return ok;
 }
 
+bool __attribute__((noinline)) trap_try_read(const volatile u8 *at, u32 *error_code)
+{
+    u32 code = 0, ok = 1;
+    __asm__ volatile(".globl try_read, try_read_failed\ntry_read: movb (%2), %%cl\n jmp 1f\n"
+                     "try_read_failed: xorl %1, %1\n1:"
+                     : "+a"(code), "+r"(ok)
+                     : "r"(at)
+                     : "rcx", "memory");
+    *error_code = code;
+    return ok;
+}
+
+bool __attribute__((noinline)) trap_try_write(volatile u8 *at, u32 *error_code)
+{
+    u32 code = 0, ok = 1;
+    __asm__ volatile(".globl try_write, try_write_failed\ntry_write: movb $0, (%2)\n jmp 1f\n"
+                     "try_write_failed: xorl %1, %1\n1:"
+                     : "+a"(code), "+r"(ok)
+                     : "r"(at)
+                     : "memory");
+    *error_code = code;
+    return ok;
+}
+
 bool try_fixup(struct trap_frame *frame)
 {
     for (const struct fixup *f = fixups_start; f < fixups_end; f++) {
         if (frame->rip == f->fault) {
             frame->rip = f->resume;
+            frame->regs.r[GPR_RAX] = frame->error_code;
             return true;
         }
     }

@@ -21,6 +21,7 @@ struct host {
     struct timer_rates rates;
     struct pmu pmu;                         // what can be counted
     u32 empty_exit_cycles;                  // trial_exit_cost
+    bool mark_faults;                       // MMU_MARK_BIT of page-table entries is reserved, and faults
     u32 apic_id;                            // of this processor's local APIC
     struct park park;                       // its other processors
     bool machine_check;                     // it has had one: nothing runs on it any more

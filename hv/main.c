@@ -11,6 +11,7 @@
 #include <arch/power.h>
 #include <arch/processor.h>
 #include <arch/random.h>
+#include <arch/reserved_bit.h>
 #include <arch/smm.h>
 #include <arch/symbols.h>
 #include <arch/timer.h>
@@ -114,6 +115,12 @@ static void stop_devices(void)
 
 // Devices stop before memory is used that they may write to. ACPI's tables are read for that as far as they
 // are mapped by then.
+// Shadow paging marks entries by it. No bit beyond the address width is tried where there is none.
+static void try_mark_bit(void)
+{
+    host.mark_faults = phys_bits() <= MMU_MARK_BIT && reserved_bit_faults(MMU_MARK_BIT);
+}
+
 static void start_machine(u64 info_hpa, u64 image_hpa)
 {
     read_acpi();
@@ -126,6 +133,7 @@ static void start_machine(u64 info_hpa, u64 image_hpa)
     if (read_acpi())
         log_warn("the firmware's ACPI tables are broken: no power-off, and console input may not work");
     host_ioapic_mask_all(&host.acpi);
+    try_mark_bit();
 }
 
 // What a comparison's configurations lack is found out one by one, and keeps no other from running.

@@ -67,6 +67,7 @@ void run_choose(struct params *params, const struct host *host)
     struct mtrrs mtrrs;
     memory_mtrrs(&mtrrs);
     options.physical_bits = mtrrs.maxphyaddr;
+    options.mark_faults = host->mark_faults;
     mmu_choose(host->back_ends[params->mmu], &options);
     params->p2m_max = options.p2m_max;
     params->directpf = options.directpf;

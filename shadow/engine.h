@@ -47,7 +47,7 @@ struct shadow_config {
 // Whether a processor of so many bits of physical address has a reserved bit that can mark unknown entries.
 static inline bool shadow_can_mark(unsigned physical_bits)
 {
-    return physical_bits < 52;
+    return physical_bits <= MMU_MARK_BIT;
 }
 
 // What the engine asks of a view's processor. Called at once; the caller may collect.

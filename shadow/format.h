@@ -25,7 +25,7 @@
 #define PTE_KEY_SHIFT 59
 #define PTE_NX        BIT(63)
 #define PTE_ADDRESS   0x000ffffffffff000ul
-#define PTE_RESERVED  BIT(51) // an unknown entry, where the machine has fewer than 52 physical bits
+#define PTE_RESERVED  BIT(MMU_MARK_BIT) // an unknown entry, where the machine has fewer than 52 physical bits
 
 #define RIGHTS (PTE_W | PTE_U | PTE_NX)
 

@@ -86,7 +86,7 @@ static unsigned cr3_target_count(const struct vmx_caps *caps)
 static void shadow_choose(struct mmu_options *options)
 {
     options->in_place = options->in_place && cr3_target_count(options->caps);
-    options->directpf = options->directpf && shadow_can_mark(options->physical_bits);
+    options->directpf = options->directpf && options->mark_faults && shadow_can_mark(options->physical_bits);
 }
 
 static int shadow_ops_init(struct mmu *base, const struct mmu_options *options)

@@ -25,7 +25,10 @@ void mmu_choose(const struct mmu_ops *ops, struct mmu_options *options)
     if (options->in_place != asked.in_place)
         log_info(
             "shadow.cr3=inplace is shadow.cr3=exit on this processor: it has no CR3-target values, so each load of CR3 exits");
-    if (options->directpf != asked.directpf)
+    if (options->directpf != asked.directpf && options->physical_bits <= MMU_MARK_BIT)
+        log_info(
+            "shadow.directpf=on is shadow.directpf=off on this processor: CPUID says that bit 51 of a page-table entry is reserved, but it does not fault: a hypervisor below shows fewer address bits than its processor has");
+    else if (options->directpf != asked.directpf)
         log_info(
             "shadow.directpf=on is shadow.directpf=off on this processor: its physical addresses have 52 bits, so no bit of a page-table entry is reserved");
 }

@@ -2,12 +2,16 @@
 // The judge is a walk of 4-level paging as the SDM has it (vol. 3, 4.5).
 
 // link: arch/paging.c arch/memory.c arch/phys_bits.c arch/screen_map.c tests/host/fake_cpu.c
+//
+// link: arch/reserved_bit.c
 #include "support.h"
 
 #include <arch/cpu.h>
 #include <arch/io.h>
 #include <arch/layout.h>
 #include <arch/memory.h>
+#include <arch/reserved_bit.h>
+#include <arch/traps.h>
 
 #include "arch/page_table.h"
 #include "arch/paging.h"
@@ -315,6 +319,57 @@ static void memory_below_4_gib_only(void **state)
     assert_int_equal(frames.count[FRAME_MONITOR], 0);
 }
 
+// ---- a reserved bit ----
+
+// Odd processors, by what each touch in turn gives: an error code, or GOES for none. What is tried is a page
+// that only the bit keeps from being read.
+#define TRIED 51
+#define GOES  ~0u
+static const u32 *touches;
+static unsigned touched;
+
+static bool touch(u64 address, u32 write, u32 *error_code)
+{
+    assert_true(touched < 4);
+    const u64 *table = boot_pml4;
+    for (int shift = 39; shift > 12; shift -= 9)
+        table = table_at(table[address >> shift & 511]);
+    assert_int_equal(table[address >> 12 & 511], BIT(TRIED) | 1);
+    u32 code = touches[touched++];
+    if (code != GOES)
+        *error_code = code | write;
+    return code == GOES;
+}
+
+bool trap_try_read(const volatile u8 *at, u32 *error_code)
+{
+    return touch((uintptr_t)at, 0, error_code);
+}
+
+bool trap_try_write(volatile u8 *at, u32 *error_code)
+{
+    return touch((uintptr_t)at, 2, error_code);
+}
+
+static void reserved_or_not(void **state)
+{
+    (void)state;
+    static const struct {
+        u32 touch[4];
+        bool faults;
+    } rows[] = {{{9, 9, 9, 9}, true},     {{GOES, 1, GOES, 1}, false}, {{9, 9, GOES, 9}, false},
+                {{9, 9, 9, GOES}, false}, {{9, GOES, 9, GOES}, false}, {{GOES, GOES, GOES, GOES}, false},
+                {{GOES, 9, 9, 9}, false}, {{9, 1, 9, 1}, false},       {{1, 9, 9, 9}, false}};
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        touches = rows[i].touch;
+        touched = 0;
+        assert_int_equal(reserved_bit_faults(TRIED), rows[i].faults);
+        assert_int_equal(touched, 4);
+        for (unsigned slot = 0; slot < ENTRIES; slot++)
+            assert_int_equal(boot_pml4[slot], 0); // nothing stays mapped
+    }
+}
+
 #define WITH_MACHINE(test) cmocka_unit_test_setup_teardown(test, start, stop)
 
 int main(void)
@@ -328,6 +383,7 @@ int main(void)
         WITH_MACHINE(bounds),
         WITH_MACHINE(memory_with_holes),
         WITH_MACHINE(memory_below_4_gib_only),
+        WITH_MACHINE(reserved_or_not),
     };
     random_start();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -262,14 +262,20 @@ static void unknown_entries_are_marked(void **state)
 {
     (void)state;
     for (unsigned bits = 36; bits <= 52; bits++) {
-        struct mmu_options o = {.directpf = true, .physical_bits = bits};
+        struct mmu_options o = {.directpf = true, .physical_bits = bits, .mark_faults = bits < 52};
         assert_int_equal(chosen(&shadow_ops, o).directpf, bits < 52);
         assert_int_equal(!machine_log[0], bits < 52);
         o.directpf = false;
         assert_false(chosen(&shadow_ops, o).directpf);
         assert_int_equal(machine_log[0], 0);
     }
+    chosen(&shadow_ops, (struct mmu_options){.directpf = true, .physical_bits = 40, .mark_faults = false});
+    assert_non_null(strstr(machine_log, "does not fault"));
+    assert_false(
+        chosen(&shadow_ops, (struct mmu_options){.directpf = true, .physical_bits = 40, .mark_faults = false})
+            .directpf);
     chosen(&shadow_ops, (struct mmu_options){.directpf = true, .physical_bits = 52});
+    assert_non_null(strstr(machine_log, "have 52 bits"));
     assert_non_null(strstr(machine_log, "shadow.directpf=on is shadow.directpf=off on this processor"));
 }
 

@@ -34,5 +34,8 @@ u64 traps_tss_base(void);
 // RDMSR and WRMSR that may be refused: false on #GP.
 bool trap_try_rdmsr(u32 index, u64 *value) must_check;
 bool trap_try_wrmsr(u32 index, u64 value) must_check;
+// A byte is read, or written with 0: false on #PF, whose error code is in *error_code then.
+bool trap_try_read(const volatile u8 *at, u32 *error_code) must_check;
+bool trap_try_write(volatile u8 *at, u32 *error_code) must_check;
 // XSETBV with ECX = 0: false on #GP.
 bool trap_try_xsetbv(u64 value) must_check;

@@ -55,11 +55,15 @@ enum shadow_strategy_name {
     SHADOW_STRATEGIES
 };
 
+#define MMU_MARK_BIT \
+    51 // of page-table entries: marks those that shadow paging does not know, where it is reserved
+
 // What a back end is made with: the machine, and the parameters that back ends know.
 struct mmu_options {
     const struct vmx_caps *caps;
     unsigned physical_bits; // MAXPHYADDR of the guest
     bool has_1g_pages;      // in its CPUID
+    bool mark_faults;       // MMU_MARK_BIT was tried, and is reserved; only mmu_choose asks
     u64 ram;                // bytes of it that the guest will have
     bool vpid;
     unsigned p2m_max; // the level of the largest page that maps guest memory
