@@ -30,6 +30,8 @@ static void machine_json(const struct comparison *c, unsigned rounds, const stru
     json_print(machine_monitor_version);
     console_print(",\"processor\":");
     json_print(m.processor);
+    console_print(",\"frequency\":");
+    json_print(host->frequency.says);
     console_print(",\"signature\":\"0x%x\",\"microcode\":\"0x%x\",\"hypervisor\":", m.signature, m.microcode);
     json_print(m.hypervisor);
     console_print(",\"clock\":\"%s\",\"tsc_khz\":%lu,\"empty_exit_cycles\":%u,\"memory_mib\":%lu",

@@ -4,6 +4,7 @@
 
 #include <arch/acpi.h>
 #include <arch/frames.h>
+#include <arch/frequency.h>
 #include <arch/multiboot2.h>
 #include <arch/park.h>
 #include <arch/pmu.h>
@@ -19,6 +20,7 @@ struct host {
     struct acpi acpi;
     struct vmx_caps caps;
     struct timer_rates rates;
+    struct frequency frequency;             // that was asked for, and how it is counted
     struct pmu pmu;                         // what can be counted
     u32 empty_exit_cycles;                  // trial_exit_cost
     bool mark_faults;                       // MMU_MARK_BIT of page-table entries is reserved, and faults

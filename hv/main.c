@@ -260,6 +260,13 @@ static void warn_about_nmis(void)
             "this processor's VT-x has no virtual NMIs: a guest that has taken one gets the next one, and the console its keys, only once it takes interrupts again");
 }
 
+// Once for all guests: nothing changes it after this.
+static void set_frequency(void)
+{
+    frequency_set(&host.frequency, params.freq);
+    log_info("processor frequency: %s", host.frequency.says);
+}
+
 // A comparison's configurations may say of pmu= what they like.
 static void find_counters(void)
 {
@@ -384,6 +391,7 @@ _Noreturn void monitor_main(u64 info_hpa, u64 image_hpa)
     warn_about_time();
     warn_about_nmis();
     park_processors();
+    set_frequency();
     find_counters();
     measure_exit();
     host.apic_id = apic_host_id();

@@ -213,7 +213,7 @@ const char *run_prepare(struct vm *vm, struct host *host, const struct params *p
         legacy_open_timer(&vm->vcpu);
     }
     churn_init(&vm->churn, params->churn);
-    tally_init(&vm->vcpu);
+    tally_init(vm, &host->frequency);
     if (trace_init(&vm->trace, &host->frames, params->trace))
         return "trace=: no memory is left for so many exits: have fewer, or give the guest less with mem=.";
     vmcs_setup(&vm->vcpu);

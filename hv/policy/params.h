@@ -2,6 +2,7 @@
 // them and prints them. It acts on none of them.
 #pragma once
 
+#include <arch/frequency.h>
 #include <hv/log.h>
 #include <hv/mmu.h>
 

@@ -16,17 +16,37 @@ static enum pmu_event pmu_event_of(enum counter counter)
     return counter - COUNTER_pmu_instructions;
 }
 
+static bool clock_counts(const struct frequency *f, enum counter counter)
+{
+    return counter == COUNTER_smis ? f->counts_smis : f->counts;
+}
+
 bool counter_is_shown(const struct vm *vm, enum counter counter)
 {
     enum counter_owner owner = counter_rows[counter].owner;
     return owner == COUNTER_OF_HV || owner == COUNTER_OF_MMU || owner == vm->mmu->ops->owner ||
+           (owner == COUNTER_OF_CLOCK && clock_counts(vm->tally.frequency, counter)) ||
            (owner == COUNTER_OF_PMU && pmu_counts(&vm->pmu, pmu_event_of(counter))) ||
            (owner == COUNTER_OF_CHURN && vm->churn.period);
 }
 
-void tally_init(struct vcpu *v)
+void tally_init(struct vm *vm, const struct frequency *frequency)
 {
-    v->vmcs.reads = v->vmcs.writes = 0;
+    vm->vcpu.vmcs.reads = vm->vcpu.vmcs.writes = 0;
+    vm->tally.frequency = frequency;
+    vm->tally.begin = frequency_read(frequency);
+}
+
+static void clock_counters(const struct vm *vm, u64 values[COUNTERS])
+{
+    const u64 *base = vm->tally.base;
+    struct frequency_counts now = frequency_read(vm->tally.frequency);
+    struct frequency_counts counts = frequency_between(&vm->tally.begin, &now);
+    u64 milliseconds = (counts.mperf - base[COUNTER_mperf]) / (vm->tsc_hz / 1000);
+    values[COUNTER_aperf] = counts.aperf;
+    values[COUNTER_mperf] = counts.mperf;
+    values[COUNTER_smis] = counts.smis;
+    values[COUNTER_frequency] = milliseconds ? (counts.aperf - base[COUNTER_aperf]) / milliseconds / 1000 : 0;
 }
 
 static void pmu_counters(struct pmu *pmu, u64 values[COUNTERS])
@@ -128,6 +148,7 @@ static void collect(struct vm *vm, u64 values[COUNTERS])
 {
     memset(values, 0, COUNTERS * sizeof(values[0]));
     hv_counters(vm, values);
+    clock_counters(vm, values);
     pmu_counters(&vm->pmu, values);
     churn_counters(&vm->churn.counts, values);
     mmu_counters(vm->mmu, values);

@@ -4,6 +4,7 @@
 // them, vmcall.c gives them to the guest.
 #pragma once
 
+#include <arch/frequency.h>
 #include <hv/counters.h>
 #include <hv/vcpu.h>
 
@@ -11,6 +12,8 @@ struct vm;
 
 struct tally {
     u64 base[COUNTERS]; // at the last reset
+    const struct frequency *frequency;
+    struct frequency_counts begin; // when the guest started
 };
 
 struct counter_row {
@@ -23,8 +26,9 @@ extern const struct counter_row counter_rows[COUNTERS];
 // Whether this run has the counter: those of the other back end, and of what is switched off, it has not.
 bool counter_is_shown(const struct vm *vm, enum counter counter);
 
-// Forgets the VMREADs and VMWRITEs of the processor before its VMCS was this guest's.
-void tally_init(struct vcpu *v);
+// Begins the counts of what counts by itself: VMREADs and VMWRITEs, which before were not of this guest's
+// VMCS, and what `frequency` says that there is.
+void tally_init(struct vm *vm, const struct frequency *frequency);
 
 // All rows, as since the last reset; those that are not shown are 0.
 void tally_read(struct vm *vm, u64 values[COUNTERS]);

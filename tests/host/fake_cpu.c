@@ -79,6 +79,7 @@ static unsigned msr_count;
 struct fake_msr_write fake_msr_writes[FAKE_MSR_WRITES];
 unsigned fake_msr_write_count;
 bool (*fake_msr_refuses)(u32 msr, u64 value);
+u64 (*fake_msr_reads)(u32 msr, u64 value);
 bool fake_counts_instructions;
 struct cpuid (*fake_cpuid)(u32 leaf, u32 subleaf);
 u64 fake_tsc;
@@ -124,6 +125,7 @@ void fake_cpu_reset(void)
     memset(left, 0, sizeof(left));
     msr_count = fake_msr_write_count = 0;
     fake_msr_refuses = NULL;
+    fake_msr_reads = NULL;
     fake_counts_instructions = false;
     fake_cpuid = NULL;
     fake_cr2 = fake_dr6 = 0;
@@ -148,7 +150,7 @@ bool trap_try_rdmsr(u32 index, u64 *value)
 {
     u64 *found = find(index);
     if (found)
-        *value = *found;
+        *value = fake_msr_reads ? fake_msr_reads(index, *found) : *found;
     return found;
 }
 
@@ -165,7 +167,10 @@ bool trap_try_wrmsr(u32 index, u64 value)
 
 u64 rdmsr(u32 msr)
 {
-    return fake_msr(msr);
+    u64 value = 0;
+    if (!trap_try_rdmsr(msr, &value))
+        fail_msg("MSR %x does not exist", msr);
+    return value;
 }
 
 void wrmsr(u32 msr, u64 value)

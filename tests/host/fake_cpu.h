@@ -19,10 +19,11 @@ u64 fake_vmcs_left(enum vmcs_field field);
 // not have left either.
 void fake_entry_check(void);
 
-// What happened to MSRs. `refuse`: WRMSR of a value raises #GP.
+// What happened to MSRs. `refuses`: WRMSR of a value raises #GP. `reads`: what RDMSR gives of what is there.
 void fake_msr_set(u32 msr, u64 value); // makes it exist
 u64 fake_msr(u32 msr);
 extern bool (*fake_msr_refuses)(u32 msr, u64 value);
+extern u64 (*fake_msr_reads)(u32 msr, u64 value);
 
 struct fake_msr_write {
     u32 msr;

@@ -27,6 +27,7 @@ unsigned machine_uart_count;
 static struct vm vm;
 struct vmx_caps machine_caps;
 static struct frames frames;
+struct frequency machine_frequency;
 struct params machine_params;
 
 void log_message(enum log_level level, const char *format, ...)
@@ -143,11 +144,12 @@ struct vcpu *machine_make_for(const struct mmu_ops *ops, const struct mmu_option
     machine_uart_count = 0;
     machine_log[0] = machine_console[0] = 0;
     machine_console_length = 0;
+    machine_frequency = (struct frequency){0};
     machine_params = (struct params){.mem = MACHINE_RAM, .p2m_max = P2M_LEVEL_2M};
     vm.params = &machine_params;
     vm.frames = &frames;
     vm.tsc_hz = 1000000000;
-    tally_init(&vm.vcpu);
+    tally_init(&vm, &machine_frequency);
     vm.vcpu.vm = &vm;
     vm.vcpu.caps = &machine_caps;
     vm.vcpu.base_proc = PROC_SECONDARY_CONTROLS; // as of vmcs_setup

@@ -51,7 +51,8 @@ extern struct vmx_caps machine_caps;
 
 // What the monitor would have said on the consoles, and the guest on its UART.
 extern char machine_log[1024];
-extern char machine_console[65536]; // tables and JSON
+extern struct frequency machine_frequency; // what the host counts of it
+extern char machine_console[65536];        // tables and JSON
 extern size_t machine_console_length;
 extern char machine_uart[4096];
 extern unsigned machine_uart_count;

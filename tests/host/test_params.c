@@ -37,6 +37,7 @@ static void defaults(void **state)
     assert_int_equal(p.vpid, VPID_AUTO);
     assert_int_equal(p.mem, 512 * MIB);
     assert_int_equal(p.p2m_max, P2M_LEVEL_1G);
+    assert_int_equal(p.freq, FREQUENCY_BASE);
     assert_int_equal(p.audit, 0);
     assert_int_equal(p.log, LOG_INFO);
     assert_int_equal(p.console, 0x3f8);
@@ -58,6 +59,7 @@ static void values(void **state)
     assert_int_equal(p.on_exit, ON_EXIT_HALT);
     assert_int_equal(parsed("p2m.max=4k").p2m_max, P2M_LEVEL_4K);
     assert_int_equal(parsed("audit=off").audit, 0);
+    assert_int_equal(parsed("freq=keep").freq, FREQUENCY_KEEP);
     assert_int_equal(parsed("vmcall=user").vmcall, VMCALL_USER);
     assert_int_equal(parsed("qr=on").qr, QR_ON);
     assert_int_equal(parsed("qr=off").qr, QR_OFF);
@@ -86,12 +88,12 @@ static void mistakes(void **state)
     static const char *const bad_mem[] = {"",      "15M", "16385K", "16777217",    "1025G",
                                           "512MB", "-1",  "on",     "99999999999G"};
     static const char names[] = "There is no parameter `%s': the parameters are mmu= vpid= mem= p2m.max= "
-                                "p2m.churn= pcid= pku= pmu= shadow= shadow.vpid= shadow.directpf= "
+                                "p2m.churn= pcid= pku= pmu= freq= shadow= shadow.vpid= shadow.directpf= "
                                 "shadow.invlpg= shadow.cr3= shadow.large= shadow.prefetch= shadow.pool= "
                                 "audit= compare= compare.repeat= log= "
                                 "console= on-exit= qr= vmcall= limit= trace= seed=.";
     static const char *const bad_name[] = {"mmux=ept", "mm=ept", "quiet", "mmu", "=", "MMU=ept", "vpid:on"};
-    char line[256], sentence[400];
+    char line[256], sentence[440];
     for (size_t i = 0; i < ARRAY_SIZE(bad_mem); i++) {
         snprintf(line, sizeof(line), "vpid=on mem=%s", bad_mem[i]);
         snprintf(sentence, sizeof(sentence), mem, bad_mem[i]);
@@ -184,6 +186,7 @@ static void printing(void **state)
         "pcid=on",
         "pku=off",
         "pmu=off",
+        "freq=turbo",
         "shadow=trace",
         "shadow.vpid=root",
         "shadow.directpf=on",
@@ -204,10 +207,10 @@ static void printing(void **state)
         "trace=100",
         "seed=0",
     };
-    struct params p = parsed("vpid=off mem=1537M pku=off pmu=off shadow=trace shadow.pool=64 audit=16 "
-                             "compare=ept/trace,vpid=off compare.repeat=3 log=warn console=0x2000 "
+    struct params p = parsed("vpid=off mem=1537M pku=off pmu=off freq=turbo shadow=trace shadow.pool=64 "
+                             "audit=16 compare=ept/trace,vpid=off compare.repeat=3 log=warn console=0x2000 "
                              "on-exit=reboot qr=on vmcall=user limit=60 trace=100");
-    char line[400], text[200];
+    char line[440], text[200];
     *line = 0;
     for (unsigned i = 0; i < PARAMS_COUNT; i++) {
         assert_int_equal(params_format(&p, i, text, sizeof(text)), strlen(expected[i]));

@@ -72,17 +72,24 @@ enum vector {
 
 #define IA32_TIME_STAMP_COUNTER 0x010
 #define IA32_APIC_BASE          0x01b
+#define MSR_SMI_COUNT           0x034
 #define IA32_FEATURE_CONTROL    0x03a
 #define IA32_TSC_ADJUST         0x03b
 #define IA32_BIOS_SIGN_ID       0x08b
 #define IA32_PMC0               0x0c1
+#define MSR_PLATFORM_INFO       0x0ce
+#define IA32_MPERF              0x0e7
+#define IA32_APERF              0x0e8
 #define IA32_MTRRCAP            0x0fe
 #define IA32_ARCH_CAPABILITIES  0x10a
 #define IA32_MCG_CAP            0x179
 #define IA32_MCG_STATUS         0x17a
 #define IA32_MCG_CTL            0x17b
 #define IA32_PERFEVTSEL0        0x186
+#define IA32_PERF_CTL           0x199
 #define IA32_MISC_ENABLE        0x1a0
+#define MSR_TURBO_RATIO_LIMIT   0x1ad
+#define IA32_ENERGY_PERF_BIAS   0x1b0
 #define IA32_DEBUGCTL           0x1d9
 #define IA32_PAT                0x277
 #define IA32_MTRR_DEF_TYPE      0x2ff
@@ -92,6 +99,10 @@ enum vector {
 #define IA32_MC0_CTL            0x400
 #define IA32_VMX_BASIC          0x480
 #define IA32_TSC_DEADLINE       0x6e0
+#define IA32_PM_ENABLE          0x770
+#define IA32_HWP_CAPABILITIES   0x771
+#define IA32_HWP_INTERRUPT      0x773
+#define IA32_HWP_REQUEST        0x774
 #define IA32_XSS                0xda0
 #define IA32_X2APIC_FIRST       0x800
 #define IA32_X2APIC_LAST        0x8ff

@@ -13,6 +13,7 @@ enum counter {
 
 enum counter_owner {
     COUNTER_OF_HV,
+    COUNTER_OF_CLOCK,
     COUNTER_OF_PMU,
     COUNTER_OF_CHURN,
     COUNTER_OF_MMU,
