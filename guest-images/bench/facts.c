@@ -27,6 +27,7 @@ static const struct {
     {"idle", SYSTEM_CPU "cpuidle/current_driver", ""},
     {"cpufreq", SYSTEM_CPU "cpu0/cpufreq/scaling_driver", ""},
     {"governor", SYSTEM_CPU "cpu0/cpufreq/scaling_governor", ""},
+    {"no_turbo", SYSTEM_CPU "intel_pstate/no_turbo", ""},
 };
 
 // A kernel with five levels gives what lies above the end of four to who asks for it.

@@ -1,10 +1,11 @@
-// See meter.h. A reading is one array of numbers: page faults first, then the monitor's counters. The order
+// See meter.h. A reading is one array of numbers: page faults first, then counters. The order
 // of a pair is faults, counters, the workload, counters, faults, so that the counters hold nothing of /proc.
 //
 // All that is large lies in shared memory, which fork() does not copy: the workloads that fork cost the same
 // with counters and without.
 #include "meter.h"
 #include "bench.h"
+#include "native.h"
 #include "../penumbra/monitor.h"
 #include "statistics.h"
 #include <fcntl.h>
@@ -18,6 +19,7 @@ struct reading {
 };
 
 static int vmstat;
+static bool monitored;
 static size_t counters;
 static int64_t refusal;
 static struct {
@@ -31,6 +33,7 @@ static void counters_learn(void)
     if (count > METER_MAX)
         fail("the monitor has %lld counters, there is room for %d", (long long)count, METER_MAX);
     counters = count > 0 ? (size_t)count : 0;
+    monitored = count > 0;
     refusal = count < 0 ? count : 0;
 }
 
@@ -42,11 +45,8 @@ void meter_open(void)
     shared = memory_shared(sizeof *shared);
     if (monitor_interface() == PENUMBRA_INTERFACE)
         counters_learn();
-}
-
-bool meter_monitored(void)
-{
-    return counters > 0;
+    else if (sysconf(_SC_NPROCESSORS_ONLN) == 1)
+        counters = native_counters_learn(NATIVE_EVENTS, shared->table, METER_MAX);
 }
 
 int64_t meter_refusal(void)
@@ -79,9 +79,11 @@ static uint64_t faults_read(void)
 
 static void counters_read(struct reading *reading)
 {
-    int64_t result = counters ? monitor_counters_read(reading->counters, counters) : 0;
+    int64_t result = monitored ? monitor_counters_read(reading->counters, counters) : 0;
     if (result < 0)
         fail("%s", monitor_error_words(result));
+    if (counters && !monitored)
+        native_counters_read(reading->counters);
 }
 
 static void reading_begin(struct reading *reading)
@@ -129,6 +131,6 @@ uint64_t meter_stop(uint64_t *values)
 
 void meter_tell(const struct penumbra_result *result)
 {
-    if (meter_monitored())
+    if (monitored)
         monitor_result_tell(result);
 }

@@ -1,6 +1,6 @@
 // What is counted while a workload runs: page faults that the kernel handled, and the monitor's counters
-// where Penumbra is there and answers. Differences between two readings, without what an empty measurement
-// costs. Does not measure time, and prints nothing.
+// where Penumbra is there and answers; where no monitor is, what native.h has. Differences between two
+// readings, without what an empty measurement costs. Does not measure time, and prints nothing.
 #pragma once
 #include <hv/vmcall.h>
 #include <stdbool.h>
@@ -11,11 +11,10 @@ enum { METER_MAX = 1024 };
 // Once, before the others: finds out what there is to count.
 void meter_open(void);
 
-// Whether the monitor counts for us. Where it is there and does not, meter_refusal() is its error.
-bool meter_monitored(void);
+// Where the monitor is there and does not count for us, its error; else 0.
 int64_t meter_refusal(void);
 
-// The monitor's counters: how many of meter_stop()'s values they are, and what each is.
+// The counters: how many of meter_stop()'s values they are, and what each is.
 size_t meter_counters(void);
 const struct penumbra_counter *meter_counter(size_t index);
 

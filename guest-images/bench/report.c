@@ -72,7 +72,7 @@ static void result_print(const struct measurement *m, double median)
         printf("%s%" PRIu64, i ? "," : "", m->cycles[i]);
     printf("],\"median_per_iteration\":%.1f,\"guest_faults\":%" PRIu64, median / (double)m->iterations,
            m->faults);
-    if (!meter_monitored())
+    if (meter_counters() == 0)
         return;
     counters_print("counters", PENUMBRA_COUNT, m->counters);
     counters_print("gauges", PENUMBRA_GAUGE, m->counters);

@@ -191,17 +191,16 @@ sub with_facts {
 }
 
 subtest 'equal machines, and others' => sub {
-    my $alike = qq("processors":1,"paging_levels":4,"idle":"none","governor":"","flags":"fpu pcid","mitigations":{"mds":"Not affected"});
+    my $alike = qq("processors":1,"paging_levels":4,"idle":"none","flags":"fpu pcid","mitigations":{"mds":"Not affected"});
     my $table = table(with_facts(($alike) x 4));
     unlike($table, qr/not of equal machines|How the kernels differ/, 'of equal ones nothing is said');
     unlike(table($LOG), qr/not of equal machines|How the kernels differ/, 'nor where nothing is told');
 
-    my $native = $alike =~ s/"processors":1/"processors":8/r =~ s/"governor":""/"governor":"powersave"/r;
+    my $native = $alike =~ s/"processors":1/"processors":8/r;
     my $shout = qr/^\Q**The columns are not of equal machines, so their ratios say less:**\E\n\n/m;
     $table = table(with_facts($native, ($alike) x 3));
     like($table, qr/$shout\* processors that the kernel uses: `8` \(`native`\); `1` \(`ept`, `adaptive` and `lazy`\)\. Natively equal: `nr_cpus=1`/,
         'the native kernel has more processors');
-    like($table, qr/^\* frequency governor: `powersave` \(`native`\); none \(`ept`, `adaptive` and `lazy`\)\. Natively/m, 'and a governor');
     like($table, qr/ of equal machines.*^## Ratio to native/ms, 'before the ratios');
 
     my $memory = sub { return table($LOG =~ s/"memory_kib":223696/"memory_kib":$_[0]/r) };
@@ -217,6 +216,41 @@ subtest 'equal machines, and others' => sub {
     my $odd = '"processors":[1],"paging_levels":{},"idle":null,"flags":7,"mitigations":["x"]';
     unlike(table(with_facts(($odd) x 4)), qr/equal machines/, 'what is no fact is left out');
     like(table(with_facts($alike, $alike =~ s/none/|`<b>/r, $alike, $alike)), qr/``\|`<b>`` \(`ept`\)/, 'text is shown as it is');
+};
+
+# The log with the workload alu in the place of syscall: for each kernel the cycles of an iteration, and its counters.
+sub with_alu {
+    my (@kernels) = @_;
+    (my $log = $LOG) =~ s/^\{"bench":"syscall".*/my ($c, $counters) = @{ shift @kernels }; qq({"bench":"alu","iterations":100,)
+        . qq("cycles":[@{[join ',', map { $c * 100 + $_ } -50, 0, 50]}],"guest_faults":0,"counters":$counters})/gem;
+    return $log;
+}
+
+subtest 'one frequency, and others' => sub {
+    my ($base, $turbo) = map { qq({"aperf":$_,"mperf":10000}) } 9990, 13100;
+    my $table = table(with_alu(([1000, $base]) x 4));
+    unlike($table, qr/which only computes|did not run at one frequency|did not count|system-management/, 'all is well');
+    is(cells($table, "The core's frequency, in percent of the time stamp counter's", 'alu'), join('|', ('99.9') x 4), 'the table');
+    unlike(table($LOG), qr/The core's frequency|did not count/, 'nobody counted');
+
+    $table = table(with_alu([1000, $base], [1000, $base], [1310, $turbo], [1003, $base]));
+    like($table, qr/^\*\*`alu`, which only computes, is 1\.31 under `adaptive` and not 1\.00: /m, 'alu is not 1.00');
+    unlike($table, qr/ under `(?:ept|lazy)` and not/, 'and where it is');
+    like($table, qr/^\*\*The core did not run at one frequency\*\*.*: 100 % \(`native`\), 100 % \(`ept`\), 131 % \(`adaptive`\) and 100 %/m,
+        'two frequencies');
+    like($table, qr/at one frequency.*^## Ratio to native/ms, 'before the ratios');
+
+    like(table(with_alu([1000, '{}'], ([1000, $base]) x 3)), qr/^\*\*The native kernel did not count the core's frequency\*\*/m,
+        'not known natively');
+    my $governed = sub { return table(with_facts(qq("governor":"$_[0]"), ('"governor":""') x 3)) };
+    like($governed->('schedutil'), qr/^\*\*Natively the frequency was left to a governor\*\*, `schedutil`:/m, 'a governor');
+    unlike($governed->($_), qr/left to a governor/, "no governor: '$_'") for 'performance', '';
+
+    my $smi = $base =~ s/\}/,"smis":2}/r;
+    $table = table(with_alu([1000, $base], [1000, $smi], [1000, $base], [1000, $base]));
+    like($table, qr/^\* `ept`: system-management interrupts came during `alu`, and firmware's time is in their numbers$/m, 'SMIs');
+    like(cells($table, 'Ratio to native', 'alu'), qr/^[^|!]*\|[^|!]*!\|[^|!]*\|[^|!]*$/, 'the cell has its mark');
+    like($table, qr/^`!`: a system-management interrupt came/m, 'which is explained');
 };
 
 subtest 'marks' => sub {

@@ -19,8 +19,6 @@ my @FACTS = (
     ['memory_kib', 'memory in KiB', '`mem=`'],
     ['clocksource', 'clock source', 'a time stamp counter that the kernel trusts: `tsc=reliable`'],
     ['idle', 'idle driver', '`idle=halt`'],
-    ['cpufreq', 'frequency driver', '`cpufreq.off=1`'],
-    ['governor', 'frequency governor', '`cpufreq.off=1`'],
 );
 
 # What is told of a column's machines, each value once.

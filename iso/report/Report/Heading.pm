@@ -58,6 +58,7 @@ sub machine_facts {
     push @lines, 'where: ' . where($report);
     push @lines, 'an exit and the entry after it, by themselves: ' . grouped($report->{exit_cost}) . ' cycles, measured at boot'
         if defined $report->{exit_cost} && $report->{machine} && !counts_instructions($report);
+    push @lines, 'frequency of the core: ' . plain($machine->{frequency}) if length($machine->{frequency} // '');
     push @lines, 'monitor: Penumbra ' . plain($machine->{version} // 'of a version that the log does not tell')
         if @{ $report->{configurations} };
     return @lines;

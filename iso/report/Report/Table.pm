@@ -6,6 +6,7 @@ use warnings;
 use Exporter 'import';
 use List::Util qw(max sum0 uniq);
 use Report::Equality qw(inequalities kernels_differ);
+use Report::Frequency qw(frequency_warnings frequency_of interrupted smis_of);
 use Report::Heading qw(facts parameters befell counts_instructions unit_of);
 use Report::Results qw(measured counted with_exit_cost memory_gauges ratio);
 use Report::Statistics qw(differs best_of ratio_text count_text spread_text grouped listed);
@@ -38,7 +39,7 @@ sub ratio_cell {
     my $ratio = ratio($one, $base) // return '-';
     my $text = ratio_text($ratio);
     $text = "**$text**" if $best && $best == $one;
-    return join ' ', $text, spread($one), $one != $base && !differs($one, $base) ? '~' : ();
+    return join ' ', $text, spread($one), $one != $base && !differs($one, $base) ? '~' : (), smis_of($one) ? '!' : ();
 }
 
 # The measurements of a row: of the base and of each configuration, with $cost more for each exit; undef where there is none.
@@ -128,6 +129,17 @@ sub walk_tables {
         ("### $title", '', counts($report, $report->{shown}, sub { counted($_[0], $pattern) // 0 })) } @there;
 }
 
+# In percent of the TSC's rate, where somebody counted it.
+sub frequency_part {
+    my ($report) = @_;
+    my @columns = ($report->{native} // (), @{ $report->{shown} });
+    my @told = grep { defined } map { my $w = $_; map { my $one = measured($_, $w); $one ? frequency_of($one) : () } @columns }
+        @{ $report->{workloads} };
+    return () unless @told;
+    return ('## The core\'s frequency, in percent of the time stamp counter\'s', '',
+        counts($report, \@columns, \&frequency_of, sub { sprintf '%.1f', $_[0] }));
+}
+
 sub memory_table {
     my ($report, $gauge) = @_;
     my ($name, $peak) = @$gauge{qw(name peak)};
@@ -154,7 +166,9 @@ sub reading {
         "The first column is the median of $base->{name} itself, for one iteration. In brackets is the spread: half of what the",
         'highest repetition is above the lowest, relative to the median. `~`: the difference is smaller than the larger half range',
         "of the two, or there is none: it says nothing. The best configuration of a row is **bold**, unless its difference to",
-        'another one is within the spread. `-`: not measured; `failed`: the reason is above.', '', one_boot_words($report));
+        'another one is within the spread. `-`: not measured; `failed`: the reason is above.',
+        interrupted($report) ? '`!`: a system-management interrupt came, whose time is in the number.' : (),
+        '', one_boot_words($report));
 }
 
 # A spread of one boot's repetitions is easily too small: it holds nothing of what differs from boot to boot.
@@ -207,14 +221,15 @@ sub counted_parts {
         exit_cycles_part($report),
         '## Page faults for one iteration', '', fault_tables($report), picture($report, 'faults', 'Hidden and true faults'),
         '## Page walks for one iteration', '', walk_tables($report),
+        frequency_part($report),
         '## Memory after the workload', '', memory_tables($report), picture($report, 'memory', 'Memory of shadow tables'));
 }
 
 sub report_text {
     my ($report) = @_;
-    my @befell = befell($report);
+    my @befell = (befell($report), interrupted($report));
     my @lines = (
-        "# $report->{title}", '', facts($report), inequalities($report), parameters($report),
+        "# $report->{title}", '', facts($report), frequency_warnings($report), inequalities($report), parameters($report),
         @befell ? ('## What did not go as asked', '', @befell, '') : (),
         ratio_part($report), @{ $report->{shown} } ? counted_parts($report) : (), kernels_differ($report));
     return join '', map { "$_\n" } @lines[0 .. $#lines - 1];
