@@ -1,4 +1,4 @@
-// Reads the host's ACPI tables into struct acpi: RSDP, XSDT or RSDT, FADT, MADT, MCFG, HPET, and DSDT and
+// Reads the host's ACPI tables into struct acpi: RSDP, XSDT or RSDT, FADT, MADT, MCFG, HPET, SRAT, DSDT and
 // SSDTs for the package _S5_ only. Foreign bytes: every read is bounded by the table, a field beyond a short
 // (old) table reads as 0. Offsets are those of ACPI 6.5, chapter 5.2.
 #include <arch/acpi.h>
@@ -200,12 +200,30 @@ static void set_local_apic_hpa(struct acpi *a, const struct table *e)
     a->local_apic_hpa = table_read(e, 4, 8);
 }
 
-// 5.2.12, table 5.21; an entry is its type, its size and what follows.
-static const struct {
+// An entry of a table is its type, its size and what follows.
+struct entry_kind {
     u8 type;
     u8 size;
     void (*add)(struct acpi *a, const struct table *entry);
-} madt_entries[] = {
+};
+
+static void parse_entries(struct acpi *a, const struct table *t, size_t first, const struct entry_kind *kinds,
+                          size_t count)
+{
+    for (size_t at = first; at + 2 <= t->size;) {
+        struct table entry = {t->data + at, t->data[at + 1]};
+        if (entry.size < 2 || entry.size > t->size - at)
+            return;
+        for (size_t i = 0; i < count; i++) {
+            if (kinds[i].type == entry.data[0] && entry.size >= kinds[i].size)
+                kinds[i].add(a, &entry);
+        }
+        at += entry.size;
+    }
+}
+
+// 5.2.12, table 5.21.
+static const struct entry_kind madt_kinds[] = {
     {0, 8, add_local_apic},      {1, 12, add_ioapic},       {2, 10, add_override},
     {5, 12, set_local_apic_hpa}, {9, 16, add_local_x2apic},
 };
@@ -214,16 +232,52 @@ static void parse_madt(struct acpi *a, const struct table *t, u64 limit)
 {
     (void)limit;
     a->local_apic_hpa = table_read(t, 36, 4);
-    for (size_t at = 44; at + 2 <= t->size;) {
-        struct table entry = {t->data + at, t->data[at + 1]};
-        if (entry.size < 2 || entry.size > t->size - at)
-            return;
-        for (size_t i = 0; i < ARRAY_SIZE(madt_entries); i++) {
-            if (madt_entries[i].type == entry.data[0] && entry.size >= madt_entries[i].size)
-                madt_entries[i].add(a, &entry);
-        }
-        at += entry.size;
-    }
+    parse_entries(a, t, 44, madt_kinds, ARRAY_SIZE(madt_kinds));
+}
+
+static void add_cpu_node(struct acpi *a, u64 apic_id, u64 node, u64 flags)
+{
+    if (flags & BIT(0) && a->cpu_nodes < ACPI_MAX_CPUS)
+        a->cpu_node[a->cpu_nodes++] = (struct acpi_cpu_node){(u32)apic_id, (u32)node};
+}
+
+static void add_local_apic_node(struct acpi *a, const struct table *e)
+{
+    u64 node = table_read(e, 2, 1) | table_read(e, 9, 3) << 8;
+    add_cpu_node(a, table_read(e, 3, 1), node, table_read(e, 4, 4));
+}
+
+static void add_local_x2apic_node(struct acpi *a, const struct table *e)
+{
+    add_cpu_node(a, table_read(e, 8, 4), table_read(e, 4, 4), table_read(e, 12, 4));
+}
+
+// What is hot-pluggable, too: whether there is RAM now is not for this table to say.
+static void add_memory_node(struct acpi *a, const struct table *e)
+{
+    u64 start = table_read(e, 8, 8), length = table_read(e, 16, 8);
+    if (table_read(e, 28, 4) & BIT(0) && length <= UINT64_MAX - start && a->memory_nodes < ACPI_MAX_NODES)
+        a->memory_node[a->memory_nodes++] =
+            (struct acpi_memory_node){start, start + length, (u32)table_read(e, 2, 4)};
+}
+
+// 5.2.16.
+static const struct entry_kind srat_kinds[] = {
+    {0, 16, add_local_apic_node},
+    {1, 40, add_memory_node},
+    {2, 24, add_local_x2apic_node},
+};
+
+// Before revision 2 a domain is one byte, and what is now the rest of it need not be 0.
+static void parse_srat(struct acpi *a, const struct table *t, u64 limit)
+{
+    (void)limit;
+    parse_entries(a, t, 48, srat_kinds, ARRAY_SIZE(srat_kinds));
+    u32 mask = table_read(t, 8, 1) < 2 ? 0xff : 0xffffffff;
+    for (unsigned i = 0; i < a->cpu_nodes; i++)
+        a->cpu_node[i].node &= mask;
+    for (unsigned i = 0; i < a->memory_nodes; i++)
+        a->memory_node[i].node &= mask;
 }
 
 // PCI Firmware Specification 3.2, table 4-3.
@@ -254,11 +308,8 @@ static void parse_hpet(struct acpi *a, const struct table *t, u64 limit)
 static const struct {
     char signature[5];
     void (*parse)(struct acpi *a, const struct table *t, u64 limit);
-} tables[] = {{"FACP", parse_fadt},
-              {"APIC", parse_madt},
-              {"MCFG", parse_mcfg},
-              {"HPET", parse_hpet},
-              {"SSDT", parse_aml}};
+} tables[] = {{"FACP", parse_fadt}, {"APIC", parse_madt}, {"MCFG", parse_mcfg},
+              {"HPET", parse_hpet}, {"SRAT", parse_srat}, {"SSDT", parse_aml}};
 
 static void parse_table(struct acpi *a, u64 hpa, u64 limit)
 {

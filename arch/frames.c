@@ -194,7 +194,8 @@ void frames_add(struct frames *f, u64 start, u64 end)
     }
 }
 
-void frames_reserve(struct frames *f, u64 start, u64 end)
+// Takes what is free of [start, end) bytes, rounded outwards.
+static void take_range(struct frames *f, u64 start, u64 end, enum frame_owner owner)
 {
     if (start >= end)
         return;
@@ -209,9 +210,30 @@ void frames_reserve(struct frames *f, u64 start, u64 end)
         unsigned order = order_within(first, stop);
         if (order > from)
             order = from;
-        block_take(f, first, order, from, FRAME_MONITOR);
+        block_take(f, first, order, from, owner);
         first += BIT(order);
     }
+}
+
+void frames_reserve(struct frames *f, u64 start, u64 end)
+{
+    take_range(f, start, end, FRAME_MONITOR);
+}
+
+void frames_hold(struct frames *f, u64 start, u64 end)
+{
+    take_range(f, start, end, FRAME_HELD);
+}
+
+u64 frames_unhold(struct frames *f, u64 start, u64 end)
+{
+    u64 held = f->count[FRAME_HELD], stop = lower_of(round_up_to_frame(end), f->limit);
+    for (u64 first = start >> PAGE_SHIFT, run; first < stop && f->count[FRAME_HELD]; first = run + 1) {
+        for (run = first; run < stop && owner_of(f, run) == FRAME_HELD; run++)
+            ;
+        give_range(f, first, run);
+    }
+    return held - f->count[FRAME_HELD];
 }
 
 int frames_alloc(struct frames *f, unsigned order, enum frame_owner owner, mfn_t *block)

@@ -7,7 +7,8 @@
 
 #include "paging.h"
 
-#define KEPT_MAX (BOOT_MODULES + 6)
+#define CPUID_1_EDX_MTRR BIT(12)
+#define KEPT_MAX         (BOOT_MODULES + 6)
 
 static u64 map_end = 4 * GIB, kept_bytes;
 
@@ -176,6 +177,9 @@ void memory_mtrrs(struct mtrrs *mtrrs)
 {
     static const u16 fixed[MTRR_FIXED_COUNT] = {0x250, 0x258, 0x259, 0x268, 0x269, 0x26a,
                                                 0x26b, 0x26c, 0x26d, 0x26e, 0x26f};
+    *mtrrs = (struct mtrrs){.maxphyaddr = phys_bits()};
+    if (!(cpuid(1, 0).edx & CPUID_1_EDX_MTRR))
+        return;
     mtrrs->cap = rdmsr(IA32_MTRRCAP);
     mtrrs->def_type = rdmsr(IA32_MTRR_DEF_TYPE);
     for (unsigned i = 0; mtrrs->cap & MTRRCAP_FIX && i < MTRR_FIXED_COUNT; i++)
@@ -184,5 +188,4 @@ void memory_mtrrs(struct mtrrs *mtrrs)
         mtrrs->variable[i].base = rdmsr(0x200 + 2 * i);
         mtrrs->variable[i].mask = rdmsr(0x201 + 2 * i);
     }
-    mtrrs->maxphyaddr = phys_bits();
 }

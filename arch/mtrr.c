@@ -90,22 +90,23 @@ static unsigned variable_type(const struct mtrrs *m, u64 frame, u64 *next)
     return combine(types, type_of_field(m->def_type));
 }
 
-static unsigned type_at(const struct mtrrs *m, u64 frame, u64 *next)
+u8 mtrr_type_at(const struct mtrrs *m, u64 first, u64 *next)
 {
-    if (frame < FIXED_FRAMES && (m->def_type & DEF_TYPE_FE) && (m->cap & MTRRCAP_FIX))
-        return fixed_type(m, frame, next);
-    return variable_type(m, frame, next);
+    *next = UINT64_MAX;
+    if (!(m->def_type & DEF_TYPE_E))
+        return MEMTYPE_UC;
+    if (first < FIXED_FRAMES && (m->def_type & DEF_TYPE_FE) && (m->cap & MTRRCAP_FIX))
+        return (u8)fixed_type(m, first, next);
+    return (u8)variable_type(m, first, next);
 }
 
 u8 mtrr_memtype(const struct mtrrs *m, mfn_t first, u64 count)
 {
-    if (!(m->def_type & DEF_TYPE_E))
-        return MEMTYPE_UC;
     u64 next;
-    unsigned type = type_at(m, first.n, &next);
+    u8 type = mtrr_type_at(m, first.n, &next);
     while (next < first.n + count) {
-        if (type_at(m, next, &next) != type)
+        if (mtrr_type_at(m, next, &next) != type)
             return MTRR_MIXED;
     }
-    return (u8)type;
+    return type;
 }

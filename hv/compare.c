@@ -23,6 +23,7 @@ static void list_json(const struct configurations *all, unsigned rounds)
 
 static void machine_json(const struct comparison *c, unsigned rounds, const struct host *host)
 {
+    const struct frames *f = &host->frames;
     struct machine m;
     machine_read(&m);
     json_line("machine");
@@ -37,7 +38,9 @@ static void machine_json(const struct comparison *c, unsigned rounds, const stru
     console_print(",\"clock\":\"%s\",\"tsc_khz\":%lu,\"empty_exit_cycles\":%u,\"memory_mib\":%lu",
                   m.counts_instructions ? "instructions" : "time", host->rates.tsc_hz / 1000,
                   host->empty_exit_cycles,
-                  (host->frames.count[FRAME_FREE] + host->frames.count[FRAME_KEPT]) * PAGE_SIZE / MIB);
+                  (f->count[FRAME_FREE] + f->count[FRAME_KEPT] + f->count[FRAME_HELD]) * PAGE_SIZE / MIB);
+    if (host->numa.known)
+        console_print(",\"node\":%u,\"far_mib\":%lu", host->numa.node, host->numa.far * PAGE_SIZE / MIB);
     list_json(&c->configurations, rounds);
 }
 

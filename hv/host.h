@@ -6,6 +6,7 @@
 #include <arch/frames.h>
 #include <arch/frequency.h>
 #include <arch/multiboot2.h>
+#include <arch/numa.h>
 #include <arch/park.h>
 #include <arch/pmu.h>
 #include <arch/timer.h>
@@ -17,6 +18,7 @@ struct handout;
 struct host {
     struct boot_info boot;
     struct frames frames;
+    struct numa numa;
     struct acpi acpi;
     struct vmx_caps caps;
     struct timer_rates rates;

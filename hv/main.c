@@ -16,6 +16,7 @@
 #include <arch/symbols.h>
 #include <arch/timer.h>
 #include <arch/traps.h>
+#include <arch/trim.h>
 #include <ept/ept.h>
 #include <shadow/shadow.h>
 #include <hv/log.h>
@@ -113,6 +114,33 @@ static void stop_devices(void)
             m.unreached);
 }
 
+static void trim_ram(void)
+{
+    struct mtrrs mtrrs;
+    memory_mtrrs(&mtrrs);
+    struct trimmed t = ram_trim(&host.boot, &mtrrs);
+    if (t.all)
+        log_warn("the MTRRs make no RAM write-back: all that runs on this machine is slow");
+    if (t.bytes)
+        log_warn("%lu KiB of RAM from 0x%lx to 0x%lx are not write-back by the MTRRs: they are not used",
+                 t.bytes / KIB, t.start, t.end);
+}
+
+static void hold_far_memory(void)
+{
+    host.apic_id = apic_host_id();
+    host.numa = numa_hold(&host.frames, &host.acpi, &host.boot, host.apic_id);
+    const struct numa *n = &host.numa;
+    u64 near = host.frames.count[FRAME_FREE] * PAGE_SIZE / MIB;
+    if (n->too_few)
+        log_warn("there is too little memory near this processor: all memory is used, wherever it is");
+    else if (n->known)
+        log_info("memory: %lu MiB are near this processor, in node %u; %lu MiB elsewhere come last", near,
+                 n->node, n->far * PAGE_SIZE / MIB);
+    else if (n->far)
+        log_info("memory: %lu MiB that the firmware sets apart come last", n->far * PAGE_SIZE / MIB);
+}
+
 // Devices stop before memory is used that they may write to. ACPI's tables are read for that as far as they
 // are mapped by then.
 // Shadow paging marks entries by it. No bit beyond the address width is tried where there is none.
@@ -125,6 +153,7 @@ static void start_machine(u64 info_hpa, u64 image_hpa)
 {
     read_acpi();
     stop_devices();
+    trim_ram();
     if (memory_init(&host.frames, &host.boot, info_hpa, image_hpa))
         refuse(
             "There is too little memory below 4 GiB for the monitor's own tables: give the machine more memory.");
@@ -132,6 +161,7 @@ static void start_machine(u64 info_hpa, u64 image_hpa)
              image_hpa);
     if (read_acpi())
         log_warn("the firmware's ACPI tables are broken: no power-off, and console input may not work");
+    hold_far_memory();
     host_ioapic_mask_all(&host.acpi);
     try_mark_bit();
 }
@@ -394,7 +424,6 @@ _Noreturn void monitor_main(u64 info_hpa, u64 image_hpa)
     set_frequency();
     find_counters();
     measure_exit();
-    host.apic_id = apic_host_id();
     msr_keep();
     start_handout();
     frames_keep(&host.frames);

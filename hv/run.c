@@ -281,5 +281,7 @@ void run_release(struct vm *vm, struct host *host)
     if (vm->vmcs.n)
         vmx_vmcs_drop(vm->vmcs);
     frames_rewind(&host->frames);
+    if (vm->far_memory) // it comes last for the next one, too
+        host->numa = numa_hold(&host->frames, &host->acpi, &host->boot, host->apic_id);
     vm->mmu = NULL;
 }

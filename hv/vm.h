@@ -51,6 +51,7 @@ struct vm {
     char end[192];     // why the guest ended
     u64 status;        // what it wrote to GUEST_EXIT_PORT
     bool status_given;
+    bool far_memory;     // some of its memory is not near its processor: arch/numa.h
     bool failed;         // it ended by a mistake, its own or ours, or the hardware's
     bool machine_check;  // the hardware's
     bool says_where;     // its last words are RIP and the bytes of the instruction

@@ -3,6 +3,7 @@
 #include <arch/phys.h>
 #include <arch/memory.h>
 #include <arch/panic.h>
+#include <hv/log.h>
 
 #include "vm_memory.h"
 
@@ -27,12 +28,25 @@ static int block_alloc(struct vm *vm, u64 gpa, u64 left, unsigned *order, mfn_t 
     return ERR_NOMEM;
 }
 
+// Memory that is far from this processor comes last.
+static int block_alloc_anywhere(struct vm *vm, u64 gpa, u64 left, unsigned *order, mfn_t *block)
+{
+    int error = block_alloc(vm, gpa, left, order, block);
+    if (!error || !frames_unhold(vm->frames, 0, UINT64_MAX))
+        return error;
+    vm->far_memory = true;
+    log_warn(
+        "the guest does not fit in the memory that is near this processor: the last %lu MiB of its memory are elsewhere",
+        left / MIB);
+    return block_alloc(vm, gpa, left, order, block);
+}
+
 static int ram_make(struct vm *vm, u64 start, u64 end)
 {
     for (u64 gpa = start; gpa < end;) {
         unsigned order;
         mfn_t block;
-        int error = block_alloc(vm, gpa, end - gpa, &order, &block);
+        int error = block_alloc_anywhere(vm, gpa, end - gpa, &order, &block);
         if (error)
             return error;
         memset(mfn_ptr(block), 0, PAGE_SIZE << order);
@@ -71,7 +85,8 @@ const char *vm_memory_make(struct vm *vm)
     static const char no_memory[] =
         "The machine has too little memory for mem=: give the guest less, or the machine more.";
     guest_map_make(&vm->map, vm->params->mem);
-    if (vm->params->mem / PAGE_SIZE > vm->frames->count[FRAME_FREE] || ram_make(vm, 0, vm->map.low_end) ||
+    u64 frames = vm->frames->count[FRAME_FREE] + vm->frames->count[FRAME_HELD];
+    if (vm->params->mem / PAGE_SIZE > frames || ram_make(vm, 0, vm->map.low_end) ||
         ram_make(vm, GUEST_HIGH_RAM, vm->map.high_end) ||
         p2m_clear(&vm->p2m, gpa_gfn(GUEST_IOAPIC_GPA), 1, P2M_DEVICE) || apic_map(&vm->vcpu))
         return no_memory;

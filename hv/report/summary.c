@@ -91,6 +91,8 @@ void summary_json(struct vm *vm)
     json_print(vm->end);
     if (vm->machine_check)
         console_print(",\"machine_check\":true");
+    if (vm->far_memory)
+        console_print(",\"far_memory\":true");
     if (vm->status_given)
         console_print(",\"status\":%lu", vm->status);
     for (unsigned i = 0; i < COUNTERS; i++) {

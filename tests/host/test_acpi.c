@@ -385,6 +385,71 @@ static void hpets(void **state)
     assert_int_equal(acpi.hpet_hpa, 0x2000);
 }
 
+// A processor by its local APIC, one by its local x2APIC, memory.
+static u8 *put_cpu_node(u8 *at, u8 apic_id, u32 node, u32 flags)
+{
+    memset(at, 0, 16);
+    memcpy(at, (u8[]){0, 16, (u8)node, apic_id}, 4);
+    put(at + 4, flags, 4);
+    put(at + 9, node >> 8, 3);
+    return at + 16;
+}
+
+static u8 *put_x2apic_node(u8 *at, u32 apic_id, u32 node, u32 flags)
+{
+    memset(at, 0, 24);
+    memcpy(at, (u8[]){2, 24}, 2);
+    put(at + 4, node, 4);
+    put(at + 8, apic_id, 4);
+    put(at + 12, flags, 4);
+    return at + 24;
+}
+
+static u8 *put_memory_node(u8 *at, u64 start, u64 length, u32 node, u32 flags)
+{
+    memset(at, 0, 40);
+    memcpy(at, (u8[]){1, 40}, 2);
+    put(at + 2, node, 4);
+    put(at + 8, start, 8);
+    put(at + 16, length, 8);
+    put(at + 28, flags, 4);
+    return at + 40;
+}
+
+static void nodes_of_srat(void **state)
+{
+    (void)state;
+    u8 body[512] = {0}, *at = body + 12;
+    at = put_cpu_node(at, 4, 0x01020304, 1);
+    at = put_cpu_node(at, 6, 7, 0); // one that is off
+    at = put_x2apic_node(at, 0x12345, 0x80000001, 1);
+    at = put_memory_node(at, 0, 0x80000000, 0, 1);
+    at = put_memory_node(at, 0x100000000, 0x80000000, 0x01020304, 3); // hot-pluggable
+    at = put_memory_node(at, 0x200000000, 0x80000000, 2, 2);          // not there
+    at = put_memory_node(at, 0x300000000, ~0ull, 3, 1);               // goes round
+    memcpy(at, (u8[]){9, 4, 0, 0}, 4);                                // a kind that nobody knows
+    at = put_memory_node(at + 4, 0x380000000, PAGE_SIZE, 4, 5);
+    memcpy(at, (u8[]){1, 40}, 2); // cut short
+    make_table(SSDT, "SRAT", body, (size_t)(at + 20 - body));
+    set(SSDT, 8, 3, 1);
+    assert_int_equal(parse(36), 0);
+    assert_int_equal(acpi.cpu_nodes, 2);
+    assert_int_equal(acpi.cpu_node[0].apic_id, 4);
+    assert_int_equal(acpi.cpu_node[0].node, 0x01020304);
+    assert_int_equal(acpi.cpu_node[1].apic_id, 0x12345);
+    assert_int_equal(acpi.cpu_node[1].node, 0x80000001);
+    assert_int_equal(acpi.memory_nodes, 3);
+    assert_int_equal(acpi.memory_node[0].end, 0x80000000);
+    assert_int_equal(acpi.memory_node[1].start, 0x100000000);
+    assert_int_equal(acpi.memory_node[1].end, 0x180000000);
+    assert_int_equal(acpi.memory_node[1].node, 0x01020304);
+    assert_int_equal(acpi.memory_node[2].node, 4);
+    set(SSDT, 8, 1, 1); // the domains of revision 1 are bytes
+    assert_int_equal(parse(36), 0);
+    assert_int_equal(acpi.cpu_node[0].node, 4);
+    assert_int_equal(acpi.memory_node[1].node, 4);
+}
+
 static void fadt_of_every_age(void **state)
 {
     (void)state;
@@ -518,19 +583,13 @@ static void survives_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_MACHINE(whole_machine_by_xsdt),
-        ON_MACHINE(whole_machine_by_rsdt),
-        ON_MACHINE(broken_rsdp),
-        ON_MACHINE(broken_tables_are_absent),
-        ON_MACHINE(foreign_addresses),
-        ON_MACHINE(madt_entries_are_bounded),
-        ON_MACHINE(processors_of_servers),
-        ON_MACHINE(more_than_fits),
-        ON_MACHINE(segments_of_mcfg),
-        ON_MACHINE(hpets),
-        ON_MACHINE(fadt_of_every_age),
-        ON_MACHINE(s5_by_its_bytes),
-        ON_MACHINE(routes),
+        ON_MACHINE(whole_machine_by_xsdt), ON_MACHINE(whole_machine_by_rsdt),
+        ON_MACHINE(broken_rsdp),           ON_MACHINE(broken_tables_are_absent),
+        ON_MACHINE(foreign_addresses),     ON_MACHINE(madt_entries_are_bounded),
+        ON_MACHINE(processors_of_servers), ON_MACHINE(more_than_fits),
+        ON_MACHINE(segments_of_mcfg),      ON_MACHINE(hpets),
+        ON_MACHINE(nodes_of_srat),         ON_MACHINE(fadt_of_every_age),
+        ON_MACHINE(s5_by_its_bytes),       ON_MACHINE(routes),
         ON_MACHINE(survives_damage),
     };
     random_start();

@@ -105,6 +105,24 @@ static void do_reserve(void)
     frames_reserve(&frames, start, end);
 }
 
+static void do_hold(void)
+{
+    u64 start, end, unheld = 0;
+    bool hold = random_below(2);
+    random_bytes_range(&start, &end);
+    for (u64 i = 0; i < LIMIT; i++) {
+        bool touched = start < end && (i + 1) * PAGE_SIZE > start && i * PAGE_SIZE < end;
+        if (!touched || model[i] != (hold ? FRAME_FREE : FRAME_HELD))
+            continue;
+        model[i] = hold ? FRAME_HELD : FRAME_FREE;
+        unheld++;
+    }
+    if (hold)
+        frames_hold(&frames, start, end);
+    else
+        assert_int_equal(frames_unhold(&frames, start, end), unheld);
+}
+
 static enum frame_owner random_owner(void)
 {
     return random_below(2) ? FRAME_MONITOR : FRAME_GUEST;
@@ -187,7 +205,7 @@ static void rewind_all(void)
 
 static void random_step(u64 step)
 {
-    static void (*const actions[])(void) = {do_add, do_reserve, do_alloc_at, do_owned};
+    static void (*const actions[])(void) = {do_add, do_reserve, do_hold, do_alloc_at, do_owned};
     u64 dice = random_below(40);
     if (dice < ARRAY_SIZE(actions))
         actions[dice]();

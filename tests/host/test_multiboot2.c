@@ -176,6 +176,53 @@ static void framebuffer(void **state)
     broken();
 }
 
+struct descriptor {
+    u32 type, pad;
+    u64 start, virtual, pages, attributes, more;
+};
+
+static void add_efi_map(const struct descriptor *rows, unsigned count, u32 row_bytes, u64 cut)
+{
+    u8 body[8 + 100 * sizeof(*rows)] = {0};
+    memcpy(body, (u32[]){row_bytes, 1}, 8);
+    for (unsigned i = 0; i < count; i++)
+        memcpy(body + 8 + i * row_bytes, &rows[i], row_bytes);
+    add_tag(17, body, 8 + count * row_bytes - cut);
+}
+
+static void special_memory(void **state)
+{
+    (void)state;
+    static struct descriptor rows[100] = {
+        {7, 0, GIB, 0, 16, BIT(18) | 15, 0},        {7, 0, 2 * GIB, 0, 16, 15, 0},         // ordinary
+        {0, 0, 3 * GIB, 0, 16, BIT(18), 0},                                                // no RAM
+        {7, 0, 4 * GIB, 0, 0x100, BIT(18), 0},      {7, 0, ~0ull << 12, 0, 1, BIT(18), 0}, // to the very end
+        {7, 0, 5 * GIB, 0, 1ull << 52, BIT(18), 0},                                        // round it
+    };
+    begin();
+    add_efi_map(rows, 6, 48, 0);
+    assert_int_equal(finish(), 0);
+    assert_int_equal(boot.special_count, 2);
+    assert_int_equal(boot.special[0].start, GIB);
+    assert_int_equal(boot.special[0].end, GIB + 16 * PAGE_SIZE);
+    assert_int_equal(boot.special[1].start, 4 * GIB);
+    assert_int_equal(boot.special[1].end, 4 * GIB + MIB);
+    begin();
+    add_efi_map(rows, 1, 48, 9); // the entry is cut short
+    assert_int_equal(finish(), 0);
+    assert_int_equal(boot.special_count, 0);
+    begin();
+    add_efi_map(rows, 1, 32, 0); // entries that are too small
+    assert_int_equal(finish(), 0);
+    assert_int_equal(boot.special_count, 0);
+    begin();
+    for (unsigned i = 0; i < 100; i++)
+        rows[i] = (struct descriptor){7, 0, i * GIB, 0, 1, BIT(18), 0};
+    add_efi_map(rows, 100, 40, 0);
+    assert_int_equal(finish(), 0);
+    assert_int_equal(boot.special_count, BOOT_SPECIAL);
+}
+
 static void rsdp_and_load_base(void **state)
 {
     (void)state;
@@ -348,8 +395,9 @@ int main(void)
         cmocka_unit_test(strings_and_modules), cmocka_unit_test(nothing_given),
         cmocka_unit_test(memory_map),          cmocka_unit_test(limits),
         cmocka_unit_test(framebuffer),         cmocka_unit_test(rsdp_and_load_base),
-        cmocka_unit_test(symbol_table),        cmocka_unit_test(broken_tags),
-        cmocka_unit_test(broken_frame),        cmocka_unit_test(changed_bytes),
+        cmocka_unit_test(special_memory),      cmocka_unit_test(symbol_table),
+        cmocka_unit_test(broken_tags),         cmocka_unit_test(broken_frame),
+        cmocka_unit_test(changed_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

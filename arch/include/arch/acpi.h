@@ -9,6 +9,7 @@
 #define ACPI_MAX_IOAPICS   64u
 #define ACPI_MAX_OVERRIDES 24u
 #define ACPI_MAX_SEGMENTS  64u
+#define ACPI_MAX_NODES     1024u
 
 // ACPI 6.5, 5.2.3.2: where a register is. address 0: there is none.
 enum acpi_space { ACPI_MEMORY = 0, ACPI_IO = 1, ACPI_PCI = 2 };
@@ -38,6 +39,16 @@ struct acpi_segment {
     u8 first_bus, last_bus;
 };
 
+// SRAT: the proximity domain ("node") of a processor, and of a part of the memory map, [start, end), that may
+// have RAM.
+struct acpi_cpu_node {
+    u32 apic_id, node;
+};
+struct acpi_memory_node {
+    u64 start, end;
+    u32 node;
+};
+
 struct acpi {
     char oem[7]; // of the RSDP, ends with NUL
 
@@ -63,6 +74,10 @@ struct acpi {
     struct acpi_override override[ACPI_MAX_OVERRIDES];
     unsigned segments; // as MCFG lists them, none of which need be mapped
     struct acpi_segment segment[ACPI_MAX_SEGMENTS];
+    unsigned cpu_nodes; // enabled ones, as are those of memory
+    struct acpi_cpu_node cpu_node[ACPI_MAX_CPUS];
+    unsigned memory_nodes;
+    struct acpi_memory_node memory_node[ACPI_MAX_NODES];
 };
 
 // Reads the tables from a copy of the RSDP (`size` bytes) on. Tables are reached by phys_ptr; one that is not

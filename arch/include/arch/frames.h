@@ -17,6 +17,7 @@ enum frame_owner {
     FRAME_MONITOR,
     FRAME_GUEST,
     FRAME_KEPT, // the monitor's for as long as it runs: frames_keep
+    FRAME_HELD, // free, and not given out: frames_hold
     FRAME_OWNERS
 };
 
@@ -39,6 +40,12 @@ void frames_add(struct frames *f, u64 start, u64 end);
 // Takes free frames out, for the monitor: [start, end) bytes, rounded outwards. Frames that are not free stay
 // as they are.
 void frames_reserve(struct frames *f, u64 start, u64 end);
+
+// Holds free frames back, in [start, end) bytes, rounded outwards: nobody gets them, whatever is short.
+// Others stay as they are. frames_unhold makes those that are held there free again; it returns how many they
+// were.
+void frames_hold(struct frames *f, u64 start, u64 end);
+u64 frames_unhold(struct frames *f, u64 start, u64 end);
 
 // What the monitor has taken until now becomes FRAME_KEPT: frames_rewind leaves it alone. It cannot be freed.
 void frames_keep(struct frames *f);

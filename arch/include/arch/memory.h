@@ -18,5 +18,5 @@ u64 memory_map_end(void);
 // allocator's table.
 u64 memory_kept_bytes(void);
 
-// The machine's MTRRs as they are now.
+// The machine's MTRRs as they are now: disabled ones where the processor has none.
 void memory_mtrrs(struct mtrrs *mtrrs);

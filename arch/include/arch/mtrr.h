@@ -34,3 +34,6 @@ struct mtrrs {
 // the same. What the SDM leaves undefined (other overlaps than UC with any and WT with WB, reserved types) is
 // UC. The cost depends on how many boundaries of MTRRs lie in the range, not on its size.
 u8 mtrr_memtype(const struct mtrrs *m, mfn_t first, u64 count);
+
+// The memory type of frame `first`, and in `next` the first frame above that may have another one.
+u8 mtrr_type_at(const struct mtrrs *m, u64 first, u64 *next);

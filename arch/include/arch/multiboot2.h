@@ -9,6 +9,7 @@
 
 #define BOOT_MODULES 16
 #define BOOT_RANGES  1024
+#define BOOT_SPECIAL 64
 
 // Multiboot2's types of memory, the same as ACPI's.
 enum boot_memory_type {
@@ -62,6 +63,9 @@ struct boot_info {
     struct boot_module modules[BOOT_MODULES];
     unsigned range_count;
     struct boot_range ranges[BOOT_RANGES]; // in the loader's order; neighbours of one type are merged
+    unsigned special_count;
+    struct boot_range
+        special[BOOT_SPECIAL]; // RAM that UEFI sets apart for a purpose (EFI_MEMORY_SP): the first of it
     struct boot_framebuffer framebuffer;
     u8 rsdp[36];    // a copy of ACPI's RSDP, the newer one where there are two
     u32 rsdp_bytes; // 0: none, 20: ACPI 1.0, 36: ACPI 2.0 and later
