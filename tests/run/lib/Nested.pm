@@ -62,7 +62,8 @@ sub nested_cases { return map { $CASE{$_} // die "there is no case `$_'\n" } @_ 
 
 # The groups that a kind runs. Bare a test of `breakpoints` never ends: KVM carries out REP OUTS, on which a breakpoint is, again
 # and again. A guest that spins while it takes no interrupts would stop all: Bochs then gives none to KVM's machine either.
-my %GROUPS = (bare => 'all -breakpoints', micro => 'all', left => 'left', lost => 'left', limit => 'endless-cpuid', keys => 'endless-cpuid');
+my %GROUPS = (
+    bare => 'all -breakpoints', micro => 'all', left => 'left', lost => 'left', limit => 'endless-cpuid', keys => 'endless-cpuid');
 
 # The tests of the micro-guest that fail under the monitor, since the processor below is KVM's: what KVM does instead. The monitor
 # does not see these instructions, so it is not its doing. What fails bare is KVM's or QEMU's alone.
