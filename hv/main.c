@@ -141,14 +141,14 @@ static void hold_far_memory(void)
         log_info("memory: %lu MiB that the firmware sets apart come last", n->far * PAGE_SIZE / MIB);
 }
 
-// Devices stop before memory is used that they may write to. ACPI's tables are read for that as far as they
-// are mapped by then.
 // Shadow paging marks entries by it. No bit beyond the address width is tried where there is none.
 static void try_mark_bit(void)
 {
     host.mark_faults = phys_bits() <= MMU_MARK_BIT && reserved_bit_faults(MMU_MARK_BIT);
 }
 
+// Devices stop before memory is used that they may write to. ACPI's tables are read for that as far as they
+// are mapped by then.
 static void start_machine(u64 info_hpa, u64 image_hpa)
 {
     read_acpi();
