@@ -59,10 +59,20 @@ sub message_take {
 # BGR233: blue in the highest two bits.
 my %COLOUR = map { chr $_ => join '', map { chr int } ($_ & 7) * 255 / 7, ($_ >> 3 & 7) * 255 / 7, ($_ >> 6) * 85 } 0 .. 255;
 
+# All of it, or undef from one that is silent for 20 s, as an emulator on a busy machine may be.
+sub screen_take {
+    my ($port) = @_;
+    my $screen = screen_open($port);
+    while (!$screen->{whole}) { message_take($screen, ord(take($screen->{socket}, 1) // return)) }
+    return $screen;
+}
+
 sub rfb_picture {
     my ($port, $file) = @_;
-    my $screen = screen_open($port);
-    while (!$screen->{whole}) { message_take($screen, ord(take($screen->{socket}, 1) // die "emulate: the screen at port $port is silent\n")) }
+    my $screen;
+    for (my $tries = 0; $tries < 6 && !$screen; $tries++) { $screen = screen_take($port) }
+    $screen or die "emulate: the screen at port $port is silent
+";
     open my $out, '>:raw', $file or die "emulate: $file: $!\n";
     printf $out "P6\n%d %d\n255\n", $screen->{width}, scalar @{ $screen->{lines} };
     print $out map { s/(.)/$COLOUR{$1}/gsr } @{ $screen->{lines} };

@@ -150,6 +150,8 @@ subtest 'where it ran' => sub {
     unlike($table, qr/instructions|added for each exit/, 'not a word about instructions, and no second table');
     (my $nested = $time) =~ s/("version".*?"hypervisor":)""/$1"KVMKVMKVM"/;
     like(table($nested), qr/^\* where: nested: the monitor itself runs under KVMKVMKVM$/m, 'nested');
+    like(table($nested), qr/^\*\*A hypervisor is below the monitor\.\*\* .*says little/m, 'what VPIDs change says little there');
+    unlike($table, qr/A hypervisor is below/, 'and nothing of it on bare metal');
     unlike(table($nested), qr/by themselves/, 'of an exit that was not measured nothing is said');
     (my $mixed = $LOG) =~ s/i7-7800X/i5-750/;
     like(table($mixed), qr/^\*\*The logs are from different processors\*\* \(.*i7-7800X.*i5-750/m, 'logs of two machines');

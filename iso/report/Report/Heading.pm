@@ -86,6 +86,13 @@ sub emulator_words {
         '`--exit-cost` sets another figure. The source of its default, 1,300:', SOURCE_OF_EXIT_COST, '');
 }
 
+sub nested_words {
+    my ($report) = @_;
+    return () unless grep { length($_->{hypervisor} // '') } @{ $report->{machines} };
+    return ('**A hypervisor is below the monitor.** KVM runs all VPIDs of a guest under one of its own, and flushes it at each '
+        . 'change: so what `vpid=` and `shadow.vpid=` change here says little of a bare machine.', '');
+}
+
 # Logs that do not belong together.
 sub warnings_of {
     my ($report) = @_;
@@ -96,6 +103,7 @@ sub warnings_of {
     return (
         @processors > 1 ? ("**The logs are from different processors** ($processors): ratios mean little.", '') : (),
         @versions > 1 ? ("**The logs are from different versions of the monitor**: @versions.", '') : (),
+        nested_words($report),
         suspicions($report),
         code_words($report),
         unlike_rounds(@{ $report->{configurations} }, $report->{native} // ()));
