@@ -4,6 +4,7 @@
 #include <arch/frequency.h>
 #include <arch/io.h>
 #include <arch/lib.h>
+#include <arch/timer.h>
 #include <arch/traps.h>
 
 #define LEAF_POWER         0x6u
@@ -13,11 +14,6 @@
 #define ECX_COUNTERS       BIT(0)
 #define ECX_BIAS           BIT(3)
 #define CPUID_1_ECX_EIST   BIT(7)
-#define LEAF_EXTENDED      0x80000000u
-#define LEAF_INVARIANT     0x80000007u
-#define EDX_INVARIANT_TSC  BIT(8)
-#define VENDOR_GENU        0x756e6547u // the beginning of GenuineIntel
-#define FAMILY(signature)  ((signature) >> 8 & 0xf)
 #define MISC_ENABLE_EIST   BIT(16)
 #define MISC_ENABLE_NO_IDA BIT(38) // turbo is off
 #define PERF_CTL_NO_IDA    BIT(32)
@@ -44,7 +40,7 @@ static bool set_bits(u32 msr, u64 mask, u64 wanted)
            (value & mask) == wanted;
 }
 
-__attribute__((format(printf, 2, 3))) static void say(struct frequency *f, const char *format, ...)
+static printf_like(2) void say(struct frequency *f, const char *format, ...)
 {
     size_t length = strlen(f->says);
     va_list args;
@@ -159,9 +155,8 @@ static bool they_count(void)
 static bool has_smi_count(void)
 {
     u64 count;
-    return cpuid(0, 0).ebx == VENDOR_GENU && FAMILY(cpuid(1, 0).eax) == 6 &&
-           cpuid(LEAF_EXTENDED, 0).eax >= LEAF_INVARIANT &&
-           cpuid(LEAF_INVARIANT, 0).edx & EDX_INVARIANT_TSC && trap_try_rdmsr(MSR_SMI_COUNT, &count);
+    return cpuid(0, 0).ebx == VENDOR_GENU && SIGNATURE_IS_FAMILY_6(cpuid(1, 0).eax) &&
+           timer_tsc_is_invariant() && trap_try_rdmsr(MSR_SMI_COUNT, &count);
 }
 
 void frequency_set(struct frequency *f, enum frequency_choice choice)

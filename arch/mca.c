@@ -98,8 +98,8 @@ void mca_take(struct mca_log *log)
 // SDM vol. 3, 16.3.2.1: before 06_1AH IA32_MC0_CTL is another register, and the firmware's.
 static bool has_mc0_ctl(void)
 {
-    u32 signature = cpuid(1, 0).eax, family = signature >> 8 & 15;
-    return family != 6 || (signature >> 4 & 15) + (signature >> 12 & 0xf0) >= 0x1a;
+    u32 signature = cpuid(1, 0).eax;
+    return !SIGNATURE_IS_FAMILY_6(signature) || SIGNATURE_MODEL(signature) >= 0x1a;
 }
 
 void mca_start(struct mca_log *log)

@@ -15,7 +15,6 @@
 #define APIC_ID       0x20
 #define APIC_ICR      0x300
 #define APIC_ICR_HIGH 0x310
-#define X2APIC_MSR(r) (IA32_X2APIC_FIRST + (r) / 16)
 #define ICR_INIT      0x4500u // assert
 #define ICR_SIPI      0x4600u
 #define ICR_PENDING   BIT(12)

@@ -9,7 +9,6 @@
 #define LEAF_FEATURES 0x7
 #define LEAF_PMU      0xa
 #define LEAF_HYBRID   0x1a
-#define VENDOR_GENU   0x756e6547 // the beginning of GenuineIntel
 
 #define EDX_HYBRID       BIT(15)
 #define CORE_PERFORMANCE 0x40
@@ -87,9 +86,6 @@ static struct shown shown(void)
     };
 }
 
-#define FAMILY_6(signature) (((signature)&0x0ff00f00) == 0x600)
-#define MODEL(signature)    (((signature) >> 4 & 0xf) | ((signature) >> 12 & 0xf0))
-
 // The efficient cores of a hybrid processor have its signature too, and other events.
 static bool core_has_the_models_events(void)
 {
@@ -99,11 +95,11 @@ static bool core_has_the_models_events(void)
 
 static enum family family_of(u32 signature)
 {
-    if (cpuid(0, 0).ebx != VENDOR_GENU || !FAMILY_6(signature) || !core_has_the_models_events())
+    if (cpuid(0, 0).ebx != VENDOR_GENU || !SIGNATURE_IS_FAMILY_6(signature) || !core_has_the_models_events())
         return FAMILIES;
     for (unsigned i = 0; i < FAMILIES; i++) {
         for (size_t j = 0; j < ARRAY_SIZE(families[i].models) && families[i].models[j]; j++) {
-            if (families[i].models[j] == MODEL(signature))
+            if (families[i].models[j] == SIGNATURE_MODEL(signature))
                 return i;
         }
     }

@@ -21,7 +21,6 @@
 #define HPET_PERIOD_LEAST 100000u // a counter of 10 GHz
 
 // Local APIC, SDM vol. 3, 11.5.4 and 11.12.1.2: offset in the page; MSR 800H + offset / 16.
-#define X2APIC_MSR(offset) (0x800u + (offset) / 16)
 #define APIC_LVT_TIMER     0x320u
 #define APIC_INITIAL_COUNT 0x380u
 #define APIC_CURRENT_COUNT 0x390u

@@ -29,10 +29,8 @@
 #include "trial.h"
 #include "vmcs_setup.h"
 
-#define LEAF_POWER    0x80000007u
-#define INVARIANT_TSC BIT(8)
-#define INFO_LIMIT    (1 * MIB) // more boot information than any boot loader has
-#define FIRMWARE_END  (1 * MIB) // RAM below may be read by firmware, after boot too: no guest gets it
+#define INFO_LIMIT   (1 * MIB) // more boot information than any boot loader has
+#define FIRMWARE_END (1 * MIB) // RAM below may be read by firmware, after boot too: no guest gets it
 
 static const struct mmu_ops *const back_ends[] = {[MMU_EPT] = &ept_ops, [MMU_SHADOW] = &shadow_ops};
 
@@ -198,7 +196,7 @@ static void start_machine_checks(void)
 {
     struct mca_log log;
     mca_start(&log);
-    hardware_say(LOG_WARN, "before this start", apic_host_id(), &log);
+    hardware_say(LOG_WARN, "before this start", host.apic_id, &log);
 }
 
 static void measure_timers(void)
@@ -277,8 +275,7 @@ static void park_processors(void)
 // The guest has no other clock to check the TSC against than its own ticks, which come late when it is slow.
 static void warn_about_time(void)
 {
-    bool invariant = cpuid(0x80000000, 0).eax >= LEAF_POWER && cpuid(LEAF_POWER, 0).edx & INVARIANT_TSC;
-    if (!invariant)
+    if (!timer_tsc_is_invariant())
         log_warn(
             "this processor does not promise an invariant TSC: a Linux guest keeps better time with tsc=reliable on its command line");
 }

@@ -3,7 +3,6 @@
 #include <arch/cpu.h>
 #include <arch/io.h>
 #include <arch/lib.h>
-#include <arch/memory.h>
 #include <arch/phys.h>
 #include <arch/processor.h>
 #include <arch/traps.h>
@@ -64,9 +63,7 @@ static struct mmu_options options_of(const struct params *params, const struct v
 void run_choose(struct params *params, const struct host *host)
 {
     struct mmu_options options = options_of(params, &host->caps);
-    struct mtrrs mtrrs;
-    memory_mtrrs(&mtrrs);
-    options.physical_bits = mtrrs.maxphyaddr;
+    options.physical_bits = phys_bits();
     options.mark_faults = host->mark_faults;
     mmu_choose(host->back_ends[params->mmu], &options);
     params->p2m_max = options.p2m_max;

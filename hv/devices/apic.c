@@ -9,15 +9,14 @@
 #include "msr_bitmap.h"
 #include "../vm.h"
 
-#define APIC_BASE_ADDRESS  0x000ffffffffff000ull
-#define APIC_BASE_MODE     (APIC_BASE_ENABLE | APIC_BASE_X2APIC)
-#define X2APIC_MSR(offset) (IA32_X2APIC_FIRST + ((offset) >> 4))
-#define ICR_SELF           (1u << 18)
-#define LVT_MASKED         0x10000u
-#define LVT_MODE           0x700u
-#define LVT_EXTINT         0x700u
-#define SVR_RESET          0xffu
-#define SVR_ENABLED        BIT(8)
+#define APIC_BASE_ADDRESS 0x000ffffffffff000ull
+#define APIC_BASE_MODE    (APIC_BASE_ENABLE | APIC_BASE_X2APIC)
+#define ICR_SELF          (1u << 18)
+#define LVT_MASKED        0x10000u
+#define LVT_MODE          0x700u
+#define LVT_EXTINT        0x700u
+#define SVR_RESET         0xffu
+#define SVR_ENABLED       BIT(8)
 
 enum {
     REG_ID = 0x20,

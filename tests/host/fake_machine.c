@@ -226,6 +226,19 @@ void machine_start_64(struct vcpu *v)
           RIGHTS_CODE_64);
 }
 
+void machine_hides(struct vcpu *v, const u32 *msrs, size_t count)
+{
+    const u8 *bitmap = phys_ptr(v->vm->msr_bitmap_hpa);
+    for (size_t i = 0; i < count; i++) {
+        u32 msr = msrs[i];
+        assert_true(bitmap[msr / 8] & 1 << msr % 8);
+        assert_true(bitmap[2048 + msr / 8] & 1 << msr % 8);
+        *vcpu_reg(v, GPR_RCX) = msr;
+        assert_int_equal(exit_rdmsr(v), VERDICT_FAULT);
+        assert_int_equal(exit_wrmsr(v), VERDICT_FAULT);
+    }
+}
+
 int machine_setup(void **state)
 {
     struct vcpu **v = *state;

@@ -31,6 +31,9 @@ void machine_start_64(struct vcpu *v);
 // 32-bit code with paging off, as a Multiboot kernel starts.
 void machine_start_32(struct vcpu *v);
 
+// A guest can neither read nor write these MSRs, by bitmap and by exit.
+void machine_hides(struct vcpu *v, const u32 *msrs, size_t count);
+
 // For cmocka: each test has a machine of its own, on the processor with "unrestricted guest" and in 64-bit
 // code, whose vCPU the file finds in its variable `v`. `setup` is machine_setup, or one of the file's own
 // that calls it first.

@@ -319,16 +319,8 @@ static void hidden_from_the_guest(void **state)
     static const u32 registers[] = {0x34,  0xce,  0xe7,  0xe8,  0x198, 0x199, 0x19a, 0x1ad, 0x1b0, 0x1fc,
                                     0x610, 0x620, 0x64b, 0x770, 0x771, 0x772, 0x773, 0x774, 0x777};
     struct vcpu *v = machine_make(0);
-    const u8 *bitmap = phys_ptr(v->vm->msr_bitmap_hpa);
     machine_start_64(v);
-    for (size_t i = 0; i < ARRAY_SIZE(registers); i++) {
-        u32 msr = registers[i];
-        assert_true(bitmap[msr / 8] & 1 << msr % 8);
-        assert_true(bitmap[2048 + msr / 8] & 1 << msr % 8);
-        *vcpu_reg(v, GPR_RCX) = msr;
-        assert_int_equal(exit_rdmsr(v), VERDICT_FAULT);
-        assert_int_equal(exit_wrmsr(v), VERDICT_FAULT);
-    }
+    machine_hides(v, registers, ARRAY_SIZE(registers));
     const struct cpuid_row *row = cpuid_find(&v->vm->cpuid, 6, 0);
     assert_true(!row || !(row->regs.r[0] & ~4u)); // but ARAT
     assert_true(!row || !(row->regs.r[1] | row->regs.r[2] | row->regs.r[3]));

@@ -427,16 +427,8 @@ static void hidden_from_the_guest(void **state)
     static const u32 registers[] = {0xc1,  0xc2,  0xc8,  0x186, 0x187, 0x18d, 0x309, 0x30a, 0x30b, 0x329,
                                     0x345, 0x38d, 0x38e, 0x38f, 0x390, 0x391, 0x392, 0x3f1, 0x4c1, 0x4c8};
     struct vcpu *v = machine_make(0);
-    const u8 *bitmap = phys_ptr(v->vm->msr_bitmap_hpa);
     machine_start_64(v);
-    for (size_t i = 0; i < ARRAY_SIZE(registers); i++) {
-        u32 msr = registers[i];
-        assert_true(bitmap[msr / 8] & 1 << msr % 8);
-        assert_true(bitmap[2048 + msr / 8] & 1 << msr % 8);
-        *vcpu_reg(v, GPR_RCX) = msr;
-        assert_int_equal(exit_rdmsr(v), VERDICT_FAULT);
-        assert_int_equal(exit_wrmsr(v), VERDICT_FAULT);
-    }
+    machine_hides(v, registers, ARRAY_SIZE(registers));
     const struct cpuid_row *row = cpuid_find(&v->vm->cpuid, 0xa, 0);
     static const struct cpuid_regs nothing;
     assert_true(!row || !memcmp(&row->regs, &nothing, sizeof(nothing)));

@@ -113,3 +113,11 @@ enum vector {
 #define APIC_BASE_X2APIC BIT(10)
 #define APIC_BASE_ENABLE BIT(11)
 #define APIC_BASE_RESET  0xfee00000ull // where its page is after reset
+
+// The MSR of the local APIC's register at this offset of its page (SDM vol. 3, 11.12.1.2).
+#define X2APIC_MSR(offset) (IA32_X2APIC_FIRST + ((offset) >> 4))
+
+// CPUID.0:EBX of Intel's processors, and what CPUID.1:EAX, the signature, says of one (SDM vol. 2, CPUID).
+#define VENDOR_GENU                0x756e6547u
+#define SIGNATURE_IS_FAMILY_6(eax) (((eax)&0x0ff00f00) == 0x600)
+#define SIGNATURE_MODEL(eax)       (((eax) >> 4 & 0xf) | ((eax) >> 12 & 0xf0))

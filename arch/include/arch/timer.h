@@ -2,6 +2,7 @@
 #pragma once
 
 #include <arch/acpi.h>
+#include <arch/io.h>
 
 #define PORT_B 0x61 // of every PC: gate and output of the PIT's channel 2
 
@@ -23,3 +24,9 @@ int timer_measure(const struct acpi *acpi, struct timer_rates *rates, timer_prog
 
 // Whether the TSC counts instructions, as it does in an emulator that knows no other time.
 bool timer_counts_instructions(void);
+
+// Whether the processor promises a TSC that runs at one rate in all its states (CPUID.80000007H:EDX[8]).
+static inline bool timer_tsc_is_invariant(void)
+{
+    return cpuid(0x80000000, 0).eax >= 0x80000007 && cpuid(0x80000007, 0).edx & BIT(8);
+}
