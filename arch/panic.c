@@ -1,6 +1,6 @@
 // The last words of the monitor: what went wrong, registers, a backtrace with symbols, and a halt that leaves
 // them readable. Used for our own mistakes, and for machine checks while the monitor runs; what a machine
-// lacks is said by refuse() of hv/main.c.
+// lacks is said by refuse() of hv/finish.c.
 #include <arch/console.h>
 #include <arch/io.h>
 #include <arch/layout.h>

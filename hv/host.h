@@ -14,6 +14,7 @@
 #include <hv/mmu.h>
 
 struct handout;
+struct params;
 
 struct host {
     struct boot_info boot;
@@ -32,3 +33,9 @@ struct host {
     struct handout *handout;                // NULL: at the end nothing is shown but what is printed
     const struct mmu_ops *const *back_ends; // by enum mmu_mode
 };
+
+// Makes the machine ready for guests, and finds out what it is: devices and other processors stopped, memory
+// set up, VMX operation, timers measured. Makes `params` those that take effect (run_choose), but not those
+// of a comparison's configurations. What the machine lacks ends the monitor (refuse). `h` has `boot` and
+// `back_ends`; both addresses are the boot loader's. Once, after processor_start, with a console.
+void host_start(struct host *h, struct params *params, u64 info_hpa, u64 image_hpa);
