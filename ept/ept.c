@@ -54,6 +54,12 @@ static const char *ept_missing(const struct vmx_caps *caps, bool vpid)
     return NULL;
 }
 
+static const char *ept_unfit(const struct paging_regs *guest)
+{
+    (void)guest;
+    return NULL;
+}
+
 // SDM vol. 3, A.10. A 1G page is split into 2M pages, so without these it is of no use.
 static void ept_choose(struct mmu_options *options)
 {
@@ -79,14 +85,18 @@ static void invvpid(struct ept *ept)
     vmx_invvpid(ept->context_invvpid ? INVVPID_CONTEXT : INVVPID_ALL, GUEST_VPID, 0);
 }
 
+static void ept_configure(struct mmu *mmu, const struct mmu_options *options)
+{
+    ((struct ept *)mmu)->vpid = options->vpid;
+}
+
 static int ept_init(struct mmu *mmu, const struct mmu_options *options)
 {
     struct ept *ept = (struct ept *)mmu;
     u64 caps = options->caps->ept_vpid;
-    ept->vpid = options->vpid;
+    ept_configure(mmu, options);
     ept->context_invept = caps & EPT_CAP_INVEPT_CONTEXT;
     ept->context_invvpid = caps & VPID_CAP_INVVPID_CONTEXT;
-    ept->count.vpids = options->vpid ? 1 : 0;
     ept->eptp = mfn_hpa(mmu->p2m->root) | EPTP_WALK_4 | EPTP_WRITE_BACK;
     if (caps & EPT_CAP_ACCESSED_DIRTY)
         ept->eptp |= EPTP_ACCESSED_DIRTY;
@@ -97,6 +107,7 @@ static int ept_init(struct mmu *mmu, const struct mmu_options *options)
 static int ept_enter(struct vcpu *v)
 {
     struct ept *ept = ept_of(v);
+    ept->count.vpids = ept->vpid;
     invept(ept); // of whoever used these frames before
     if (ept->vpid)
         invvpid(ept);
@@ -108,6 +119,7 @@ static void ept_leave(struct vcpu *v)
     struct ept *ept = ept_of(v);
     if (ept->base.processors)
         return;
+    ept->count.vpids = 0;
     ones_take_back(&ept->ones, ept->base.p2m);
     if (ept->identity)
         identity_take_back(ept->base.p2m);
@@ -195,8 +207,8 @@ static void ept_p2m_changing(struct vcpu *v, gfn_t first, u64 count)
 static void ept_counters(const struct mmu *mmu, u64 values[COUNTERS])
 {
     const struct ept *ept = (const struct ept *)mmu;
-#define COUNTER_MMU(name, ...) values[COUNTER_##name] = ept->count.name;
-#define COUNTER_EPT(name, ...) values[COUNTER_##name] = ept->count.name;
+#define COUNTER_MMU(name, ...) values[COUNTER_##name] += ept->count.name;
+#define COUNTER_EPT(name, ...) values[COUNTER_##name] += ept->count.name;
 #include <hv/counters.def>
 }
 
@@ -206,8 +218,10 @@ const struct mmu_ops ept_ops = {
     .view_bytes = sizeof(struct mmu_view),
     .owner = COUNTER_OF_EPT,
     .missing = ept_missing,
+    .unfit = ept_unfit,
     .choose = ept_choose,
     .init = ept_init,
+    .configure = ept_configure,
     .enter = ept_enter,
     .leave = ept_leave,
     .needs = ept_needs,

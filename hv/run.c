@@ -10,9 +10,11 @@
 
 #include "devices.h"
 #include "drain.h"
+#include "effect.h"
 #include "exit.h"
 #include "hardware.h"
 #include "loader.h"
+#include "mode.h"
 #include "msr_keep.h"
 #include "msr_table.h"
 #include "run.h"
@@ -24,55 +26,18 @@
 #define MISC_ENABLE_FAST_STRINGS BIT(0)
 #define XCR0_RESET               1
 
-// Whether guests of these parameters have VPIDs: with vpid=auto where the back end could use them here.
-static bool has_vpid(const struct params *params, const struct host *host)
-{
-    if (params->vpid != VPID_AUTO)
-        return params->vpid == VPID_ON;
-    return !mmu_missing(host->back_ends[params->mmu], &host->caps, true);
-}
-
 const char *run_missing(const struct params *params, const struct host *host)
 {
-    const struct mmu_ops *back_end = host->back_ends[params->mmu];
     if (host->machine_check)
         return "The hardware of this machine has failed (machine check): switch it off and on, and see what is wrong with it.";
-    if (params->audit && !back_end->audit)
-        return "audit= checks shadow tables, and mmu=ept has none: use mmu=shadow, or audit=off.";
-    return mmu_missing(back_end, &host->caps, has_vpid(params, host));
-}
-
-static struct mmu_options options_of(const struct params *params, const struct vmx_caps *caps)
-{
-    return (struct mmu_options){
-        .caps = caps,
-        .ram = params->mem,
-        .vpid = params->vpid == VPID_ON,
-        .p2m_max = params->p2m_max,
-        .strategy = params->shadow,
-        .root_vpids = params->shadow_vpid,
-        .large = params->large,
-        .directpf = params->directpf,
-        .direct_invlpg = params->direct_invlpg,
-        .in_place = params->shadow_cr3,
-        .prefetch = params->prefetch,
-        .pool = params->pool,
-    };
+    return effect_missing(params, host->back_ends[params->mmu], &host->caps);
 }
 
 void run_choose(struct params *params, const struct host *host)
 {
-    struct mmu_options options = options_of(params, &host->caps);
-    options.physical_bits = phys_bits();
-    options.mark_faults = host->mark_faults;
-    mmu_choose(host->back_ends[params->mmu], &options);
-    params->p2m_max = options.p2m_max;
-    params->directpf = options.directpf;
-    params->shadow_cr3 = options.in_place;
-    if (params->vpid != VPID_AUTO)
-        return;
-    params->vpid = has_vpid(params, host) ? VPID_ON : VPID_OFF;
-    log_info("vpid=auto is vpid=%s on this processor", params->vpid ? "on" : "off");
+    const struct mmu_options machine = {
+        .caps = &host->caps, .physical_bits = phys_bits(), .mark_faults = host->mark_faults};
+    effect_choose(params, host->back_ends[params->mmu], &machine);
 }
 
 static struct cpuid_regs host_cpuid(u32 leaf, u32 subleaf)
@@ -108,7 +73,8 @@ static void make_cpuid(struct vm *vm, const struct host *host)
     struct cpuid_facts facts = {host_cpuid, vm->apic.id, host->rates.tsc_hz, host->rates.apic_hz, {false}};
     for (size_t i = 0; i < VMCS_INSTRUCTIONS; i++)
         facts.hide[vmcs_instructions[i].feature] = !(host->caps.proc2.may & vmcs_instructions[i].control);
-    bool shadow = vm->params->mmu == MMU_SHADOW; // which has no PCID: its roots have VPIDs
+    // Shadow paging has no PCID: its roots have VPIDs.
+    bool shadow = vm->params->mmu == MMU_SHADOW || vm->params->mmu_switch;
     facts.hide[CPUID_PCID] = !vm->params->pcid || shadow;
     facts.hide[CPUID_INVPCID] |= shadow;
     facts.hide[CPUID_PKU] =
@@ -128,17 +94,25 @@ static void make_cpuid(struct vm *vm, const struct host *host)
 static const char no_memory[] =
     "No memory is left for the monitor: give the guest less with mem=, or have fewer shadow tables with shadow.pool=.";
 
-// The back end's memory is taken before the guest's: what lies at addresses that the guest has too is then
+// The memory of back ends is taken before the guest's: what lies at addresses that the guest has too is then
 // free or the guest's, and can make room for shadow roots in place.
-static int make_translation(struct vm *vm, const struct mmu_ops *ops)
+static int make_back_ends(struct vm *vm)
 {
-    struct mmu_options options = options_of(vm->params, vm->vcpu.caps);
-    options.physical_bits = vm->vcpu.physical_bits;
-    options.has_1g_pages = vm->vcpu.has_1g_pages;
-    options.empty_exit_cycles = vm->empty_exit_cycles;
+    const struct params *params = vm->params;
+    const struct mmu_options options = effect_options(params, &vm->machine);
+    for (enum mmu_mode mode = 0; mode < MMU_MODES; mode++) {
+        const struct mmu_ops *ops = vm->back_ends[mode];
+        bool wanted = mode == params->mmu || (params->mmu_switch && !mmu_missing(ops, vm->vcpu.caps, false));
+        if (wanted && !mmu_init(vm, ops, &options))
+            return ERR_NOMEM;
+    }
+    return mmu_enter(&vm->vcpu, mode_back_end(vm, params->mmu));
+}
+
+static int make_translation(struct vm *vm)
+{
     int error = vm_p2m_make(vm);
-    struct mmu *mmu = error ? NULL : mmu_init(vm, ops, &options);
-    return mmu ? mmu_enter(&vm->vcpu, mmu) : ERR_NOMEM;
+    return error ? error : make_back_ends(vm);
 }
 
 static int make_vmcs(struct vm *vm)
@@ -160,12 +134,13 @@ static const char *make_vm(struct vm *vm, struct host *host, const struct params
     vm->vcpu.vm = vm;
     vm->vcpu.caps = &host->caps;
     vm->frames = &host->frames;
-    vm->params = params;
+    vm->back_ends = host->back_ends;
+    mode_init(vm, params);
     if (params->pmu)
         vm->pmu = host->pmu;
     vm->empty_exit_cycles = host->empty_exit_cycles;
     vm->vcpu.audit = params->audit;
-    vm->vcpu.observed = params->audit || params->churn || params->trace;
+    vm->vcpu.observed = params->audit || params->churn || params->mode_churn || params->trace;
     apic_init(&vm->apic, host->apic_id);
     const char *why = drain_pending(&vm->apic, &host->caps, &host->frames);
     if (!why)
@@ -173,7 +148,14 @@ static const char *make_vm(struct vm *vm, struct host *host, const struct params
     if (why)
         return why;
     make_cpuid(vm, host);
-    if (make_translation(vm, host->back_ends[params->mmu]))
+    vm->machine = (struct mmu_options){
+        .caps = vm->vcpu.caps,
+        .physical_bits = vm->vcpu.physical_bits,
+        .has_1g_pages = vm->vcpu.has_1g_pages,
+        .mark_faults = host->mark_faults,
+        .empty_exit_cycles = host->empty_exit_cycles,
+    };
+    if (make_translation(vm))
         return no_memory;
     why = vm_memory_make(vm);
     if (why)
@@ -210,6 +192,7 @@ const char *run_prepare(struct vm *vm, struct host *host, const struct params *p
         legacy_open_timer(&vm->vcpu);
     }
     churn_init(&vm->churn, params->churn);
+    mode_churn_init(vm);
     tally_init(vm, &host->frequency);
     if (trace_init(&vm->trace, &host->frames, params->trace))
         return "trace=: no memory is left for so many exits: have fewer, or give the guest less with mem=.";
@@ -222,7 +205,7 @@ const char *run_prepare(struct vm *vm, struct host *host, const struct params *p
 static void audit_end(struct vm *vm)
 {
     char wrong[160];
-    if (!vm->vcpu.audit || vm->failed)
+    if (!vm->vcpu.audit || !vm->mmu->ops->audit || vm->failed)
         return;
     vm->failed = !mmu_audit(&vm->vcpu, MMU_AUDIT_ALL, wrong, sizeof(wrong));
     if (vm->failed)
@@ -280,5 +263,5 @@ void run_release(struct vm *vm, struct host *host)
     frames_rewind(&host->frames);
     if (vm->far_memory) // it comes last for the next one, too
         host->numa = numa_hold(&host->frames, &host->acpi, &host->boot, host->apic_id);
-    vm->mmu = NULL;
+    vm->mmu = vm->mmus = NULL;
 }

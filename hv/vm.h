@@ -15,6 +15,7 @@
 #include "insn/insn_cache.h"
 #include "devices/ioapic.h"
 #include "devices/legacy.h"
+#include "vcpu/modes.h"
 #include "vcpu/msr_switch.h"
 #include "policy/params.h"
 #include "report/results.h"
@@ -25,10 +26,14 @@
 struct vm {
     struct vcpu vcpu;
     struct p2m p2m;
-    struct mtrrs mtrrs; // the machine's, when the p2m was made
-    struct mmu *mmu;    // that its processors share
+    struct mtrrs mtrrs;                     // the machine's, when the p2m was made
+    struct mmu *mmu;                        // that its processors share
+    struct mmu *mmus;                       // all that have been made for it, linked by `next`
+    const struct mmu_ops *const *back_ends; // of the monitor, by enum mmu_mode
+    struct mmu_options machine;             // what of it is the machine's and the guest's CPUID's
     struct frames *frames;
-    const struct params *params;
+    const struct params *params; // in effect: those of `modes`
+    struct modes modes;
     struct guest_map map;
     struct cpuid_policy cpuid;
     struct apic apic;

@@ -199,6 +199,9 @@ int shadow_init(struct shadow *s, struct p2m *p2m, const struct shadow_config *c
 // The machine frames are about to be mapped as RAM. ERR_NOMEM: they cannot be, with nothing changed.
 int shadow_p2m_adding(struct shadow *s, mfn_t first, u64 count) must_check;
 
+// From now on it works by `config`, of which the pool is as it was. While it has no view.
+void shadow_configure(struct shadow *s, const struct shadow_config *config);
+
 // Makes a view of the tables for a processor, without a root. `walk`: MAXPHYADDR and 1G pages of its guest.
 // Takes a frame below 4 GiB from p2m->frames: ERR_NOMEM.
 int shadow_view_init(struct shadow_view *view, struct shadow *s, const struct walk_context *walk,

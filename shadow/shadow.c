@@ -49,6 +49,16 @@ static const char *shadow_missing(const struct vmx_caps *caps, bool vpid)
     return NULL;
 }
 
+static const char *shadow_unfit(const struct paging_regs *guest)
+{
+    enum paging_mode mode = walk_mode(guest);
+    if (mode != PAGING_4LEVEL && mode != PAGING_NONE)
+        return "mmu=shadow runs guests with 4-level paging or none, not with two-level or PAE paging: use mmu=ept";
+    if (!(guest->cr0 & CR0_PE))
+        return "mmu=shadow runs no guest in real mode: use mmu=ept";
+    return NULL;
+}
+
 // Without VPIDs the next entry flushes.
 static void invvpid(const struct shadow_cpu *cpu, u64 type, u16 vpid, u64 gva, u64 *count)
 {
@@ -89,9 +99,9 @@ static void shadow_choose(struct mmu_options *options)
     options->directpf = options->directpf && options->mark_faults && shadow_can_mark(options->physical_bits);
 }
 
-static int shadow_ops_init(struct mmu *base, const struct mmu_options *options)
+// Takes what is not the engine's.
+static struct shadow_config config_take(struct shadow_mmu *mmu, const struct mmu_options *options)
 {
-    struct shadow_mmu *mmu = (struct shadow_mmu *)base;
     struct shadow_config config = {
         .strategy = shadow_strategies[options->strategy],
         .directpf = options->directpf,
@@ -107,6 +117,20 @@ static int shadow_ops_init(struct mmu *base, const struct mmu_options *options)
         config.targets = cr3_target_count(options->caps);
     mmu->vpid = options->vpid;
     mmu->direct_invlpg = options->direct_invlpg;
+    return config;
+}
+
+static void shadow_ops_configure(struct mmu *base, const struct mmu_options *options)
+{
+    struct shadow_mmu *mmu = (struct shadow_mmu *)base;
+    struct shadow_config config = config_take(mmu, options);
+    shadow_configure(&mmu->tables, &config);
+}
+
+static int shadow_ops_init(struct mmu *base, const struct mmu_options *options)
+{
+    struct shadow_mmu *mmu = (struct shadow_mmu *)base;
+    struct shadow_config config = config_take(mmu, options);
     mmu->guest = (struct walk_context){
         .p2m = base->p2m, .physical_bits = options->physical_bits, .has_1g_pages = options->has_1g_pages};
     return shadow_init(&mmu->tables, base->p2m, &config);
@@ -243,12 +267,6 @@ static void load_root(struct vcpu *v, struct shadow_cpu *cpu)
         v->refresh_controls = true;
 }
 
-static bool mode_supported(const struct paging_regs *regs)
-{
-    enum paging_mode mode = walk_mode(regs);
-    return mode == PAGING_4LEVEL || mode == PAGING_NONE;
-}
-
 static void shadow_paging_written(struct vcpu *v, const struct paging_regs *before,
                                   const struct paging_regs *after)
 {
@@ -256,13 +274,13 @@ static void shadow_paging_written(struct vcpu *v, const struct paging_regs *befo
     cpu->view.walk.regs = *after;
     if (cpu->loaded)
         shadow_paging_changed(&cpu->view, before, after);
-    cpu->loaded = mode_supported(after);
+    const char *unfit = shadow_unfit(after);
+    cpu->loaded = !unfit;
     v->refresh_controls |= !cpu->loaded; // so that what follows is looked at
     if (cpu->loaded)
         load_root(v, cpu);
     else
-        v->unsupported =
-            "mmu=shadow runs guests with 4-level paging or none, not with two-level or PAE paging: use mmu=ept";
+        v->unsupported = unfit;
 }
 
 static u64 shadow_root_written(struct vcpu *v, u64 cr3)
@@ -337,8 +355,8 @@ static void shadow_counters(const struct mmu *base, u64 values[COUNTERS])
     const struct shadow_mmu *mmu = (const struct shadow_mmu *)base;
     struct shadow_stats now = shadow_stats_now(&mmu->tables);
     now.vpids = mmu->vpid ? now.vpids : 0;
-#define COUNTER_MMU(name, ...)    values[COUNTER_##name] = now.name;
-#define COUNTER_SHADOW(name, ...) values[COUNTER_##name] = now.name;
+#define COUNTER_MMU(name, ...)    values[COUNTER_##name] += now.name;
+#define COUNTER_SHADOW(name, ...) values[COUNTER_##name] += now.name;
 #include <hv/counters.def>
 }
 
@@ -348,8 +366,10 @@ const struct mmu_ops shadow_ops = {
     .view_bytes = sizeof(struct shadow_cpu),
     .owner = COUNTER_OF_SHADOW,
     .missing = shadow_missing,
+    .unfit = shadow_unfit,
     .choose = shadow_choose,
     .init = shadow_ops_init,
+    .configure = shadow_ops_configure,
     .enter = shadow_enter,
     .leave = shadow_leave,
     .needs = shadow_needs,

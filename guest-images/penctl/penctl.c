@@ -14,6 +14,7 @@ _Noreturn static void usage(void)
 {
     fputs(
         "usage: penctl mode                   the monitor's parameters in effect\n"
+        "       penctl mode WORD...           another mode, as in compare=: penctl mode trace vpid=off\n"
         "       penctl counters [-j] [-a]     its counters: as JSON, with those that are 0\n"
         "       penctl reset                  counters begin again at 0\n"
         "       penctl mark NUMBER            a mark in the trace of exits\n"
@@ -44,10 +45,26 @@ static int64_t checked(int64_t result)
     exit(REFUSED);
 }
 
+static enum status mode_change(char **words)
+{
+    static char text[512]; // and the answer
+    size_t length = 0;
+    memset(text, 1, sizeof text); // touched: the monitor writes only memory that is there
+    for (; *words; words++)
+        length += (size_t)snprintf(text + length, length < sizeof text ? sizeof text - length : 0, "%s%s",
+                                   length ? "," : "", *words);
+    int64_t result = penumbra_call(PENUMBRA_SWITCH, (uintptr_t)text, sizeof text, 0);
+    if (result != PENUMBRA_ARGUMENT)
+        return checked(result) == 0 ? DONE : REFUSED;
+    fprintf(stderr, "penctl: %s\n", text);
+    return REFUSED;
+}
+
 static enum status mode_command(char **words)
 {
     static char text[4096];
-    (void)words;
+    if (*words)
+        return mode_change(words);
     memset(text, 1, sizeof text); // touched: the monitor writes only memory that is there
     checked(penumbra_call(PENUMBRA_MODE, (uintptr_t)text, sizeof text, 0));
     puts(text);
@@ -145,8 +162,8 @@ static const struct command {
     int least, most; // words after the name
     enum status (*run)(char **words);
 } commands[] = {
-    {"mode", 0, 0, mode_command}, {"counters", 0, 2, counters_command}, {"reset", 0, 0, reset_command},
-    {"mark", 1, 1, mark_command}, {"trace", 0, 0, trace_command},       {"stop", 0, 1, stop_command},
+    {"mode", 0, 12, mode_command}, {"counters", 0, 2, counters_command}, {"reset", 0, 0, reset_command},
+    {"mark", 1, 1, mark_command},  {"trace", 0, 0, trace_command},       {"stop", 0, 1, stop_command},
     {"call", 1, 4, call_command},
 };
 

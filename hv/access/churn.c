@@ -13,15 +13,6 @@ void churn_init(struct churn *c, u64 period)
     *c = (struct churn){.period = period, .left = period, .random = SEED};
 }
 
-// xorshift64*
-static u64 random_below(struct churn *c, u64 limit)
-{
-    c->random ^= c->random >> 12;
-    c->random ^= c->random << 25;
-    c->random ^= c->random >> 27;
-    return (c->random * 0x2545f4914f6cdd1dull >> 16) % limit;
-}
-
 static bool is_guest_ram(const struct guest_map *map, u64 gpa)
 {
     return gpa < map->low_end || (gpa >= GUEST_HIGH_RAM && gpa < map->high_end);
@@ -30,7 +21,7 @@ static bool is_guest_ram(const struct guest_map *map, u64 gpa)
 static u64 any_page(struct vm *vm)
 {
     u64 low = vm->map.low_end, high = vm->map.high_end ? vm->map.high_end - GUEST_HIGH_RAM : 0;
-    u64 at = random_below(&vm->churn, (low + high) / PAGE_SIZE) * PAGE_SIZE;
+    u64 at = random_next(&vm->churn.random, (low + high) / PAGE_SIZE) * PAGE_SIZE;
     return at < low ? at : GUEST_HIGH_RAM + (at - low);
 }
 
@@ -40,11 +31,11 @@ static u64 page_in_use(struct vcpu *v)
     struct walk_context context;
     struct walk walk = {.level = 0};
     struct churn *c = &v->vm->churn;
-    u64 gva = vmcs_read(random_below(c, 2) ? GUEST_RIP : GUEST_RSP);
+    u64 gva = vmcs_read(random_next(&c->random, 2) ? GUEST_RIP : GUEST_RSP);
     vcpu_walk_context(v, &context);
     if (walk_guest(&context, gva, (struct walk_access){.kind = ACCESS_READ}, false, &walk))
         return any_page(v->vm);
-    u64 level = random_below(c, WALK_LEVELS + 1);
+    u64 level = random_next(&c->random, WALK_LEVELS + 1);
     return level && walk.entry_gpa[level] ? walk.entry_gpa[level] : walk.gpa;
 }
 
@@ -84,7 +75,7 @@ static void take(struct vcpu *v, gfn_t g)
 {
     struct churn *c = &v->vm->churn;
     struct churn_page page = {.gfn = g, .away = true};
-    if (p2m_take(&v->vm->p2m, g, random_below(c, 2) ? P2M_HOLE : P2M_DEVICE, &page.frame))
+    if (p2m_take(&v->vm->p2m, g, random_next(&c->random, 2) ? P2M_HOLE : P2M_DEVICE, &page.frame))
         return;
     c->counts.churn_taken++;
     keep(c, page);
@@ -94,11 +85,11 @@ static void change(struct vcpu *v)
 {
     static void (*const changes[])(struct vcpu *, gfn_t) = {move, protect, take};
     struct churn *c = &v->vm->churn;
-    u64 gpa = random_below(c, 2) ? any_page(v->vm) : page_in_use(v);
+    u64 gpa = random_next(&c->random, 2) ? any_page(v->vm) : page_in_use(v);
     if (c->count == CHURN_PAGES)
         give_back(v, 0);
     if (is_guest_ram(&v->vm->map, gpa) && p2m_lookup(&v->vm->p2m, gpa_gfn(gpa)).type == P2M_RAM)
-        changes[random_below(c, ARRAY_SIZE(changes))](v, gpa_gfn(gpa));
+        changes[random_next(&c->random, ARRAY_SIZE(changes))](v, gpa_gfn(gpa));
 }
 
 void churn_exit(struct vcpu *v)

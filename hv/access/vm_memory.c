@@ -12,16 +12,18 @@ static u8 host_memtype(const struct p2m *p, mfn_t first, u64 count)
     return mtrr_memtype(&container_of(p, const struct vm, p2m)->mtrrs, first, count);
 }
 
-// The largest block that the alignment of gpa, what is left, the allocator and p2m.max allow.
+// The largest block that the alignment of gpa, what is left, the allocator and p2m.max allow; with
+// mmu.switch= p2m.max may become larger.
 static int block_alloc(struct vm *vm, u64 gpa, u64 left, unsigned *order, mfn_t *block)
 {
     static const struct {
         unsigned level, order;
     } sizes[] = {{P2M_LEVEL_1G, ORDER_1G}, {P2M_LEVEL_2M, ORDER_2M}, {P2M_LEVEL_4K, ORDER_4K}};
+    unsigned largest = vm->params->mmu_switch ? P2M_LEVEL_1G : vm->params->p2m_max;
     for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
         u64 bytes = PAGE_SIZE << sizes[i].order;
         *order = sizes[i].order;
-        if (sizes[i].level <= vm->params->p2m_max && gpa % bytes == 0 && left >= bytes &&
+        if (sizes[i].level <= largest && gpa % bytes == 0 && left >= bytes &&
             !frames_alloc(vm->frames, sizes[i].order, FRAME_GUEST, block))
             return 0;
     }
@@ -65,10 +67,14 @@ static void p2m_changing(void *context, gfn_t first, u64 count)
         mmu_p2m_changing(v, first, count);
 }
 
+// Every back end, in use or not.
 static int p2m_adding(void *context, mfn_t first, u64 count)
 {
-    struct vcpu *v = context;
-    return v->mmu ? mmu_p2m_adding(v->vm->mmu, first, count) : 0;
+    const struct vcpu *v = context;
+    int error = 0;
+    for (struct mmu *mmu = v->vm->mmus; mmu && !error; mmu = mmu->next)
+        error = mmu_p2m_adding(mmu, first, count);
+    return error;
 }
 
 int vm_p2m_make(struct vm *vm)

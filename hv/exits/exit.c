@@ -13,6 +13,7 @@
 #include "guest_access.h"
 #include "legacy.h"
 #include "limit.h"
+#include "mode.h"
 #include "nmi.h"
 #include "paging.h"
 #include "stop.h"
@@ -69,7 +70,7 @@ static void skip_instruction(struct vcpu *v)
 static enum verdict audit(struct vcpu *v)
 {
     char wrong[160];
-    if (!v->audit || ++v->unaudited < v->audit)
+    if (!v->audit || !v->mmu->ops->audit || ++v->unaudited < v->audit)
         return VERDICT_RESUME;
     v->unaudited = 0;
     if (mmu_audit(v, 1, wrong, sizeof(wrong)))
@@ -86,6 +87,7 @@ static __attribute__((noinline)) enum verdict attend(struct vcpu *v, enum verdic
         return verdict;
     if (v->observed)
         churn_exit(v);
+    mode_exit(v);
     if (v->unsupported)
         return vm_stop_unsupported(v, "%s", v->unsupported);
     if (v->refresh || v->refresh_controls)

@@ -3,6 +3,7 @@
 #include <hv/log.h>
 
 #include "keys.h"
+#include "mode.h"
 #include "stop.h"
 #include "summary.h"
 #include "../vm.h"
@@ -13,7 +14,7 @@ static enum verdict key_help(struct vcpu *v)
 {
     (void)v;
     log_notice(
-        "Ctrl-A h: this help; s: statistics; t: trace of the last exits (trace=); x: stop the guest; Ctrl-A Ctrl-A: send Ctrl-A to the guest");
+        "Ctrl-A h: this help; s: statistics; t: trace of the last exits (trace=); m: the next mode (mmu.switch=on); x: stop the guest; Ctrl-A Ctrl-A: send Ctrl-A to the guest");
     return VERDICT_RESUME;
 }
 
@@ -28,6 +29,21 @@ static enum verdict key_trace(struct vcpu *v)
     if (!trace_on(&v->vm->trace))
         log_notice("no exits are traced: boot with trace=");
     trace_print(&v->vm->trace);
+    return VERDICT_RESUME;
+}
+
+static enum verdict key_mode(struct vcpu *v)
+{
+    const char *why = mode_ask_next(v);
+    const struct params *next = &v->vm->modes.wanted;
+    char mmu[32], strategy[32];
+    if (why) {
+        log_warn("%s", why);
+        return VERDICT_RESUME;
+    }
+    params_format(next, PARAM_INDEX_mmu, mmu, sizeof(mmu));
+    params_format(next, PARAM_INDEX_shadow, strategy, sizeof(strategy));
+    log_notice("the next mode: %s %s", mmu, next->mmu == MMU_SHADOW ? strategy : "");
     return VERDICT_RESUME;
 }
 
@@ -46,7 +62,8 @@ static const struct {
     u8 key;
     enum verdict (*act)(struct vcpu *);
 } commands[] = {
-    {'h', key_help}, {'s', key_statistics}, {'t', key_trace}, {'x', key_stop}, {ESCAPE, key_escape},
+    {'h', key_help}, {'s', key_statistics}, {'t', key_trace},
+    {'m', key_mode}, {'x', key_stop},       {ESCAPE, key_escape},
 };
 
 static enum verdict command(struct vcpu *v, u8 key)

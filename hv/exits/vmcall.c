@@ -5,7 +5,9 @@
 #include <arch/lib.h>
 
 #include "exit.h"
+#include "configurations.h"
 #include "guest_access.h"
+#include "mode.h"
 #include "stop.h"
 #include "../vm.h"
 
@@ -77,19 +79,25 @@ static s64 call_trace(struct call *c)
     return trace_on(t) ? (s64)trace_print(t) : PENUMBRA_OFF;
 }
 
-static s64 call_mode(struct call *c)
+// Into the caller's buffer, (char *text, bytes), what there is room for.
+static s64 answer(struct call *c, char *text)
 {
-    char text[PARAMS_TEXT];
-    u64 length = (u64)params_text(c->v->vm->params, text, sizeof(text)), room = c->argument[1];
+    u64 bytes = strlen(text) + 1, room = c->argument[1];
     if (!room)
-        return (s64)length;
-    u64 bytes = strlen(text) + 1;
+        return 0;
     if (bytes > room) {
         bytes = room;
         text[room - 1] = 0;
     }
-    s64 error = copy(c, c->argument[0], text, bytes, true);
-    return error ? error : (s64)length;
+    return copy(c, c->argument[0], text, bytes, true);
+}
+
+static s64 call_mode(struct call *c)
+{
+    char text[PARAMS_TEXT];
+    s64 length = params_text(c->v->vm->params, text, sizeof(text));
+    s64 error = answer(c, text);
+    return error ? error : length;
 }
 
 static s64 call_stop(struct call *c)
@@ -107,10 +115,33 @@ static s64 call_result(struct call *c)
     return error ? error : results_add(c->v->vm, &result);
 }
 
+static s64 refuse(struct call *c, const char *why)
+{
+    char text[sizeof(c->v->vm->modes.why)];
+    fmt(text, sizeof(text), "%s", why);
+    s64 error = answer(c, text);
+    return error ? error : PENUMBRA_ARGUMENT;
+}
+
+static s64 call_switch(struct call *c)
+{
+    char words[CONFIGURATION_TEXT + 1] = "";
+    u64 room = c->argument[1];
+    if (!c->v->vm->params->mmu_switch)
+        return PENUMBRA_OFF;
+    s64 error = copy(c, c->argument[0], words, room < CONFIGURATION_TEXT ? room : CONFIGURATION_TEXT, false);
+    if (error)
+        return error;
+    if (strlen(words) == CONFIGURATION_TEXT)
+        return refuse(c, "A mode has at most 63 characters.");
+    const char *why = mode_ask(c->v, words);
+    return why ? refuse(c, why) : 0;
+}
+
 static s64 (*const calls[])(struct call *) = {
     [PENUMBRA_COUNTERS] = call_counters, [PENUMBRA_COUNTER] = call_counter, [PENUMBRA_RESET] = call_reset,
     [PENUMBRA_MARK] = call_mark,         [PENUMBRA_TRACE] = call_trace,     [PENUMBRA_MODE] = call_mode,
-    [PENUMBRA_STOP] = call_stop,         [PENUMBRA_RESULT] = call_result,
+    [PENUMBRA_STOP] = call_stop,         [PENUMBRA_RESULT] = call_result,   [PENUMBRA_SWITCH] = call_switch,
 };
 
 static void call_make(struct call *c, struct vcpu *v)

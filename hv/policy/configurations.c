@@ -19,32 +19,41 @@ struct reader {
     size_t size;
 };
 
-static int change(struct params *params, const char *word, const struct reader *r)
+static int change(struct params *params, const char *word, char *message, size_t size)
 {
     for (size_t i = 0; i < ARRAY_SIZE(short_words); i++) {
         if (strcmp(word, short_words[i].word))
             continue;
         const char *const *stands_for = short_words[i].stands_for;
-        int error = params_change(params, stands_for[0], r->message, r->size);
+        int error = params_change(params, stands_for[0], message, size);
         if (!error && stands_for[1])
-            error = params_change(params, stands_for[1], r->message, r->size);
+            error = params_change(params, stands_for[1], message, size);
         return error;
     }
-    return params_change(params, word, r->message, r->size);
+    return params_change(params, word, message, size);
 }
 
-// The words of c->name, one after the other.
-static int read_words(struct configuration *c, const struct reader *r)
+// Words that commas join, one after the other.
+static int read_words(struct params *params, const char *words, char *message, size_t size)
 {
-    char text[sizeof(c->name)];
-    memcpy(text, c->name, sizeof(text));
+    char text[CONFIGURATION_TEXT];
+    fmt(text, sizeof(text), "%s", words);
     for (char *word = text, *comma; word; word = comma ? comma + 1 : NULL) {
         comma = (char *)(uintptr_t)strchr(word, ',');
         if (comma)
             *comma = 0;
-        if (change(&c->params, word, r))
+        if (change(params, word, message, size))
             return ERR_INVALID;
     }
+    return 0;
+}
+
+int mode_read(struct params *params, const char *words, char *message, size_t size)
+{
+    struct params changed = *params;
+    if (read_words(&changed, words, message, size) || params_same_but_mode(params, &changed, message, size))
+        return ERR_INVALID;
+    *params = changed;
     return 0;
 }
 
@@ -69,7 +78,7 @@ static int read_one(const struct reader *r, const struct params *params, const c
             return refuse(r, "given twice, leave one of them", c->name);
     }
     c->params = *params;
-    if (read_words(c, r))
+    if (read_words(&c->params, c->name, r->message, r->size))
         return ERR_INVALID;
     all->count++;
     return 0;

@@ -9,8 +9,9 @@
 // What compare=default stands for.
 #define CONFIGURATIONS_DEFAULT "ept/ept,vpid=off/ept,p2m.max=4k/adaptive/adaptive,vpid=off/trace/lazy/eager"
 
+#define CONFIGURATION_TEXT 64 // bytes, with the NUL
 struct configuration {
-    char name[64]; // as it was written
+    char name[CONFIGURATION_TEXT]; // as it was written
     struct params params;
 };
 
@@ -25,3 +26,8 @@ struct configurations {
 // message[size]: a word that is none, an empty configuration, one given twice, too many, too long.
 int configurations_read(struct configurations *c, const struct params *params, char *message,
                         size_t size) must_check;
+
+// Changes *params by the words of a mode, as a configuration has them. ERR_INVALID with one sentence in
+// message[size], also where a word is of a parameter that may not change while a guest runs: *params is as
+// before.
+int mode_read(struct params *params, const char *words, char *message, size_t size) must_check;

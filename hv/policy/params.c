@@ -7,7 +7,7 @@
 #include "params.h"
 
 enum param_kind { PARAM_WORDS, PARAM_SIZE, PARAM_NUMBER, PARAM_PORT, PARAM_LIST };
-enum param_scope { ONCE, EACH, SECRET };
+enum param_scope { ONCE, EACH, MODE, SECRET };
 
 struct param {
     const char *name;
@@ -230,12 +230,23 @@ int params_change(struct params *params, const char *word, char *message, size_t
     unsigned index;
     if (set_word(&changed, word, word, &index, &text))
         return ERR_INVALID;
-    if (table[index].scope != EACH) {
+    if (table[index].scope != EACH && table[index].scope != MODE) {
         put(&text, "%s= cannot differ between configurations: give it as a word of its own.",
             table[index].name);
         return ERR_INVALID;
     }
     *params = changed;
+    return 0;
+}
+
+int params_same_but_mode(const struct params *params, const struct params *other, char *message, size_t size)
+{
+    for (unsigned i = 0; i < PARAMS_COUNT; i++) {
+        if (table[i].scope == MODE || field_value(params, i) == field_value(other, i))
+            continue;
+        fmt(message, size, "%s= cannot change while the guest runs: boot with it.", table[i].name);
+        return ERR_INVALID;
+    }
     return 0;
 }
 

@@ -6,7 +6,7 @@
 #include <hv/log.h>
 #include <hv/mmu.h>
 
-enum mmu_mode { MMU_EPT, MMU_SHADOW };
+enum mmu_mode { MMU_EPT, MMU_SHADOW, MMU_MODES };
 enum vpid_choice { VPID_OFF, VPID_ON, VPID_AUTO };
 enum compare_choice { COMPARE_OFF, COMPARE_DEFAULT, COMPARE_LIST };
 enum vmcall_choice { VMCALL_KERNEL, VMCALL_USER };
@@ -43,6 +43,11 @@ int params_parse(struct params *params, const char *command_line, char *message,
 // Changes *params by one word of a configuration. ERR_INVALID with one sentence in message[size], also where
 // the parameter is one that cannot differ between configurations.
 int params_change(struct params *params, const char *word, char *message, size_t size) must_check;
+
+// 0 if the two differ at most in parameters that may change while a guest runs; else ERR_INVALID, and one
+// sentence in message[size] names the first that may not.
+int params_same_but_mode(const struct params *params, const struct params *other, char *message,
+                         size_t size) must_check;
 
 // All parameters as they are in effect but those that are secret, separated by spaces: a guest may read it,
 // and it fits into PARAMS_TEXT bytes, with the longest list that compare= may be. Returns the whole text's

@@ -21,10 +21,18 @@ static bool clock_counts(const struct frequency *f, enum counter counter)
     return counter == COUNTER_smis ? f->counts_smis : f->counts;
 }
 
+static bool is_back_ends(const struct vm *vm, enum counter_owner owner)
+{
+    const struct mmu *mmu = vm->mmus;
+    while (mmu && mmu->ops->owner != owner)
+        mmu = mmu->next;
+    return mmu;
+}
+
 bool counter_is_shown(const struct vm *vm, enum counter counter)
 {
     enum counter_owner owner = counter_rows[counter].owner;
-    return owner == COUNTER_OF_HV || owner == COUNTER_OF_MMU || owner == vm->mmu->ops->owner ||
+    return owner == COUNTER_OF_HV || owner == COUNTER_OF_MMU || is_back_ends(vm, owner) ||
            (owner == COUNTER_OF_CLOCK && clock_counts(vm->tally.frequency, counter)) ||
            (owner == COUNTER_OF_PMU && pmu_counts(&vm->pmu, pmu_event_of(counter))) ||
            (owner == COUNTER_OF_CHURN && vm->churn.period);
@@ -112,6 +120,11 @@ static u64 hv_cr3_writes(const struct vm *vm)
     return vm->vcpu.cr3_writes;
 }
 
+static u64 hv_mode_changes(const struct vm *vm)
+{
+    return vm->modes.changes;
+}
+
 static u64 hv_p2m_4k(const struct vm *vm)
 {
     return vm->p2m.leaves[P2M_LEVEL_4K];
@@ -151,7 +164,8 @@ static void collect(struct vm *vm, u64 values[COUNTERS])
     clock_counters(vm, values);
     pmu_counters(&vm->pmu, values);
     churn_counters(&vm->churn.counts, values);
-    mmu_counters(vm->mmu, values);
+    for (const struct mmu *mmu = vm->mmus; mmu; mmu = mmu->next)
+        mmu_counters(mmu, values);
 }
 
 void tally_read(struct vm *vm, u64 values[COUNTERS])

@@ -38,8 +38,10 @@ struct mmu *mmu_init(struct vm *vm, const struct mmu_ops *ops, const struct mmu_
     struct mmu *mmu = take(vm->frames, ops->bytes);
     if (!mmu)
         return NULL;
-    *mmu = (struct mmu){.ops = ops, .p2m = &vm->p2m};
-    return ops->init(mmu, options) ? NULL : mmu;
+    *mmu = (struct mmu){.ops = ops, .p2m = &vm->p2m, .next = vm->mmus};
+    if (ops->init(mmu, options))
+        return NULL;
+    return vm->mmus = mmu;
 }
 
 static void view_free(struct vcpu *v)
@@ -72,5 +74,6 @@ void mmu_leave(struct vcpu *v)
         return;
     view->mmu->processors--;
     view->ops->leave(v);
+    v->cr3_unseen = false; // the next one has no root that could have been switched unseen
     view_free(v);
 }

@@ -164,11 +164,12 @@ struct vcpu *machine_make_for(const struct mmu_ops *ops, const struct mmu_option
     vm.msr_bitmap_hpa = mfn_hpa(bitmap);
     msr_bitmap_make(&vm.cpuid, mfn_ptr(bitmap));
     assert_int_equal(vm_p2m_make(&vm), 0);
-    struct mmu_options of_machine = *options;
-    of_machine.caps = vm.vcpu.caps;
-    of_machine.physical_bits = vm.vcpu.physical_bits;
-    of_machine.has_1g_pages = vm.vcpu.has_1g_pages;
-    struct mmu *mmu = mmu_init(&vm, ops, &of_machine);
+    vm.machine = *options;
+    vm.machine.caps = vm.vcpu.caps;
+    vm.machine.physical_bits = vm.vcpu.physical_bits;
+    vm.machine.has_1g_pages = vm.vcpu.has_1g_pages;
+    vm.machine.mark_faults = true;
+    struct mmu *mmu = mmu_init(&vm, ops, &vm.machine);
     assert_non_null(mmu);
     assert_int_equal(mmu_enter(&vm.vcpu, mmu), 0);
     assert_null(vm_memory_make(&vm));

@@ -101,9 +101,10 @@ static void p2m_changing(void *context, gfn_t first, u64 count)
     shadow_p2m_changing(context, first, count);
 }
 
+static const struct shadow_hw hw = {hw_flush_vpid, hw_flush_all, hw_now, NULL};
+
 void guest_start(const struct shadow_config *config, bool has_1g_pages)
 {
-    static const struct shadow_hw hw = {hw_flush_vpid, hw_flush_all, hw_now, NULL};
     cpu.memory = machine_table;
     cpu_reset(&cpu);
     const struct walk_context start = {
@@ -119,6 +120,19 @@ void guest_start(const struct shadow_config *config, bool has_1g_pages)
     assert_int_equal(shadow_view_init(&view, &engine, &start, &hw), 0);
     machine_places.p2m.changing = p2m_changing;
     machine_places.p2m.context = &engine;
+    history_start(guest->regs.cr3);
+    cpu.cr3 = known_cr3 = 0;
+    root_load();
+}
+
+void guest_switch(const struct shadow_config *config)
+{
+    const struct walk_context now = *guest;
+    shadow_view_leave(&view);
+    assert_int_equal(shadow_stats_now(&engine).tables_used, 0);
+    shadow_configure(&engine, config);
+    cpu_flush_all(&cpu);
+    assert_int_equal(shadow_view_init(&view, &engine, &now, &hw), 0);
     history_start(guest->regs.cr3);
     cpu.cr3 = known_cr3 = 0;
     root_load();

@@ -19,6 +19,10 @@ extern struct happened {
 // Starts the engine, and the guest at its first root, whose tables have been made.
 void guest_start(const struct shadow_config *config, bool has_1g_pages);
 
+// The guest's mode changes: the engine goes on by `config`, which has the pool and the physical bits that it
+// started with, and knows nothing of the guest any more. The processor has forgotten all.
+void guest_switch(const struct shadow_config *config);
+
 // One instruction that accesses gva. A write stores `bytes` of `data`, within one page. True: it has been
 // carried out. False: the guest got a #PF.
 bool guest_access(u64 gva, struct walk_access access, const void *data, unsigned bytes);

@@ -201,8 +201,10 @@ static void two_epts(void **state)
     violation();
     assert_int_equal(count(first, COUNTER_violations), 1);
     assert_int_equal(count(second, COUNTER_violations), 2);
-    assert_int_equal(count(first, COUNTER_vpids), 1);
+    assert_int_equal(count(first, COUNTER_vpids), 0); // nobody is under it
     assert_int_equal(count(second, COUNTER_vpids), 0);
+    change_to(first);
+    assert_int_equal(count(first, COUNTER_vpids), 1);
 }
 
 static struct mmu_options chosen(const struct mmu_ops *ops, struct mmu_options options)

@@ -87,11 +87,12 @@ static void mistakes(void **state)
     static const char mem[] = "mem= cannot be `%s': it takes a number from 16M to 1024G in steps of 4K.";
     static const char *const bad_mem[] = {"",      "15M", "16385K", "16777217",    "1025G",
                                           "512MB", "-1",  "on",     "99999999999G"};
-    static const char names[] = "There is no parameter `%s': the parameters are mmu= vpid= mem= p2m.max= "
-                                "p2m.churn= pcid= pku= pmu= freq= shadow= shadow.vpid= shadow.directpf= "
-                                "shadow.invlpg= shadow.cr3= shadow.large= shadow.prefetch= shadow.pool= "
-                                "audit= compare= compare.repeat= log= "
-                                "console= on-exit= qr= vmcall= limit= trace= seed=.";
+    static const char names[] =
+        "There is no parameter `%s': the parameters are mmu= vpid= mmu.switch= "
+        "mmu.churn= mem= p2m.max= p2m.churn= pcid= pku= pmu= freq= shadow= shadow.vpid= shadow.directpf= "
+        "shadow.invlpg= shadow.cr3= shadow.large= shadow.prefetch= shadow.pool= "
+        "audit= compare= compare.repeat= log= "
+        "console= on-exit= qr= vmcall= limit= trace= seed=.";
     static const char *const bad_name[] = {"mmux=ept", "mm=ept", "quiet", "mmu", "=", "MMU=ept", "vpid:on"};
     char line[256], sentence[440];
     for (size_t i = 0; i < ARRAY_SIZE(bad_mem); i++) {
@@ -180,6 +181,8 @@ static void printing(void **state)
     static const char *const expected[PARAMS_COUNT] = {
         "mmu=ept",
         "vpid=off",
+        "mmu.switch=off",
+        "mmu.churn=0",
         "mem=1537M",
         "p2m.max=1g",
         "p2m.churn=0",

@@ -24,11 +24,13 @@
 
 #include <stdio.h>
 
-#define RUNS      160ul
-#define STEPS     4000ul // a quarter where the engine caches nothing: there it is slow
-#define AUDIT     32u    // steps
-#define CHECK_ALL 64u    // steps
+#define RUNS         160ul
+#define STEPS        4000ul // a quarter where the engine caches nothing: there it is slow
+#define AUDIT        32u    // steps
+#define CHECK_ALL    64u    // steps
+#define SWITCH_STEPS 100u
 
+static unsigned switch_steps; // in this many the mode changes once; 0: never
 static u64 recycled, out_of_sync, unseen, root_hits, steps_done;
 
 // The strategies that can go wrong in most ways come most often. The rest is as random as the guest.
@@ -59,10 +61,21 @@ static void counters_check(void)
     struct shadow_stats now = shadow_stats_now(&engine);
     assert_int_equal(now.tables_used, now.tables_made - now.tables_dropped);
     assert_in_range(now.tables_peak, now.tables_used, now.tables_pool);
-    assert_in_range(now.root_hits, 0, engine.config.strategy.cache ? now.root_loads : 0);
+    assert_in_range(now.root_hits, 0, engine.config.strategy.cache || switch_steps ? now.root_loads : 0);
     assert_in_range(now.vpids, now.root_loads ? 1 : 0, engine.config.root_vpids ? now.tables_used : 1);
     assert_in_range(now.left_sync - now.synchronised, engine.out_of_sync, now.left_sync);
     root_hits += now.root_hits;
+}
+
+// The guest's mode changes as it does by mmu.switch=.
+static void switch_config(unsigned run, const struct shadow_config *first)
+{
+    struct shadow_config next = random_config(run);
+    next.pool = first->pool;
+    next.physical_bits = first->physical_bits;
+    say("switch to %s directpf %d root_vpids %d large %d prefetch %u targets %u", next.strategy.name,
+        next.directpf, next.root_vpids, next.large, next.prefetch, next.targets);
+    guest_switch(&next);
 }
 
 static void run_one(u64 seed, unsigned run, u64 steps)
@@ -83,6 +96,8 @@ static void run_one(u64 seed, unsigned run, u64 steps)
     if (!c.strategy.cache)
         steps /= 4;
     for (story_step = 0; story_step < steps; story_step++) {
+        if (switch_steps && story_step % switch_steps == 0)
+            switch_config((unsigned)rnd(16), &c);
         step_random();
         if (story_step % AUDIT == 0)
             guest_audit();
@@ -132,8 +147,15 @@ static void test_random(void **unused)
         check_counts();
 }
 
+static void test_switched(void **unused)
+{
+    (void)unused;
+    switch_steps = SWITCH_STEPS;
+    story_runs(RUNS / 4, STEPS, run_one);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_random)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_random), cmocka_unit_test(test_switched)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -128,7 +128,7 @@ static void test_same(void **state)
         snprintf(pair, sizeof(pair), "\"%s\":%lu,", name, value);
         printed_has(pair);
     }
-    assert_int_equal(shown, 14 + 4 + 3 + 2);
+    assert_int_equal(shown, 15 + 4 + 3 + 2);
     free(table);
 }
 

@@ -18,3 +18,13 @@ void fmt_mark_cut(char *buffer, size_t size, int length);
 // Reads an unsigned number: decimal, or hexadecimal after 0x; with an optional suffix K, M or G (powers of
 // 1024). The whole of `text` must be the number. False when it is not, or when it does not fit.
 bool parse_number(const char *text, u64 *value) must_check;
+
+// The next of a sequence of numbers below `limit` (xorshift64*), which *state, not 0, begins: as good as
+// random for tests, and the same for the same beginning.
+static inline u64 random_next(u64 *state, u64 limit)
+{
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return (*state * 0x2545f4914f6cdd1dull >> 16) % limit;
+}

@@ -79,6 +79,7 @@ struct mmu {
     const struct mmu_ops *ops;
     struct p2m *p2m;
     unsigned processors; // that are under it
+    struct mmu *next;    // another one of the same machine
 };
 
 // What is one processor's: v->mmu.
@@ -92,8 +93,10 @@ struct mmu_ops {
     size_t bytes, view_bytes; // of the structs that contain struct mmu and struct mmu_view
     enum counter_owner owner; // of the counters that are only this back end's
     const char *(*missing)(const struct vmx_caps *caps, bool vpid);
+    const char *(*unfit)(const struct paging_regs *guest);
     void (*choose)(struct mmu_options *options);
     int (*init)(struct mmu *mmu, const struct mmu_options *options);
+    void (*configure)(struct mmu *mmu, const struct mmu_options *options);
     int (*enter)(struct vcpu *v);
     void (*leave)(struct vcpu *v);
     void (*needs)(const struct vcpu *v, const struct paging_regs *guest, struct mmu_needs *needs);
@@ -118,6 +121,12 @@ static inline const char *mmu_missing(const struct mmu_ops *ops, const struct vm
     return ops->missing(caps, vpid);
 }
 
+// Why a guest in this paging state cannot run in this mode, as one sentence, or NULL.
+static inline const char *mmu_unfit(const struct mmu_ops *ops, const struct paging_regs *guest)
+{
+    return ops->unfit(guest);
+}
+
 // Turns off in `options` what this processor leaves without effect: p2m_max is lowered to what it can walk.
 // Says each of these in one sentence. Before init, after mmu_missing has found nothing.
 void mmu_choose(const struct mmu_ops *ops, struct mmu_options *options);
@@ -126,6 +135,13 @@ void mmu_choose(const struct mmu_ops *ops, struct mmu_options *options);
 // from vm->frames, whose rewinding is its end: while the p2m is empty, before the guest's, at the highest
 // addresses. NULL: no frames.
 struct mmu *mmu_init(struct vm *vm, const struct mmu_ops *ops, const struct mmu_options *options) must_check;
+
+// From now on it works by these options, which mmu_choose has seen; `pool` is what it was made with. While no
+// processor is under it.
+static inline void mmu_configure(struct mmu *mmu, const struct mmu_options *options)
+{
+    mmu->ops->configure(mmu, options);
+}
 
 // From now on the processor, which is under none, has its memory translated by `mmu`: v->mmu is its view. In
 // VMX operation. What its TLB may hold of an earlier use is flushed. The back end may put pages of its own
@@ -223,7 +239,7 @@ static inline bool mmu_audit(struct vcpu *v, u32 count, char *text, size_t size)
     return v->mmu->ops->audit(v, count, text, size);
 }
 
-// Fills in the back end's rows of counters.def, as of its init on; leaves the others alone.
+// Adds what the back end counts to its rows of counters.def, as of its init on; leaves the others alone.
 static inline void mmu_counters(const struct mmu *mmu, u64 values[COUNTERS])
 {
     mmu->ops->counters(mmu, values);

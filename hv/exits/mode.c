@@ -1,0 +1,177 @@
+// See mode.h. A change is: leave the back end, fit the p2m's pages, configure and enter the other one, which
+// begins with nothing of the guest's, and write the VMCS anew. Each back end flushes in enter what a TLB may
+// hold of an earlier use. Nothing here is on the way of an exit that changes no mode.
+#include <arch/lib.h>
+#include <hv/log.h>
+#include <hv/p2m_change.h>
+
+#include "configurations.h"
+#include "effect.h"
+#include "mode.h"
+#include "paging.h"
+#include "../vm.h"
+
+#define SEED 0x9e3779b97f4a7c15ull // the same in each run, so that a run can be had again
+
+static const char not_on[] =
+    "The mode cannot change: boot with mmu.switch=on, so that the guest has only what all modes have.";
+
+void mode_init(struct vm *vm, const struct params *params)
+{
+    vm->modes = (struct modes){.params = *params};
+    vm->params = &vm->modes.params;
+}
+
+struct mmu *mode_back_end(const struct vm *vm, enum mmu_mode mode)
+{
+    struct mmu *mmu = vm->mmus;
+    while (mmu && mmu->ops != vm->back_ends[mode])
+        mmu = mmu->next;
+    return mmu;
+}
+
+static const struct mmu_ops *ops_of(const struct vm *vm, const struct params *params)
+{
+    return vm->back_ends[params->mmu];
+}
+
+static const char *read_mode(struct vm *vm, const char *words, struct params *wanted)
+{
+    struct modes *m = &vm->modes;
+    *wanted = m->params;
+    if (mode_read(wanted, words, m->why, sizeof(m->why)))
+        return m->why;
+    return effect_missing(wanted, ops_of(vm, wanted), vm->vcpu.caps);
+}
+
+static void ask(struct vcpu *v, const struct params *wanted)
+{
+    struct modes *m = &v->vm->modes;
+    m->wanted = *wanted;
+    m->asked = true;
+    v->refresh_controls = true; // so that mode_exit is called
+}
+
+const char *mode_ask(struct vcpu *v, const char *words)
+{
+    struct vm *vm = v->vm;
+    struct params wanted;
+    if (!vm->params->mmu_switch)
+        return not_on;
+    const char *why = read_mode(vm, words, &wanted);
+    if (why)
+        return why;
+    const struct paging_regs guest = vcpu_paging(v);
+    why = mmu_unfit(ops_of(vm, &wanted), &guest);
+    if (why)
+        return why;
+    effect_choose(&wanted, ops_of(vm, &wanted), &vm->machine);
+    ask(v, &wanted);
+    return NULL;
+}
+
+const char *mode_ask_next(struct vcpu *v)
+{
+    static const char *const order[] = {
+        "ept", "adaptive", "trace", "lazy", "eager",
+    };
+    const struct params *now = v->vm->params;
+    unsigned at = 0;
+    const char *why = NULL;
+    for (unsigned i = 1; i < ARRAY_SIZE(order); i++) {
+        struct params p = *now;
+        if (!mode_read(&p, order[i], v->vm->modes.why, sizeof(v->vm->modes.why)) && p.mmu == now->mmu &&
+            p.shadow == now->shadow)
+            at = i;
+    }
+    for (unsigned i = 1; i < ARRAY_SIZE(order); i++) {
+        why = mode_ask(v, order[(at + i) % ARRAY_SIZE(order)]);
+        if (!why)
+            return NULL;
+    }
+    return why;
+}
+
+static int enter(struct vcpu *v, const struct params *params)
+{
+    struct mmu *mmu = mode_back_end(v->vm, params->mmu);
+    const struct mmu_options options = effect_options(params, &v->vm->machine);
+    mmu_configure(mmu, &options);
+    return mmu_enter(v, mmu);
+}
+
+// Where there is no memory for the mode that was asked for, the guest stays in the one that it has.
+static void change(struct vcpu *v)
+{
+    struct vm *vm = v->vm;
+    struct modes *m = &vm->modes;
+    struct paging_regs guest = vcpu_paging(v);
+    if (m->wanted.p2m_max != m->params.p2m_max && p2m_fit(&vm->p2m, m->wanted.p2m_max)) {
+        log_warn("the mode does not change: no memory is left for so many tables of smaller pages");
+        return;
+    }
+    mmu_leave(v);
+    if (!enter(v, &m->wanted)) {
+        m->params = m->wanted;
+        m->changes++;
+    } else if (!enter(v, &m->params)) {
+        log_warn("the mode does not change: no memory is left for it");
+    } else {
+        v->unsupported = "no memory is left to translate the guest's memory";
+        return;
+    }
+    paging_start(v, &guest);
+    mmu_load(v);
+}
+
+// Some of each back end, strategy and option. What a processor does not have is left out.
+static const char *const churned[MODES_CHURNED] = {
+    "ept",
+    "ept,vpid=off",
+    "ept,p2m.max=4k",
+    "adaptive",
+    "adaptive,vpid=off",
+    "adaptive,shadow.vpid=one,shadow.prefetch=0",
+    "adaptive,shadow.cr3=exit,p2m.max=4k",
+    "adaptive,shadow.directpf=off",
+    "trace",
+    "trace,shadow.large=off,shadow.invlpg=exit",
+    "lazy",
+    "eager",
+};
+
+void mode_churn_init(struct vm *vm)
+{
+    struct modes *m = &vm->modes;
+    m->left = m->params.mode_churn;
+    m->random = SEED;
+    for (unsigned i = 0; m->left && i < MODES_CHURNED; i++) {
+        struct params *mode = &m->churned[m->count];
+        if (read_mode(vm, churned[i], mode))
+            continue;
+        effect_choose(mode, ops_of(vm, mode), &vm->machine);
+        m->count++;
+    }
+}
+
+static void churn(struct vcpu *v)
+{
+    struct modes *m = &v->vm->modes;
+    if (!m->left || --m->left || !m->count)
+        return;
+    m->left = m->params.mode_churn;
+    const struct params *wanted = &m->churned[random_next(&m->random, m->count)];
+    const struct paging_regs guest = vcpu_paging(v);
+    if (!mmu_unfit(ops_of(v->vm, wanted), &guest))
+        ask(v, wanted);
+}
+
+void mode_exit(struct vcpu *v)
+{
+    struct modes *m = &v->vm->modes;
+    churn(v);
+    if (!m->asked)
+        return;
+    m->asked = false;
+    change(v);
+}

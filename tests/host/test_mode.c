@@ -1,0 +1,295 @@
+// The mode changes while the guest runs: what may be asked for and what is refused with which sentence, what
+// has changed at the next entry, and what a guest does by VMCALL.
+
+// link: MACHINE ENGINE shadow/shadow.c
+#include "fake_machine.h"
+
+#include <arch/cpu.h>
+#include <ept/ept.h>
+#include <hv/vmcall.h>
+#include <shadow/shadow.h>
+
+#include "hv/exits/mode.h"
+#include "hv/exits/paging.h"
+#include "hv/vcpu/effect.h"
+
+#include <stdio.h>
+
+#define POOL   64
+#define BUFFER (2 * MIB)
+
+static struct vcpu *v;
+
+// A machine of both back ends.
+static void start(bool on, u32 churn)
+{
+    static const struct mmu_ops *const back_ends[] = {[MMU_EPT] = &ept_ops, [MMU_SHADOW] = &shadow_ops};
+    struct vm *vm = v->vm;
+    char message[100];
+    struct params params;
+    machine_caps.ept_vpid = ~0ull;
+    machine_caps.entry.may |= ENTRY_LOAD_EFER;
+    machine_caps.exit.may |= EXIT_SAVE_EFER | EXIT_LOAD_EFER;
+    assert_int_equal(params_parse(&params, "vpid=on p2m.max=2m vmcall=user shadow.pool=64", message, 100), 0);
+    params.mmu_switch = on;
+    params.mode_churn = churn;
+    params.mem = MACHINE_RAM;
+    vm->back_ends = back_ends;
+    mode_init(vm, &params);
+    const struct mmu_options options = effect_options(&params, &vm->machine);
+    assert_non_null(mmu_init(vm, &shadow_ops, &options));
+    mode_churn_init(vm);
+}
+
+static void asked(const char *words)
+{
+    const char *why = mode_ask(v, words);
+    if (why)
+        fail_msg("%s: %s", words, why);
+    assert_true(v->refresh_controls);
+    mode_exit(v);
+    assert_null(v->unsupported);
+    paging_refresh(v);
+    fake_entry_check();
+}
+
+static void refused(const char *words, const char *sentence)
+{
+    const struct mmu *mmu = v->vm->mmu;
+    u64 changes = v->vm->modes.changes;
+    struct params before = *v->vm->params;
+    assert_string_equal(mode_ask(v, words), sentence);
+    mode_exit(v);
+    assert_ptr_equal(v->vm->mmu, mmu);
+    assert_int_equal(v->vm->modes.changes, changes);
+    assert_memory_equal(&before, v->vm->params, sizeof(before));
+}
+
+// What the guest reads at gva, by whatever translates for it now.
+static void reads(u64 gva)
+{
+    struct mmu_fault f = {.gva = gva};
+    u64 hpa;
+    if (v->mmu->ops == &ept_ops)
+        return;
+    assert_int_equal(mmu_fault(v, &f), MMU_FIXED);
+    assert_true(mmu_translate(v, gva, &hpa));
+    assert_int_equal(hpa, mfn_hpa(p2m_lookup(&v->vm->p2m, gpa_gfn(gva)).mfn));
+}
+
+static void test_changes(void **state)
+{
+    (void)state;
+    start(true, 0);
+    const struct paging_regs guest = vcpu_paging(v);
+    for (unsigned i = 0; i < 3; i++) {
+        asked("trace");
+        assert_ptr_equal(v->mmu->ops, &shadow_ops);
+        assert_int_equal(v->vm->params->shadow, SHADOW_TRACE);
+        assert_int_equal(vmcs_read(SECONDARY_CONTROLS) & PROC2_EPT, 0);
+        assert_true(vmcs_read(EXCEPTION_BITMAP) & BIT(VECTOR_PF));
+        assert_true(vmcs_read(PROCESSOR_BASED_CONTROLS) & PROC_CR3_LOAD_EXITING);
+        reads(4 * MIB);
+        asked("ept");
+        assert_ptr_equal(v->mmu->ops, &ept_ops);
+        assert_true(vmcs_read(SECONDARY_CONTROLS) & PROC2_EPT);
+        assert_false(vmcs_read(EXCEPTION_BITMAP) & BIT(VECTOR_PF));
+        assert_false(vmcs_read(PROCESSOR_BASED_CONTROLS) & PROC_CR3_LOAD_EXITING);
+    }
+    assert_int_equal(v->vm->modes.changes, 6);
+    const struct paging_regs after = vcpu_paging(v);
+    assert_memory_equal(&guest, &after, sizeof(guest));
+}
+
+// Options alone: the back end stays and works by them.
+static void test_options(void **state)
+{
+    (void)state;
+    start(true, 0);
+    asked("vpid=off");
+    assert_int_equal(vmcs_read(SECONDARY_CONTROLS) & PROC2_VPID, 0);
+    asked("adaptive,vpid=on,shadow.directpf=on");
+    assert_true(vmcs_read(SECONDARY_CONTROLS) & PROC2_VPID);
+    reads(4 * MIB);
+    assert_int_equal(vmcs_read(PAGE_FAULT_ERROR_CODE_MASK), 1);
+    asked("shadow.directpf=off");
+    reads(4 * MIB);
+    assert_int_equal(vmcs_read(PAGE_FAULT_ERROR_CODE_MASK), 0);
+    asked("shadow.directpf=on");
+    reads(4 * MIB);
+    assert_int_equal(vmcs_read(PAGE_FAULT_ERROR_CODE_MASK), 1);
+}
+
+static void test_pages(void **state)
+{
+    (void)state;
+    start(true, 0);
+    struct p2m *p = &v->vm->p2m;
+    u64 large = p->leaves[P2M_LEVEL_2M], tables = p->tables, all = p->leaves[P2M_LEVEL_4K] + 512 * large;
+    u64 mfn = p2m_lookup(p, gpa_gfn(5 * MIB)).mfn.n;
+    assert_true(large);
+    for (unsigned i = 0; i < 2; i++) {
+        asked("p2m.max=4k");
+        assert_int_equal(p->leaves[P2M_LEVEL_2M], 0);
+        assert_int_equal(p->leaves[P2M_LEVEL_4K], all);
+        assert_int_equal(p2m_lookup(p, gpa_gfn(5 * MIB)).mfn.n, mfn);
+        asked(i ? "trace,p2m.max=2m" : "p2m.max=2m");
+        assert_int_equal(p->leaves[P2M_LEVEL_2M], large);
+        assert_int_equal(p->tables, tables);
+        assert_int_equal(p2m_lookup(p, gpa_gfn(5 * MIB)).mfn.n, mfn);
+    }
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    start(true, 0);
+    refused("shadow.pool=100", "shadow.pool= cannot change while the guest runs: boot with it.");
+    refused("trace,pcid=off", "pcid= cannot change while the guest runs: boot with it.");
+    refused("mem=1G", "mem= cannot differ between configurations: give it as a word of its own.");
+    machine_caps.proc2.may &= ~(u64)PROC2_VPID;
+    refused("trace", "vpid=on: this processor has no VPID or not all types of INVVPID: boot with vpid=off.");
+    asked("trace,vpid=off");
+    asked("ept");
+    struct paging_regs pae = vcpu_paging(v);
+    pae.efer = 0;
+    vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_CODE_32);
+    paging_start(v, &pae);
+    refused(
+        "trace",
+        "mmu=shadow runs guests with 4-level paging or none, not with two-level or PAE paging: use mmu=ept");
+}
+
+static void test_off(void **state)
+{
+    (void)state;
+    start(false, 0);
+    refused(
+        "trace",
+        "The mode cannot change: boot with mmu.switch=on, so that the guest has only what all modes have.");
+}
+
+// The guest goes on in the mode that it has.
+static void test_no_memory(void **state)
+{
+    (void)state;
+    start(true, 0);
+    const struct p2m *p = &v->vm->p2m;
+    u64 large = p->leaves[P2M_LEVEL_2M], tables = p->tables;
+    mfn_t frame, one;
+    assert_int_equal(frames_alloc(v->vm->frames, ORDER_4K, FRAME_MONITOR, &one), 0);
+    while (!frames_alloc(v->vm->frames, ORDER_4K, FRAME_MONITOR, &frame))
+        continue;
+    frames_free(v->vm->frames, one, ORDER_4K); // for one table of many
+    assert_null(mode_ask(v, "p2m.max=4k"));
+    mode_exit(v);
+    assert_int_equal(p->leaves[P2M_LEVEL_2M], large);
+    assert_int_equal(p->tables, tables);
+    assert_int_equal(frames_alloc(v->vm->frames, ORDER_4K, FRAME_MONITOR, &one), 0);
+    assert_int_equal(v->vm->params->p2m_max, P2M_LEVEL_2M);
+    assert_int_equal(v->vm->p2m.max_level, P2M_LEVEL_2M);
+    assert_non_null(strstr(machine_log, "the mode does not change: no memory"));
+    machine_log[0] = 0;
+    assert_null(mode_ask(v, "trace"));
+    mode_exit(v);
+    assert_null(v->unsupported);
+    assert_ptr_equal(v->mmu->ops, &ept_ops);
+    assert_int_equal(v->vm->params->mmu, MMU_EPT);
+    assert_non_null(strstr(machine_log, "the mode does not change: no memory"));
+    fake_entry_check();
+}
+
+static void test_next(void **state)
+{
+    (void)state;
+    static const char *const order[] = {"adaptive", "trace", "lazy", "eager"};
+    start(true, 0);
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < ARRAY_SIZE(order); i++) {
+            assert_null(mode_ask_next(v));
+            mode_exit(v);
+            assert_ptr_equal(v->mmu->ops, &shadow_ops);
+            char text[40];
+            params_format(v->vm->params, PARAM_INDEX_shadow, text, sizeof(text));
+            assert_string_equal(text + strlen("shadow="), order[i]);
+        }
+        assert_null(mode_ask_next(v));
+        mode_exit(v);
+        assert_ptr_equal(v->mmu->ops, &ept_ops);
+    }
+}
+
+static void test_churn(void **state)
+{
+    (void)state;
+    enum { PERIOD = 3, ROUNDS = 300 };
+    start(true, PERIOD);
+    assert_int_equal(v->vm->modes.count, MODES_CHURNED);
+    u64 seen[MMU_MODES] = {0};
+    for (unsigned i = 0; i < ROUNDS * PERIOD; i++) {
+        v->cr3_unseen = true; // as after an exit
+        mode_exit(v);
+        assert_int_equal(v->vm->modes.changes, (i + 1) / PERIOD);
+        if (v->refresh_controls)
+            paging_refresh(v);
+        fake_entry_check();
+        reads(4 * MIB + i % 7 * PAGE_SIZE);
+        seen[v->vm->params->mmu]++;
+    }
+    assert_true(seen[MMU_EPT] > 100 && seen[MMU_SHADOW] > 100);
+}
+
+static s64 call(const char *words, u64 room)
+{
+    char text[200] = "";
+    snprintf(text, sizeof(text), "%s", words);
+    assert_int_equal(vm_ram_write(v->vm, BUFFER, text, sizeof(text)), 0);
+    *vcpu_reg(v, GPR_RAX) = PENUMBRA_SWITCH;
+    *vcpu_reg(v, GPR_RDI) = BUFFER;
+    *vcpu_reg(v, GPR_RSI) = room;
+    assert_int_equal(exit_vmcall(v), VERDICT_SKIP);
+    return (s64)*vcpu_reg(v, GPR_RAX);
+}
+
+static void answered(const char *sentence)
+{
+    char text[200];
+    assert_int_equal(vm_ram_read(v->vm, BUFFER, text, sizeof(text)), 0);
+    assert_string_equal(text, sentence);
+}
+
+static void test_vmcall(void **state)
+{
+    (void)state;
+    char long_words[100] = "vpid=on";
+    start(true, 0);
+    assert_int_equal(call("adaptive,vpid=off", 160), 0);
+    assert_true(v->vm->modes.asked);
+    mode_exit(v);
+    assert_int_equal(v->vm->params->shadow, SHADOW_ADAPTIVE);
+    assert_int_equal(call("audit=on", 160), PENUMBRA_ARGUMENT);
+    answered("audit= cannot change while the guest runs: boot with it.");
+    assert_int_equal(call("audit=on", 9), PENUMBRA_ARGUMENT); // no more room than it had
+    answered("audit= c");
+    while (strlen(long_words) < 64)
+        strcat(long_words, ",vpid=on");
+    assert_int_equal(call(long_words, 160), PENUMBRA_ARGUMENT);
+    answered("A mode has at most 63 characters.");
+    assert_int_equal(call("", 0), PENUMBRA_ARGUMENT);
+    *vcpu_reg(v, GPR_RDI) = GIB - 1;
+    assert_false(v->vm->modes.asked);
+    v->vm->modes.params.mmu_switch = false;
+    assert_int_equal(call("ept", 160), PENUMBRA_OFF);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        MACHINE_TEST(machine_setup, test_changes), MACHINE_TEST(machine_setup, test_options),
+        MACHINE_TEST(machine_setup, test_pages),   MACHINE_TEST(machine_setup, test_refused),
+        MACHINE_TEST(machine_setup, test_off),     MACHINE_TEST(machine_setup, test_no_memory),
+        MACHINE_TEST(machine_setup, test_next),    MACHINE_TEST(machine_setup, test_churn),
+        MACHINE_TEST(machine_setup, test_vmcall),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
