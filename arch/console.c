@@ -1,5 +1,6 @@
-// The console of arch/console.h: fans text out to the serial port and the screen. The devices are serial.c,
-// vga.c and framebuffer.c; the font is embedded by the Makefile from Debian's console fonts.
+// The console of arch/console.h: fans text out to the serial port and the screen, and says when the screen is
+// drawn. The devices are serial.c, vga.c and framebuffer.c; the font is embedded by the Makefile from
+// Debian's console fonts.
 #include <arch/console.h>
 #include <arch/lib.h>
 #include <arch/io.h>
@@ -22,6 +23,11 @@ static struct {
     struct guest_stream guest;
     struct console_text *diverted;
     char word[CONSOLE_WORD_BYTES];
+    u64 pause;             // cycles between two drawings
+    u64 drawn;             // TSC, after the last one
+    void (*tell)(void *v); // when the screen falls behind
+    void *told;
+    bool behind, drawing;
 } console;
 
 extern const u8 font_psf[], font_psf_end[];
@@ -56,12 +62,44 @@ int console_screen_framebuffer(const struct boot_framebuffer *info)
     return error;
 }
 
+// A fault while drawing leads back here, by the dump's end: not for ever.
+void console_draw(void)
+{
+    if (!console.screen || console.drawing)
+        return;
+    console.drawing = true;
+    terminal_show(&console.terminal);
+    console.drawing = false;
+    console.behind = false;
+    console.drawn = rdtsc();
+}
+
+void console_draw_every(u64 cycles, void (*tell)(void *), void *told)
+{
+    console_draw();
+    console.pause = cycles;
+    console.tell = tell;
+    console.told = told;
+}
+
+static void write_screen(const char *bytes, size_t size)
+{
+    terminal_write(&console.terminal, bytes, size);
+    if (!console.pause || rdtsc() - console.drawn >= console.pause) {
+        console_draw();
+    } else if (!console.behind) {
+        console.behind = true;
+        if (console.tell)
+            console.tell(console.told);
+    }
+}
+
 static void write_raw(const char *bytes, size_t size)
 {
     for (size_t i = 0; i < size; i++)
         serial_write(&console.serial, (u8)bytes[i]);
     if (console.screen)
-        terminal_write(&console.terminal, bytes, size);
+        write_screen(bytes, size);
 }
 
 // The monitor's text begins a line of its own, whatever the guest has left, and is marked on the screen.
@@ -155,6 +193,7 @@ void console_page(const char *title, const char *text, size_t size)
         if (end + 1 < size)
             terminal_write(&console.terminal, "\r\n", 2);
     }
+    console_draw();
 }
 
 unsigned console_picture_room(unsigned rows)
@@ -193,6 +232,7 @@ int console_read(void)
 
 void console_flush(void)
 {
+    console_draw();
     serial_flush(&console.serial);
 }
 

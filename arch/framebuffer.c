@@ -124,7 +124,8 @@ int framebuffer_init(struct framebuffer *f, struct terminal *t, const struct boo
     }
     *f = made;
     blank(f, info->width, info->height);
-    terminal_init(t, info->height / f->font.height, info->width / f->font.width, framebuffer_draw, f);
+    terminal_init(t, &(struct terminal_screen){info->height / f->font.height, info->width / f->font.width, 1,
+                                               framebuffer_draw, f});
     return 0;
 }
 

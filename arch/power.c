@@ -36,6 +36,7 @@ static void wait_a_while(void)
 
 _Noreturn void machine_halt(void)
 {
+    console_draw();
     for (;;) {
         cli();
         hlt();

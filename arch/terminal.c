@@ -263,30 +263,36 @@ static void take_byte(struct terminal *t, u8 byte)
     }
 }
 
-// How many cells from this one on are not as they are shown.
+// How many cells from this one on are not as they are shown, in whole grains.
 static unsigned changed_cells(const struct terminal *t, unsigned row, unsigned column)
 {
     unsigned end = column;
-    while (end < t->dirty_right && t->cells[row][end] != t->shown[row][end])
-        end++;
+    size_t bytes = t->grain * sizeof(terminal_cell);
+    while (end < t->dirty_right && memcmp(&t->cells[row][end], &t->shown[row][end], bytes) != 0)
+        end += t->grain;
     return end - column;
 }
 
-static void show(struct terminal *t)
+static void show_row(struct terminal *t, unsigned row)
 {
-    for (unsigned row = t->dirty_top; row < t->dirty_bottom; row++) {
-        for (unsigned column = t->dirty_left, count; column < t->dirty_right; column += count + 1) {
-            count = changed_cells(t, row, column); // the next one is as it is shown
-            if (!count)
-                continue;
-            memcpy(t->shown[row] + column, t->cells[row] + column, count * sizeof(terminal_cell));
-            t->draw(t->screen, row, column, t->cells[row] + column, count);
-        }
+    unsigned column = t->dirty_left / t->grain * t->grain;
+    for (unsigned count; column < t->dirty_right; column += count + t->grain) {
+        count = changed_cells(t, row, column);
+        if (!count)
+            continue;
+        memcpy(t->shown[row] + column, t->cells[row] + column, count * sizeof(terminal_cell));
+        t->draw(t->screen, row, column, t->cells[row] + column, count);
     }
+}
+
+void terminal_show(struct terminal *t)
+{
+    for (unsigned row = t->dirty_top; row < t->dirty_bottom; row++)
+        show_row(t, row);
     mark_clean(t);
 }
 
-void terminal_init(struct terminal *t, unsigned rows, unsigned columns, terminal_draw_fn *draw, void *screen)
+void terminal_init(struct terminal *t, const struct terminal_screen *screen)
 {
     memset(t, 0, sizeof(*t));
     for (unsigned column = 0; column < TERMINAL_MAX_COLUMNS; column++)
@@ -295,10 +301,11 @@ void terminal_init(struct terminal *t, unsigned rows, unsigned columns, terminal
         memmove(t->cells[row], t->cells[0], sizeof(t->cells[0]));
         memcpy(t->shown[row], t->cells[0], sizeof(t->cells[0]));
     }
-    t->rows = rows ? min(rows, TERMINAL_MAX_ROWS) : 1;
-    t->columns = columns ? min(columns, TERMINAL_MAX_COLUMNS) : 1;
-    t->draw = draw;
-    t->screen = screen;
+    t->rows = screen->rows ? min(screen->rows, TERMINAL_MAX_ROWS) : 1;
+    t->columns = screen->columns ? min(screen->columns, TERMINAL_MAX_COLUMNS) : 1;
+    t->grain = screen->grain;
+    t->draw = screen->draw;
+    t->screen = screen->screen;
     mark_clean(t);
 }
 
@@ -311,7 +318,6 @@ void terminal_clear(struct terminal *t)
     memset(t->own, 0, sizeof(t->own));
     t->row = t->column = 0;
     t->state = TEXT;
-    show(t);
 }
 
 void terminal_set_owner(struct terminal *t, enum terminal_owner owner)
@@ -323,5 +329,4 @@ void terminal_write(struct terminal *t, const char *bytes, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         take_byte(t, (u8)bytes[i]);
-    show(t);
 }

@@ -21,12 +21,20 @@ typedef u16 terminal_cell;
 #define CELL_CHARACTER(cell)            ((u8)(cell))
 #define CELL_OWNER(cell)                ((enum terminal_owner)((cell) >> 8))
 
-// Shows `count` cells in a row, from this column on. Called only for cells that differ from what is shown.
+// Shows `count` cells in a row, from this column on: both are multiples of the screen's grain.
 typedef void terminal_draw_fn(void *screen, unsigned row, unsigned column, const terminal_cell *cells,
                               unsigned count);
 
-struct terminal {
+// What a driver gives the terminal.
+struct terminal_screen {
     unsigned rows, columns;
+    unsigned grain; // cells that are sent in one go: drawn together if one of them has changed
+    terminal_draw_fn *draw;
+    void *screen; // its first argument
+};
+
+struct terminal {
+    unsigned rows, columns, grain;
     unsigned row, column; // of the next character; column == columns: the next one wraps first
     terminal_draw_fn *draw;
     void *screen;
@@ -41,16 +49,20 @@ struct terminal {
     terminal_cell shown[TERMINAL_MAX_ROWS][TERMINAL_MAX_COLUMNS];
 };
 
-// An empty terminal of that size, cut to the largest possible, at least 1 x 1. The driver has blanked the
-// screen before.
-void terminal_init(struct terminal *t, unsigned rows, unsigned columns, terminal_draw_fn *draw, void *screen);
+// An empty terminal on this screen, cut to the largest possible, at least 1 x 1. The driver has blanked the
+// screen before. The columns are a multiple of the grain.
+void terminal_init(struct terminal *t, const struct terminal_screen *screen);
 
 // Who writes from now on. Where the guest changes a row in which text of the monitor's stands, the whole row
 // is the guest's.
 void terminal_set_owner(struct terminal *t, enum terminal_owner owner);
 
-// Blank, with the cursor in its first cell, whatever has been drawn on the screen meanwhile.
+// Blank, with the cursor in its first cell; the next terminal_show draws all cells, whatever has been drawn
+// on the screen meanwhile.
 void terminal_clear(struct terminal *t);
 
-// Takes bytes as they would go down a serial line, then shows what they changed.
+// Takes bytes as they would go down a serial line. The screen stays as it is.
 void terminal_write(struct terminal *t, const char *bytes, size_t count);
+
+// Draws what has changed since the last call, and nothing else.
+void terminal_show(struct terminal *t);

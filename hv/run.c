@@ -1,5 +1,6 @@
 // See run.h. The order in which a virtual machine is made, and what is given back after it.
 #include <arch/cmos.h>
+#include <arch/console.h>
 #include <arch/cpu.h>
 #include <arch/io.h>
 #include <arch/lib.h>
@@ -264,4 +265,5 @@ void run_release(struct vm *vm, struct host *host)
     if (vm->far_memory) // it comes last for the next one, too
         host->numa = numa_hold(&host->frames, &host->acpi, &host->boot, host->apic_id);
     vm->mmu = vm->mmus = NULL;
+    console_draw_every(0, NULL, NULL);
 }

@@ -4,10 +4,10 @@
 #include <arch/io.h>
 
 #include "clock.h"
+#include "due.h"
 #include "event.h"
 #include "guest_ports.h"
 #include "legacy.h"
-#include "limit.h"
 #include "../vm.h"
 
 #define TIMER_INPUT     0     // of the 8259s
@@ -62,7 +62,7 @@ void legacy_attend(struct vcpu *v)
 {
     tell_edges(v);
     event_interrupt_window(v, reaches_processor(v));
-    limit_arm(v, legacy_wait(v));
+    due_arm(v, legacy_wait(v));
 }
 
 void legacy_interrupt(struct vcpu *v)

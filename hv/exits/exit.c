@@ -1,4 +1,5 @@
 // The run loop and the dispatcher: from the exit reason to a handler, from its verdict to the next entry.
+#include <arch/console.h>
 #include <arch/io.h>
 #include <arch/lib.h>
 #include <arch/panic.h>
@@ -6,13 +7,13 @@
 #include <hv/mmu.h>
 
 #include "debug.h"
+#include "due.h"
 #include "dump_vmcs.h"
 #include "event.h"
 #include "exit.h"
 #include "exit_names.h"
 #include "guest_access.h"
 #include "legacy.h"
-#include "limit.h"
 #include "mode.h"
 #include "nmi.h"
 #include "paging.h"
@@ -132,11 +133,26 @@ static inline u64 account_exit(struct vcpu *v)
     return now;
 }
 
+// Does what is due by the clock. What it costs is no exit's.
+static __attribute__((noinline)) enum verdict take_due(struct vcpu *v, u64 now)
+{
+    if (due_end_reached(v, now))
+        return due_end(v);
+    v->last_exit = now;
+    v->account = &v->outside;
+    v->behind = false;
+    console_draw();
+    due_set(v, now);
+    due_arm(v, legacy_wait(v));
+    return VERDICT_RESUME;
+}
+
 // Enters the guest once and handles what comes of it.
 static enum verdict run_once(struct vcpu *v)
 {
-    if (unlikely(account_exit(v) - v->started >= v->allowed))
-        return limit_end(v);
+    u64 now = account_exit(v);
+    if (unlikely(now - v->due_from >= v->due_after))
+        return take_due(v, now);
     enum world_result result = world_switch(&v->world);
     bool entered = result == WORLD_EXIT;
     v->last_exit = rdtsc();
@@ -155,14 +171,26 @@ static void say_last_words(struct vcpu *v)
     log_error("at RIP 0x%lx: %s", vmcs_read(GUEST_RIP), text);
 }
 
+// In the middle of an exit: the screen will be drawn a little later.
+static void screen_behind(void *told)
+{
+    struct vcpu *v = told;
+    due_draw(v);
+    due_arm(v, legacy_wait(v));
+}
+
+// Where nothing makes a guest exit, the screen is drawn at once.
 void vcpu_run(struct vcpu *v)
 {
+    u64 pause = v->vm->tsc_hz / DUE_DRAWS_PER_SECOND;
     v->started = v->last_exit = rdtsc();
-    v->allowed = limit_allowed(v);
     v->account = &v->outside;
+    due_set(v, v->started);
+    console_draw_every(due_has_timer(v) ? pause : 0, screen_behind, v);
     enum verdict verdict = attend(v, VERDICT_RESUME);
     while (likely(verdict != VERDICT_STOP))
         verdict = run_once(v);
+    console_draw_every(pause, NULL, NULL); // the statistics follow
     if (v->vm->says_where)
         say_last_words(v);
 }

@@ -6,7 +6,6 @@
 
 #include "event.h"
 #include "exit.h"
-#include "limit.h"
 #include "msr_table.h"
 #include "paging.h"
 #include "../vm.h"
@@ -75,6 +74,7 @@ static bool write_clock(struct vcpu *v, u32 index, u64 value)
     u64 jump = rdtsc() - before;
     v->started += jump;
     v->last_exit += jump;
+    v->due_from += jump;
     v->vm->legacy.started += jump;
     v->vm->legacy.last += jump;
     return ok;

@@ -4,7 +4,7 @@
 #include <arch/layout.h>
 #include <arch/traps.h>
 
-#include "limit.h"
+#include "due.h"
 #include "msr_bitmap.h"
 #include "paging.h"
 #include "../vm.h"
@@ -225,7 +225,7 @@ void vmcs_start_guest(struct vcpu *v, const struct guest_start *start)
     start_state(start);
     msr_switch_set(&v->vm->msr_switch, SWITCHED_PAT, PAT_RESET);
     start_counting(v->vm);
-    limit_arm(v, legacy_wait(v));
+    due_arm(v, legacy_wait(v));
     v->world.regs = start->gprs;
     paging_start(v, &start->paging);
     mmu_load(v);

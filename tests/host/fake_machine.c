@@ -61,6 +61,16 @@ void console_print(const char *format, ...)
     machine_console_length += (size_t)length;
 }
 
+// There is no screen.
+void console_draw(void)
+{
+}
+
+void console_draw_every(u64 cycles, void (*tell)(void *), void *told)
+{
+    (void)cycles, (void)tell, (void)told;
+}
+
 u64 memory_kept_bytes(void)
 {
     return MIB;

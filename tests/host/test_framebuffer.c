@@ -108,7 +108,10 @@ static void draw_and_compare(unsigned mode, const struct test_font *font)
         char c = random_below(10) ? (char)(' ' + random_below(95)) : "\r\n\n\b"[random_below(4)];
         terminal_set_owner(&terminal, (enum terminal_owner)random_below(TERMINAL_OWNERS));
         terminal_write(&terminal, &c, 1);
+        if (random_below(3) == 0)
+            terminal_show(&terminal);
     }
+    terminal_show(&terminal);
     unsigned rows = info.height / font->height, columns = info.width / font->width;
     for (unsigned row = 0; row < rows; row++) {
         for (unsigned column = 0; column < columns; column++)
@@ -155,6 +158,7 @@ static void huge_screens_are_cut(void **state)
     assert_int_equal(terminal.columns, TERMINAL_MAX_COLUMNS);
     assert_int_equal(terminal.rows, TERMINAL_MAX_ROWS);
     terminal_write(&terminal, "\033[999;999HX", 11);
+    terminal_show(&terminal);
     check_glyph(pixels, 0, &info, &font, TERMINAL_MAX_ROWS - 1, TERMINAL_MAX_COLUMNS - 1);
     free(pixels);
 }

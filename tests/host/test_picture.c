@@ -80,10 +80,10 @@ static void vga_render(const u16 *cells, u8 *grey)
 static void vga_shows_codes(void **state)
 {
     (void)state;
-    static u16 cells[VGA_ROWS * VGA_COLUMNS + 1];
+    static u16 cells[VGA_ROWS * VGA_COLUMNS + 1] __attribute__((aligned(8)));
     static u8 grey[VGA_ROWS * 16 * VGA_COLUMNS * 9];
     for (unsigned round = 0; round < 10; round++) {
-        vga_init(&terminal, cells);
+        vga_init(&terminal, (u64 *)cells);
         cells[VGA_ROWS * VGA_COLUMNS] = GUARD;
         assert_int_equal(make_code(vga_picture_room(ROWS)), 17);
         struct console_picture p = picture();
@@ -94,6 +94,7 @@ static void vga_shows_codes(void **state)
         vga_render(cells, grey);
         check_read(grey, VGA_COLUMNS * 9, VGA_ROWS * 16);
         terminal_clear(&terminal);
+        terminal_show(&terminal);
         for (unsigned i = 0; i < VGA_ROWS * VGA_COLUMNS; i++)
             assert_int_equal(cells[i], 0x0720);
     }

@@ -7,7 +7,7 @@
 
 #define GUARD 0xdead
 
-static u16 cells[VGA_ROWS * VGA_COLUMNS + 1];
+static u16 cells[VGA_ROWS * VGA_COLUMNS + 1] __attribute__((aligned(8)));
 static struct terminal terminal;
 
 static int start(void **state)
@@ -15,7 +15,7 @@ static int start(void **state)
     (void)state;
     memset(cells, 0xff, sizeof(cells));
     cells[VGA_ROWS * VGA_COLUMNS] = GUARD;
-    vga_init(&terminal, cells);
+    vga_init(&terminal, (u64 *)cells);
     return 0;
 }
 
@@ -28,6 +28,7 @@ static int stop(void **state)
 static void send(const char *bytes)
 {
     terminal_write(&terminal, bytes, strlen(bytes));
+    terminal_show(&terminal);
 }
 
 static u16 row_attribute = 0x07;
@@ -167,8 +168,11 @@ static void survives_anything(void **state)
         for (size_t i = 0; i < count; i++)
             bytes[i] = random_below(4) ? likely[random_below(sizeof(likely) - 1)] : (char)random_u64();
         terminal_write(&terminal, bytes, count);
+        if (random_below(4) == 0)
+            terminal_show(&terminal);
         assert_true(terminal.row < VGA_ROWS && terminal.column <= VGA_COLUMNS);
     }
+    terminal_show(&terminal);
     for (unsigned i = 0; i < VGA_ROWS * VGA_COLUMNS; i++) {
         assert_in_range((u8)cells[i], 0x20, 0x7e);
         assert_int_equal((u8)cells[i], terminal.cells[i / VGA_COLUMNS][i % VGA_COLUMNS]);
@@ -284,23 +288,64 @@ static void guest_takes_a_row(void **state)
     }
 }
 
-static unsigned draws;
+static unsigned draws, grain;
 static void count_draw(void *screen, unsigned r, unsigned column, const terminal_cell *characters,
                        unsigned count)
 {
-    (void)screen, (void)r, (void)column, (void)characters;
+    (void)screen, (void)characters;
+    assert_true(column % grain == 0 && count && count % grain == 0);
+    assert_true(r < VGA_ROWS && column + count <= VGA_COLUMNS);
     draws += count;
+}
+
+static void counting_screen(unsigned cells_at_once)
+{
+    grain = cells_at_once;
+    draws = 0;
+    terminal_init(&terminal, &(struct terminal_screen){VGA_ROWS, VGA_COLUMNS, grain, count_draw, NULL});
 }
 
 static void draws_only_what_changed(void **state)
 {
     (void)state;
-    terminal_init(&terminal, VGA_ROWS, VGA_COLUMNS, count_draw, NULL);
-    draws = 0;
+    counting_screen(1);
     send("ab\r\nac\033[25;1H");
     assert_int_equal(draws, 4);
     send("\n"); // scrolls: b becomes c, "ac" below becomes blank
     assert_int_equal(draws, 4 + 3);
+    send("\033[5;5Hx\bx\b \b"); // as it is shown, in between not
+    terminal_show(&terminal);
+    assert_int_equal(draws, 4 + 3);
+}
+
+// Cells that go out together: those of a grain in which one has changed, no others, and none twice.
+static void draws_whole_grains(void **state)
+{
+    (void)state;
+    counting_screen(4);
+    send("a\033[1;4Hb"); // both in the first four
+    assert_int_equal(draws, 4);
+    send("\033[1;4Hcd\033[1;80Hz\033[3;9Hx"); // two side by side, the last one, one of another row
+    assert_int_equal(draws, 4 + 8 + 4 + 4);
+    send("\033[1;2H  \033[2;1H   ");
+    assert_int_equal(draws, 4 + 8 + 4 + 4);
+}
+
+// What scrolls by between two drawings is never drawn: 400 lines cost no more than the screen has cells.
+static void late_drawing_draws_once(void **state)
+{
+    (void)state;
+    char line[40];
+    counting_screen(4);
+    for (unsigned i = 0; i < 400; i++) {
+        fmt(line, sizeof(line), "line %u of a log that scrolls\r\n", i);
+        terminal_write(&terminal, line, strlen(line));
+    }
+    assert_int_equal(draws, 0);
+    terminal_show(&terminal);
+    assert_in_range(draws, 24 * 32, VGA_ROWS * VGA_COLUMNS);
+    terminal_show(&terminal);
+    assert_in_range(draws, 24 * 32, VGA_ROWS * VGA_COLUMNS);
 }
 
 // The monitor's lines break between words; one that is longer than a row breaks anywhere, as a guest's does.
@@ -379,6 +424,8 @@ int main(void)
         WITH_SCREEN(erasing),
         WITH_SCREEN(survives_anything),
         WITH_SCREEN(draws_only_what_changed),
+        WITH_SCREEN(draws_whole_grains),
+        WITH_SCREEN(late_drawing_draws_once),
         WITH_SCREEN(monitor_after_anything),
         WITH_SCREEN(monitor_after_text),
         WITH_SCREEN(guest_takes_a_row),

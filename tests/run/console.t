@@ -74,6 +74,17 @@ is(join('; ', grep { !/^vpid=auto|^guest starts|^a line/ } @own),
 is(() = $raw =~ /^\{"penumbra":"summary","word":"$word",/mg, 1, 'hostile: one summary has the word');
 like($hostile->{screen}, qr/^\[penumbra $word\] guest ended with status 7$/m, 'hostile: the line is on the screen');
 
+# The screen is drawn some times a second while a guest runs. All that a guest has printed is there soon, also when it makes no exit
+# any more. Its code: mov al, 0xff; out 0x21, al, so that no tick makes it exit; as $PRINTS; then it spins, or halts for ever.
+my $TEXT = join '', map { "line $_\r\n" } 1 .. 60;
+for my $end (["spins", $SPIN], ["halts", "\xfa\xf4\xeb\xfd"]) {
+    my ($name, $code) = @$end;
+    my $prints = "\xb0\xff\xe6\x21" . substr($PRINTS, 0, -length $ENDS) . $code;
+    substr $prints, 5, 1, chr length $prints; # where the text is
+    my $late = guest($name, "$prints$TEXT\0", '', 'expect line 60', 'wait 4', 'quit');
+    like($late->{screen}, qr/^line 38\n(?:line \d+\n)*line 60\n/m, "a guest that prints and $name: all of it is on the screen");
+}
+
 my $triple = guest('triple', $TRIPLE, '');
 says($triple, qr/^\[penumbra\] error: guest triple fault at RIP 0x100013$/m, 'a triple fault says where');
 is($triple->{end}, 'shutdown', 'a triple fault ends the run');

@@ -80,8 +80,18 @@ void console_guest_write(u8 byte);
 // The next byte from the serial port, or -1 if there is none.
 int console_read(void);
 
-// Waits, but not for ever, until the serial port has sent everything. Before the machine goes.
+// Draws the screen, and waits, but not for ever, until the serial port has sent everything. Before the
+// machine goes.
 void console_flush(void);
+
+// Draws what the screen does not show yet. In whatever ends, or waits long, after console_draw_every.
+void console_draw(void);
+
+// Draws, and from now on does so `cycles` of the TSC after the last time at the soonest, when something is
+// written; 0, as at the start: each time. Below a hypervisor a drawn cell may be an exit to it. `tell`, if
+// there is one, is called with `told` once when the screen falls behind what is written, and again after it
+// was drawn: whoever gets it calls console_draw when the time has come.
+void console_draw_every(u64 cycles, void (*tell)(void *), void *told);
 
 // Whether the UART raises its interrupt while input waits. Its line is an edge to whoever receives it: switch
 // it off, call console_read until it returns -1, and switch it on, and no input is missed and none announced

@@ -65,7 +65,9 @@ struct vcpu {
     unsigned physical_bits;  // MAXPHYADDR of the guest
     bool has_1g_pages;       // in the guest's CPUID
     bool debugged;           // the guest has moved to or from a debug register: debug.h
-    bool timer_runs, timer_missed; // the VMX-preemption timer: limit.c
+    bool timer_runs, timer_missed; // the VMX-preemption timer: due.c
+    bool polled;                   // console input does not come as an NMI
+    bool behind;                   // the screen shows less than was written
     bool nmi_pending;              // an NMI of the guest's waits until it is not blocked
     bool nmi_by_interrupt_window;  // without virtual NMIs: until the guest takes interrupts
     u32 base_proc, base_proc2;     // processor-based controls that every mode wants
@@ -77,11 +79,12 @@ struct vcpu {
 
     struct vmcs_counts vmcs;                 // of the VMCS accesses of the processor that it runs on
     struct exit_account exits[EXIT_REASONS]; // by basic reason
-    struct exit_account outside;  // what was spent after no exit: the start, an entry that an NMI prevented
+    struct exit_account outside;  // what was spent after no exit: the start, what was due, an entry that an
+                                  // NMI prevented
     struct exit_account *account; // of the exit being handled
     u64 cr3_writes;               // that exited
     u64 started, last_exit;       // TSC
-    u64 allowed;                  // cycles from `started` on after which limit= ends the guest; ~0: never
+    u64 due_from, due_after;      // TSC, and cycles behind it at which something is due: due.h; ~0: never
     u64 monitor_cycles; // between an exit and the next entry, those of the exit being handled not yet
 };
 

@@ -6,6 +6,7 @@
 
 u32 inl(u16 port);
 void outl(u16 port, u32 value);
+u8 inb(u16 port);
 void outb(u16 port, u8 value);
 u64 rdmsr(u32 msr);
 void wrmsr(u32 msr, u64 value);
