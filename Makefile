@@ -139,6 +139,7 @@ make test-fresh  what make does on a fresh Debian 12 and 13, in chroots (root; s
 make stress      Linux under stress-ng in each configuration of shadow paging (hours; STRESS=name,... for some)
 make nested      the monitor in QEMU under KVM, itself in Bochs (half an hour to hours; NESTED=name,... for some cases)
 make DEBUG=1     a monitor that stops with a dump where a VMREAD or VMWRITE fails; BUILD=folder keeps it apart
+make check-html  the HTML report in Chromium, which it installs: build/run/html has screenshots
 make clean       removes build/
 
 Variables of all:

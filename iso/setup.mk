@@ -4,10 +4,11 @@
 GOALS_OF_none    := help clean version setup-%
 GOALS_OF_run     := run
 GOALS_OF_compare := compare
+GOALS_OF_html    := check-html
 GOALS_OF_test    := test test-% run-tests host-tests msan-tests build/host/% build/msan/% fuzz fuzz-short check stress nested plant
 
 GOALS := $(or $(MAKECMDGOALS),$(.DEFAULT_GOAL))
-LEVEL := $(firstword $(foreach level,test compare run,$(if $(filter $(GOALS_OF_$(level)),$(GOALS)),$(level))) \
+LEVEL := $(firstword $(foreach level,html test compare run,$(if $(filter $(GOALS_OF_$(level)),$(GOALS)),$(level))) \
                      $(if $(filter-out $(GOALS_OF_none),$(GOALS)),build))
 
 # Not in a dry run: make -n.
@@ -21,6 +22,6 @@ endif
 endif
 export SETUP_DONE := yes
 
-.PHONY: setup-build setup-run setup-compare setup-test
-setup-build setup-run setup-compare setup-test: setup-%:
+.PHONY: setup-build setup-run setup-compare setup-test setup-html
+setup-build setup-run setup-compare setup-test setup-html: setup-%:
 	@iso/setup $*

@@ -4,7 +4,7 @@ RUN_TESTS := $(sort $(wildcard tests/run/*.t))
 JOBS      ?= 2
 NESTED_HOST := $(BUILD)/nested/host.lz4
 
-.PHONY: test test-parts run-tests stress nested test-fresh
+.PHONY: test test-parts run-tests stress nested test-fresh check-html
 test-parts: $(MONITOR) $(ISO) $(SETTINGS) guest-tests guest-stress
 
 # Long ones first, so that both processors are busy to the end.
@@ -40,6 +40,10 @@ $(NESTED_HOST): $(GUEST_BUILD)/packages/qemu-system-x86/version $(GUEST_BUILD)/p
 # The set-up as on a fresh machine, in minimal chroots of Debian 12 and 13: needs root and a mirror, some minutes for each.
 test-fresh:
 	prove --timer -v tests/run/long/fresh.t
+
+# The HTML report as a browser has it.
+check-html:
+	prove --timer -v tests/run/long/html.t
 
 # Each step says what it is and, at its end, how long all took so far.
 test:

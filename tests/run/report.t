@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib", "$FindBin::RealBin/../../iso/report";
+use Digest::SHA 'sha256_base64';
 use File::Path 'make_path';
 use JSON::PP 'decode_json';
 use Machine;
@@ -13,7 +14,8 @@ use Report::Gnuplot ();
 use Report::Log 'log_read';
 use Report::Results 'report_make';
 use Report::Statistics qw(median half_range differs best_of ratio_text count_text spread_text listed);
-use Report::Table 'report_text';
+use Report::Markdown 'markdown';
+use Report::Table 'report_blocks';
 use Test::More;
 
 my $FOLDER = "$Machine::BUILD/run/report";
@@ -30,7 +32,7 @@ sub table {
     my @warnings;
     local $SIG{__WARN__} = sub { push @warnings, @_ };
     my $read = log_read(@$log);
-    my $table = eval { report_text(report_make($read, exit_cost => 1300, title => 'T')) } // $@;
+    my $table = eval { markdown(report_blocks(report_make($read, exit_cost => 1300, title => 'T'))) } // $@;
     is("@warnings", '', 'perl warns of nothing') if @warnings;
     return $table;
 }
@@ -140,6 +142,70 @@ subtest 'plots' => sub {
         is(join(', ', grep { index($svg, $_) < 0 } @{ $labels{$plot} }), '', "$plot.svg has its names and numbers");
     }
     unlike(Machine::file_read("$FOLDER/short/faults.svg"), qr/>ept</, 'no panel for a configuration without such faults');
+};
+
+# What xmllint finds of an XPath expression in a page, as text.
+sub found {
+    my ($page, $what) = @_;
+    open my $xmllint, '-|', 'xmllint', '--nonet', '--xpath', $what, $page or die "xmllint: $!\n";
+    local $/;
+    return (<$xmllint> // '') =~ s/\s+\z//r;
+}
+
+# The texts of all cells of tables that are not folded, in their order: of a page, and of Markdown.
+sub cells_of_page {
+    my ($page) = @_;
+    my %text = ('&lt;' => '<', '&gt;' => '>', '&quot;' => '"', '&#39;' => "'", '&amp;' => '&');
+    my ($tables) = map { s/<details>.*?<\/details>//gsr } Machine::file_read($page);
+    return map { s/<[^>]*>//gr =~ s/(&#?\w+;)/$text{$1}/gr } $tables =~ /<t[hd]\b[^>]*>(.*?)<\/t[hd]>/gs;
+}
+
+sub cells_of_markdown {
+    my ($file) = @_;
+    my @rows = grep { !/^-/ } Machine::file_read($file) =~ /^\|(.*)\|$/mg;
+    return map { map { s/^ +| +$//gr =~ s/\*\*|`//gr } split /\|/, $_ } @rows;
+}
+
+subtest 'the page' => sub {
+    for my $name (qw(short bochs)) {
+        my $page = "$FOLDER/$name/report.html";
+        is(Machine::run_quietly("$FOLDER/page.said", 'xmllint', '--noout', '--nonet', $page), 0, "$name: well-formed")
+            or diag(Machine::file_read("$FOLDER/page.said"));
+        is(join('|', cells_of_page($page)), join('|', cells_of_markdown("$FOLDER/$name/table.md")), "$name: the tables of table.md");
+        my @pictures = glob "$FOLDER/$name/*.svg";
+        is(found($page, 'count(//*[local-name()="svg"])'), scalar @pictures, "$name: its pictures");
+        my @ids = Machine::file_read($page) =~ /\bid=["']([^"']*)/g;
+        my %times;
+        $times{$_}++ for @ids;
+        is(join(' ', grep { $times{$_} > 1 } sort keys %times), '', "$name: each name is there once");
+        is(join(' ', grep { !$times{$_} } Machine::file_read($page) =~ /\bhref=["']#([^"']*)/g), '', "$name: and each that a link leads to");
+        is(join(' ', Machine::file_read($page) =~ /(?:\bsrc=|\bhref=["'][^#]|url\([^#]|\@import)[^>]*/g), '', "$name: nothing is fetched");
+        my ($script) = Machine::file_read($page) =~ /<script>(.*?)<\/script>/s;
+        like(Machine::file_read($page), qr/script-src 'sha256-\Q@{[sha256_base64($script)]}\E='/, "$name: its script alone may run");
+    }
+    my $page = "$FOLDER/short/report.html";
+    is(found($page, 'count(//*[local-name()="details"])'), 6, 'a fold for each workload');
+    my ($row) = Machine::file_read($page) =~ /<td><a href="#(\w+)">1\.35 \(0\.2%\)<\/a>/;
+    is(found($page, "string(//*[\@id='$row']/../*[4])"), '7,373,201 7,400,287 7,399,521', 'a number leads to its repetitions')
+        or diag(found($page, "string(//*[\@id='$row']/..)"));
+};
+
+subtest 'hostile names in the page' => sub {
+    my $evil = q(</style><script>alert(1)</script><img src=x onerror="alert(2)">&quot;'`**|&#x41; ]]> --> \u0001\u0000\u00e4);
+    my $in_json = $evil =~ s/"/\\"/gr;
+    (my $log = $LOG) =~ s/("(?:kernel|command_line|clocksource|processor|version|end|error|reason)":")/$1$in_json/g;
+    $log =~ s/"configurations":\["ept"/"configurations":["$in_json","ept"/;
+    my ($status, $said) = program('names', $log, '--title', $evil);
+    is("$status $said", '0 ', 'a report is made');
+    my $page = "$FOLDER/names/report.html";
+    is(Machine::run_quietly("$FOLDER/page.said", 'xmllint', '--noout', '--nonet', $page), 0, 'well-formed')
+        or diag(Machine::file_read("$FOLDER/page.said"));
+    is(found($page, 'count(//*[local-name()="script" or local-name()="style"])'), 2, 'no script and no style more');
+    is(found($page, 'count(//*[local-name()="img" or @onerror or @src])'), 0, 'and no element of the names\'');
+    is(found($page, 'string(//*[local-name()="h1"])'), $evil,
+        'they are shown as they are');
+    is(join('|', cells_of_page($page)), join('|', cells_of_page("$FOLDER/short/report.html")), 'no table has changed');
+    unlike(Machine::file_read("$FOLDER/names/table.md") =~ s/(`+).*?\1//gr, qr/<(?:script|img|\/style)/, 'nor is there HTML in table.md');
 };
 
 subtest 'where it ran' => sub {
@@ -253,6 +319,43 @@ subtest 'one frequency, and others' => sub {
     like($table, qr/^\* `ept`: system-management interrupts came during `alu`, and firmware's time is in their numbers$/m, 'SMIs');
     like(cells($table, 'Ratio to native', 'alu'), qr/^[^|!]*\|[^|!]*!\|[^|!]*\|[^|!]*$/, 'the cell has its mark');
     like($table, qr/^`!`: a system-management interrupt came/m, 'which is explained');
+};
+
+# The log in which each of these workloads' lines, one a kernel, has these cycles for an iteration: five, of which the third is the middle.
+sub with_cycles {
+    my ($log, $workload, @kernels) = @_;
+    $log =~ s/^(\{"bench":"\Q$workload\E",)"iterations":\d+,"cycles":\[[^]]*\](.*)/$1 . '"iterations":1,"cycles":[' . join(',', @{ shift @kernels }) . "]$2"/gem;
+    return $log =~ s/"clock":"instructions"/"clock":"time"/r;
+}
+
+subtest 'which mode is fastest' => sub {
+    my $row = sub { return cells(table(with_cycles($LOG, 'fork', @_)), 'Which mode is fastest', 'fork') };
+    my ($one, $same, $far) = ([990, 995, 1000, 1005, 1010], [991, 994, 1001, 1006, 1009], [1500, 1510, 1520, 1530, 1540]);
+    is($row->($one, $one, $same, $far), '**ept**|adaptive|lazy|1.52|1.50 to 1.55|1.000|0.985 to 1.015', 'one is as fast, one is not');
+    is($row->($one, $far, $far, $one), '**lazy**|-|ept|1.52|1.50 to 1.55|1.000|0.985 to 1.015', 'the next, of two');
+    is($row->($far, $one, $same, $same), 'no difference|all|-|-|-|0.658|0.647 to 0.669', 'none is');
+    is($row->($one, [1000], [2000, 2000], $far), '**ept**|-|lazy|1.52|too few|1.000|too few', 'and too few to tell');
+    my $table = table(with_cycles($LOG, 'fork', $one, $one, $same, $far));
+    unlike($table, qr/cycles added for each exit\.$/m, 'where the clock is time nothing is added');
+    like(table($LOG), qr/^## Which mode is fastest\n\nWith 1,300 cycles added for each exit\.\n/m, 'else it is said');
+    is(cells(table($LOG), 'Which mode is fastest', 'cpuid'), '**ept**|-|adaptive|1.000|too few|190|too few', 'and done');
+    unlike(table($NATIVE), qr/Which mode is fastest/, 'of one nothing is said');
+    my $log = with_cycles($LOG, 'fork', $one, $one, $same, $far);
+    my ($native, $monitored) = split /$NEXT/, $log;
+    is(cells(table([$native, ($monitored) x 4]), 'Which mode is fastest', 'fork'), '**ept**|-|adaptive|1.001|1.001 to 1.001|1.000|0.990 to 1.010',
+        'of four boots their medians count');
+    like(cells(table([$native, ($monitored) x 3]), 'Which mode is fastest', 'fork'), qr/^\*\*ept\*\*\|adaptive\|lazy/, 'of three the repetitions');
+    is_deeply(Report::Results::values_of({ boots => [[1, 2, 3]], cycles => [1, 2, 3], iterations => 1, repetitions => 9 }), [],
+        'three values of nine repetitions, as QR codes have them, are no sample');
+    program('fastest', $log);
+    my ($line) = grep { $_->{report} eq 'fastest' && $_->{workload} eq 'fork' } map { decode_json($_) } split /\n/,
+        Machine::file_read("$FOLDER/fastest/results.jsonl");
+    is_deeply($line, { report => 'fastest', workload => 'fork', name => 'ept', median => 1000, alike => ['adaptive'], next => 'lazy',
+        behind => { ratio => 1.52, low => 1.4950495, high => 1.5454545 }, base => { ratio => 1, low => 0.98514851, high => 1.0150754 } }, 'results.jsonl has it')
+        or diag(explain $line);
+    (my $hostile = $log) =~ s/"exits":3536,.*?"exit\.PREEMPTION_TIMER":1\}/"exits":0,"exit.PREEMPTION_TIMER":99999999999999999}/;
+    isnt($hostile, $log, 'a guest that tells of more exits of the timer than of all');
+    like(table($hostile =~ s/"clock":"time"/"clock":"instructions"/r), qr/^# T\n/, 'spoils nothing');
 };
 
 subtest 'marks' => sub {

@@ -1,10 +1,10 @@
-# Whether the columns of a report are of equal machines: what bench told of each kernel, fact by fact. Returns lines of Markdown.
+# Whether the columns of a report are of equal machines: what bench told of each kernel, fact by fact. Returns blocks.
 package Report::Equality;
 use strict;
 use warnings;
 use Exporter 'import';
 use List::Util qw(all max min uniq);
-use Report::Markdown 'code';
+use Report::Block qw(code heading item paragraph);
 use Report::Statistics 'listed';
 our @EXPORT_OK = qw(inequalities kernels_differ);
 
@@ -70,7 +70,7 @@ sub fact_line {
     my ($columns, $name, $what, $of, $remedy) = @_;
     my @values = values_of($columns, $of);
     return () if alike($name, map { $_->[0] } @values);
-    return "* $what: " . values_text(@values) . ($remedy ? ". Natively equal: $remedy" : '');
+    return item("$what: " . values_text(@values) . ($remedy ? ". Natively equal: $remedy" : ''));
 }
 
 sub columns_of { my ($report) = @_; return [$report->{native} // (), @{ $report->{shown} }] }
@@ -82,13 +82,13 @@ sub inequalities {
         my ($name, $what, $remedy) = @$_;
         fact_line(columns_of($report), $name, $what, sub { $_[0]{$name} }, $report->{native} && $remedy)
     } @FACTS;
-    return @lines ? ('**The columns are not of equal machines, so their ratios say less:**', '', @lines, '') : ();
+    return @lines ? (paragraph('**The columns are not of equal machines, so their ratios say less:**'), @lines) : ();
 }
 
 sub mitigations {
     my ($columns) = @_;
     my @lines = map { my ($of, $what) = @$_; fact_line($columns, '', $what, $of) } mitigation_facts(@$columns);
-    return @lines ? ('Linux mitigates differently where it sees a hypervisor, or other features:', '', @lines, '') : ();
+    return @lines ? (paragraph('Linux mitigates differently where it sees a hypervisor, or other features:'), @lines) : ();
 }
 
 # The processor's features (flags of /proc/cpuinfo) that some columns have and others lack, a line for each set of columns.
@@ -104,15 +104,15 @@ sub features {
         push @{ $sets{ listed(map { code($_) } @{ $whose{$flag} }) } }, $flag;
     }
     return () unless %sets;
-    return ('Features of the processor that not all kernels see:', '',
-        (map { "* only $_: " . code(join ' ', @{ $sets{$_} }) } sort keys %sets), '');
+    return (paragraph('Features of the processor that not all kernels see:'),
+        map { item("only $_: " . code(join ' ', @{ $sets{$_} })) } sort keys %sets);
 }
 
 # For who asks why a ratio is what it is.
 sub kernels_differ {
     my ($report) = @_;
     my @lines = map { $_->(columns_of($report)) } \&mitigations, \&features;
-    return @lines ? ('## How the kernels differ', '', @lines) : ();
+    return @lines ? (heading(2, 'How the kernels differ'), @lines) : ();
 }
 
 1;

@@ -1,11 +1,11 @@
 # Whether the core ran equally fast in all columns, and what firmware took of its time: what is to be told before any ratio is
-# believed. Returns lines of Markdown. Whether the kernels are equal is Equality.pm's.
+# believed. Returns blocks. Whether the kernels are equal is Equality.pm's.
 package Report::Frequency;
 use strict;
 use warnings;
 use Exporter 'import';
 use List::Util qw(max min uniq);
-use Report::Markdown 'code';
+use Report::Block qw(code item paragraph);
 use Report::Results qw(measured ratio);
 use Report::Statistics qw(differs listed ratio_text);
 our @EXPORT_OK = qw(frequency_warnings frequency_of interrupted smis_of);
@@ -41,8 +41,8 @@ sub computing {
     return map {
         my $one = measured($_, COMPUTES);
         my $text = $one && differs($one, $base) ? ratio_text(ratio($one, $base) // 1) : '1.00';
-        $text eq '1.00' ? () : ('**' . code(COMPUTES) . ", which only computes, is $text under " . code($_->{name}) . ' and not 1.00: '
-            . 'the core ran at another frequency, or something took its time. No ratio of that column can be trusted.**', '')
+        $text eq '1.00' ? () : paragraph('**' . code(COMPUTES) . ", which only computes, is $text under " . code($_->{name}) . ' and not 1.00: '
+            . 'the core ran at another frequency, or something took its time. No ratio of that column can be trusted.**')
     } @{ $report->{shown} };
 }
 
@@ -55,7 +55,7 @@ sub unlike {
         push @all, @percents;
     }
     return () unless @all && max(@all) > TOLERANCE * min(@all);
-    return ('**The core did not run at one frequency**, in percent of the TSC\'s: ' . listed(@texts) . '.', '');
+    return paragraph('**The core did not run at one frequency**, in percent of the TSC\'s: ' . listed(@texts) . '.');
 }
 
 # What the native kernel had of a frequency driver, whose governor decides unless it is `performance`.
@@ -64,8 +64,8 @@ sub governed {
     my @guests = map { $_->{guest} // () } map { @{ $_->{rounds} } } $report->{native} // ();
     my @others = uniq grep { defined && !ref && length && $_ ne 'performance' } map { $_->{governor} } @guests;
     return () unless @others;
-    return ('**Natively the frequency was left to a governor**, ' . listed(map { code($_) } @others) . ': the image\'s '
-        . '`scripts/bench` sets `performance`, where it may.', '');
+    return paragraph('**Natively the frequency was left to a governor**, ' . listed(map { code($_) } @others) . ': the image\'s '
+        . '`scripts/bench` sets `performance`, where it may.');
 }
 
 # The monitor's frequency is known and the native one is not.
@@ -74,8 +74,8 @@ sub uncounted {
     my $counted = sub { grep { defined frequency_of($_) } all_of($report, $_[0]) };
     return () unless $report->{native} && grep { $counted->($_) } @{ $report->{shown} };
     return () if $counted->($report->{native});
-    return ('**The native kernel did not count the core\'s frequency** (perf events `msr/aperf/` and `msr/mperf/`): whether it was '
-        . 'the same is not known.', '');
+    return paragraph('**The native kernel did not count the core\'s frequency** (perf events `msr/aperf/` and `msr/mperf/`): '
+        . 'whether it was the same is not known.');
 }
 
 sub frequency_warnings {
@@ -88,8 +88,8 @@ sub interrupted {
     my ($report) = @_;
     return map {
         my @hit = grep { smis_of($_) } all_of($report, $_);
-        @hit ? '* ' . code($_->{name}) . ': system-management interrupts came during ' . listed(map { code($_->{workload}) } @hit)
-            . ', and firmware\'s time is in their numbers' : ()
+        @hit ? item(code($_->{name}) . ': system-management interrupts came during ' . listed(map { code($_->{workload}) } @hit)
+            . ', and firmware\'s time is in their numbers') : ()
     } columns_of($report);
 }
 

@@ -1,14 +1,14 @@
 # What a report says before and beside its numbers: machine, monitor, parameters, guest, and what befell the configurations.
-# Returns lines of Markdown. The numbers are Table.pm's.
+# Returns blocks. The numbers are Table.pm's.
 package Report::Heading;
 use strict;
 use warnings;
 use Exporter 'import';
 use List::Util qw(max sum0 uniq);
-use Report::Markdown qw(plain code);
+use Report::Block qw(plain code heading item paragraph);
 use Report::Results qw(SOURCE_OF_EXIT_COST);
 use Report::Statistics qw(grouped listed);
-our @EXPORT_OK = qw(facts parameters befell counts_instructions unit_of);
+our @EXPORT_OK = qw(facts notes parameters befell counts_instructions unit_of);
 
 sub counts_instructions { my $machine = $_[0]{machine} // {}; return ($machine->{clock} // '') eq 'instructions' }
 sub unit_of { return counts_instructions($_[0]) ? 'instructions' : 'cycles' }
@@ -54,7 +54,7 @@ sub machine_facts {
     my ($report) = @_;
     my $machine = $report->{machine} // (guests($report))[0] // {};
     my @lines = ('processor: ' . processor($machine));
-    push @lines, 'memory of the machine: ' . grouped(plain($machine->{memory_mib})) . ' MiB' if $machine->{memory_mib};
+    push @lines, 'memory of the machine: ' . plain(grouped($machine->{memory_mib})) . ' MiB' if $machine->{memory_mib};
     push @lines, 'where: ' . where($report);
     push @lines, 'an exit and the entry after it, by themselves: ' . grouped($report->{exit_cost}) . ' cycles, measured at boot'
         if defined $report->{exit_cost} && $report->{machine} && !counts_instructions($report);
@@ -69,29 +69,32 @@ sub facts {
     my @lines = machine_facts($report);
     push @lines, 'guest kernel: ' . guest_fact($report, 'kernel', \&code);
     push @lines, 'its command line: ' . guest_fact($report, 'command_line', \&code);
-    push @lines, 'its memory: ' . guest_fact($report, 'memory_kib', sub { grouped(plain($_[0])) . ' KiB' });
+    push @lines, 'its memory: ' . guest_fact($report, 'memory_kib', sub { plain(grouped($_[0])) . ' KiB' });
     push @lines, 'its clock: ' . guest_fact($report, 'clocksource', \&code);
     push @lines, 'repetitions of each workload in each boot: ' . guest_fact($report, 'repetitions', \&plain);
     push @lines, 'boots: ' . boots($report);
-    return ((map { "* $_" } @lines), '', warnings_of($report), counts_instructions($report) ? emulator_words($report) : ());
+    return map { item($_) } @lines;
 }
 
 sub emulator_words {
     my ($report) = @_;
     my $cost = grouped($report->{exit_cost});
-    return (
+    return paragraph(
         '**Times here are counts of instructions.** In this emulator an exit and the entry after it take about one instruction,',
         'and a TLB miss, a two-dimensional walk and a cache miss take none. So exits look cheap, and what EPT and VPID change in',
-        "the TLB does not show. The second table therefore adds $cost cycles for each exit, an instruction taken as a cycle;",
-        '`--exit-cost` sets another figure. The source of its default, 1,300:', SOURCE_OF_EXIT_COST, '');
+        "the TLB does not show. The first table, and the second of ratios, therefore add $cost cycles for each exit, an",
+        'instruction taken as a cycle; `--exit-cost` sets another figure. The source of its default, 1,300:', SOURCE_OF_EXIT_COST);
 }
 
 sub nested_words {
     my ($report) = @_;
     return () unless grep { length($_->{hypervisor} // '') } @{ $report->{machines} };
-    return ('**A hypervisor is below the monitor.** KVM runs all VPIDs of a guest under one of its own, and flushes it at each '
-        . 'change: so what `vpid=` and `shadow.vpid=` change here says little of a bare machine.', '');
+    return paragraph('**A hypervisor is below the monitor.** KVM runs all VPIDs of a guest under one of its own, and flushes it '
+        . 'at each change: so what `vpid=` and `shadow.vpid=` change here says little of a bare machine.');
 }
+
+# What is to be known before any number.
+sub notes { my ($report) = @_; return (warnings_of($report), counts_instructions($report) ? emulator_words($report) : ()) }
 
 # Logs that do not belong together.
 sub warnings_of {
@@ -101,8 +104,8 @@ sub warnings_of {
     my $processors = join '; ', map { plain($_) } @processors;
     my @versions = uniq map { plain($_) } grep { defined } map { $_->{version} } @{ $report->{machines} };
     return (
-        @processors > 1 ? ("**The logs are from different processors** ($processors): ratios mean little.", '') : (),
-        @versions > 1 ? ("**The logs are from different versions of the monitor**: @versions.", '') : (),
+        @processors > 1 ? paragraph("**The logs are from different processors** ($processors): ratios mean little.") : (),
+        @versions > 1 ? paragraph("**The logs are from different versions of the monitor**: @versions.") : (),
         nested_words($report),
         suspicions($report),
         code_words($report),
@@ -113,8 +116,8 @@ sub warnings_of {
 sub code_words {
     my ($report) = @_;
     return () unless grep { $_->{of_codes} } map { @{ $_->{rounds} } } @{ $report->{configurations} };
-    return ('**Results of QR codes have no exits by reason, no page faults, no page walks and no memory**, and nothing of what '
-        . 'the guests told of their kernels: below they are missing, not 0.', '');
+    return paragraph('**Results of QR codes have no exits by reason, no page faults, no page walks and no memory**, and nothing '
+        . 'of what the guests told of their kernels: below they are missing, not 0.');
 }
 
 # A log in which a guest could speak for the monitor, or has tried to.
@@ -122,12 +125,12 @@ sub suspicions {
     my ($report) = @_;
     my ($refused, $mixed, $late) = @$report{qw(refused mixed late)};
     return (
-        $refused ? ("**Lines that claim to be the monitor's, or a native run's under it, and are not: $refused.** A guest wrote "
-            . 'them, or they are of another boot, whose log must be a file of its own. They are left out.', '') : (),
-        $mixed ? ("**Logs in which a monitor's lines follow a native run: $mixed.** A guest can have written either, so both are "
-            . 'left out: capture each boot in a file of its own.', '') : (),
-        $late ? ("**Logs whose beginning is missing: $late.** Their first line of the monitor may be a guest's, and with it "
-            . 'the others.', '') : ());
+        $refused ? paragraph("**Lines that claim to be the monitor's, or a native run's under it, and are not: $refused.** A guest wrote "
+            . 'them, or they are of another boot, whose log must be a file of its own. They are left out.') : (),
+        $mixed ? paragraph("**Logs in which a monitor's lines follow a native run: $mixed.** A guest can have written either, so both are "
+            . 'left out: capture each boot in a file of its own.') : (),
+        $late ? paragraph("**Logs whose beginning is missing: $late.** Their first line of the monitor may be a guest's, and with it "
+            . 'the others.') : ());
 }
 
 # What rounds that are put together have in common. Which configurations are compared, and how often, changes nothing in any.
@@ -154,8 +157,8 @@ sub differences {
 sub unlike_rounds {
     my (@columns) = @_;
     my %whose;
-    for my $column (@columns) { push @{ $whose{$_} }, "`$column->{name}`" for differences($column) }
-    return map { ('**Rounds of ' . listed(@{ $whose{$_} }) . " $_.", '') } sort keys %whose;
+    for my $column (@columns) { push @{ $whose{$_} }, code($column->{name}) for differences($column) }
+    return map { paragraph('**Rounds of ' . listed(@{ $whose{$_} }) . " $_.") } sort keys %whose;
 }
 
 # The parameters of each round that has told them: a run without compare= has only a summary.
@@ -180,9 +183,9 @@ sub parameters {
     my @with = map { my ($first) = parameters_of($_); defined $first ? [$_->{name}, $first] : () } @{ $report->{configurations} };
     return () unless @with;
     my @common = common_words(map { $_->[1] } @with);
-    my @rows = map { "* $_->[0]: " . code(own_words($_->[1], @common)) } @with;
-    return ('Parameters of all configurations: ' . code(join ' ', @common), '',
-        @with > 1 ? ('and of each:', '', @rows, '') : ());
+    my @rows = map { item(plain($_->[0]) . ': ' . code(own_words($_->[1], @common))) } @with;
+    return (paragraph('Parameters of all configurations: ' . code(join ' ', @common)),
+        @with > 1 ? (paragraph('and of each:'), @rows) : ());
 }
 
 # What befell a round, by its state.
@@ -247,7 +250,7 @@ sub remarks {
     my %rounds;
     push @{ $rounds{ $_->[1] } }, $_->[0] for @remarks;
     my $all = @{ $column->{rounds} };
-    return map { '* ' . code($column->{name}) . which($all, @{ $rounds{$_} }) . ": $_" } uniq map { $_->[1] } @remarks;
+    return map { item(code($column->{name}) . which($all, @{ $rounds{$_} }) . ": $_") } uniq map { $_->[1] } @remarks;
 }
 
 sub which {
@@ -259,7 +262,7 @@ sub which {
 sub fewer_rounds {
     my (@columns) = grep { $_->{measured} } @_;
     my $most = max(0, map { $_->{measured} } @columns);
-    return map { "* `$_->{name}`: measured in $_->{measured} of the $most boots that others have" }
+    return map { item(code($_->{name}) . ": measured in $_->{measured} of the $most boots that others have") }
         grep { $_->{measured} < $most } @columns;
 }
 
@@ -279,12 +282,12 @@ sub never_begun_in {
         my @columns = grep { $_->{name} eq $name } @{ $report->{configurations} };
         my $begun = sum0 map { $_->{pooled} } grep { ($_->{boot} // 0) == $boot } map { @{ $_->{rounds} } } @columns;
         my $which = $begun ? 'all of its rounds were begun: ' . ($rounds - $begun) . " of $rounds are missing" : 'it was begun';
-        push @lines, "* `$name`: $log ends before $which" if $begun < $rounds;
+        push @lines, item(code($name) . ": $log ends before $which") if $begun < $rounds;
     }
     return @lines;
 }
 
-# Everything that is not as it should be, a line each; () if all is well.
+# Everything that is not as it should be, an item each; () if all is well.
 sub befell {
     my ($report) = @_;
     my @columns = ($report->{native} // (), @{ $report->{configurations} });
@@ -292,10 +295,10 @@ sub befell {
     push @lines, never_begun($report);
     push @lines, fewer_rounds(@{ $report->{shown} });
     push @lines, map { remarks($_, @{ $_->{remarks} }, ineffective_rounds($_), told_too_much($_)) } @columns;
-    push @lines, "* lines that could not be read and were left out: $report->{broken}" if $report->{broken};
+    push @lines, item("lines that could not be read and were left out: $report->{broken}") if $report->{broken};
     my $empty = $report->{empty};
-    push @lines, "* logs without any line of JSON, since the monitor refused to run, or are packed or recoded: $empty" if $empty;
-    push @lines, "* results that belong to no configuration and were left out: $report->{stray}" if $report->{stray};
+    push @lines, item("logs without any line of JSON, since the monitor refused to run, or are packed or recoded: $empty") if $empty;
+    push @lines, item("results that belong to no configuration and were left out: $report->{stray}") if $report->{stray};
     return @lines;
 }
 

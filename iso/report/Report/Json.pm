@@ -1,10 +1,12 @@
 # The results as lines of JSON, for programs: facts first, then one line for each round of each configuration, then one for each
-# configuration and workload, which is what the tables are made of. Its sources are the log's objects and Results.pm.
+# configuration and workload, which is what the tables are made of, and one for each workload that says what is
+# fastest. Its sources are the log's objects, Results.pm and Fastest.pm.
 package Report::Json;
 use strict;
 use warnings;
 use Exporter 'import';
 use JSON::PP;
+use Report::Fastest 'fastest';
 use Report::Heading 'counts_instructions';
 use Report::Results qw(measured with_exit_cost ratio);
 use Report::Statistics 'differs';
@@ -46,9 +48,16 @@ sub result_line {
     return {
         %line, (map { $_ => short($one->{$_}) } qw(rounds iterations repetitions median lowest highest)),
         spread => short($one->{median} ? $one->{half_range} / $one->{median} : 0), exits => all_short($one->{exits}),
-        faults => all_short($one->{faults}), counters => all_short($one->{counters}), gauges => all_short($one->{gauges}),
+        cycles => $column->{lines}{$workload}{cycles}, faults => all_short($one->{faults}), counters => all_short($one->{counters}),
+        gauges => all_short($one->{gauges}),
         $base ? compared($report, $one, $base) : (),
     };
+}
+
+sub fastest_line {
+    my ($found) = @_;
+    my %ratios = map { defined $found->{$_} ? ($_ => all_short($found->{$_})) : () } qw(behind base);
+    return { report => 'fastest', %$found, median => short($found->{median}), %ratios };
 }
 
 sub json_lines {
@@ -61,6 +70,7 @@ sub json_lines {
     });
     for my $column (@columns) { push @lines, map { configuration_line($column, $_) } 1 .. @{ $column->{rounds} } }
     for my $column (@columns) { push @lines, map { result_line($report, $column, $_) } @{ $report->{workloads} } }
+    push @lines, map { fastest_line($_) } fastest($report);
     return join '', map { $JSON->encode($_) . "\n" } @lines;
 }
 

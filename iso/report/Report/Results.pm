@@ -4,7 +4,7 @@ package Report::Results;
 use strict;
 use warnings;
 use Exporter 'import';
-use List::Util qw(sum0 uniq);
+use List::Util qw(max sum0 uniq);
 use Report::Rounds qw(columns_make repetitions);
 use Report::Statistics qw(median half_range);
 our @EXPORT_OK = qw(report_make measured counted with_exit_cost memory_gauges ratio SOURCE_OF_EXIT_COST);
@@ -21,14 +21,26 @@ my @MEMORY = (
     [qr/^monitor_memory$|_kib$/, 1, 'memory of the monitor'],
 );
 
-# Lines of Markdown. README.md has more sources.
+# README.md has more.
 use constant SOURCE_OF_EXIT_COST => (
     'a null hypercall on a Xeon E5-2450 takes 1,300 cycles under KVM, there and back (C. Dall, S.-W. Li, J. T. Lim, J. Nieh,',
     'G. Koloventzos: ARM Virtualization: Performance and Architectural Implications, ISCA 2016, table II).');
 
-# One workload's line as {workload, rounds, iterations, repetitions, median, lowest, highest, half_range, counters, gauges, exits,
-# all_exits, timer, faults}, cycles and counts for one iteration; or {workload, rounds, error}. Exits of the limit's timer are in
-# `timer` and in `counters` only.
+# So many boots are enough for an interval of confidence by themselves; of fewer the repetitions must do.
+use constant BOOTS => 4;
+
+# What an interval of confidence is reckoned from, for one iteration: the boots' medians, or the repetitions of all. Of QR codes
+# neither is known.
+sub values_of {
+    my ($line) = @_;
+    my @boots = @{ $line->{boots} };
+    return [] if repetitions($line) != @{ $line->{cycles} };
+    return [map { $_ / $line->{iterations} } @boots < BOOTS ? @{ $line->{cycles} } : map { median(@$_) } @boots];
+}
+
+# One workload's line as {workload, rounds, iterations, repetitions, median, lowest, highest, half_range, values (as values_of gives
+# them), counters, gauges, exits, all_exits, timer, faults}, cycles and counts for one iteration; or {workload, rounds, error}.
+# Exits of the limit's timer are in `timer` and in `counters` only.
 sub measure {
     my ($line) = @_;
     return { workload => $line->{bench}, rounds => 0, error => $line->{error} } if defined $line->{error};
@@ -40,9 +52,10 @@ sub measure {
     my $timer = delete $exits{ +TIMER } // 0;
     return {
         workload => $line->{bench}, %$line{qw(rounds iterations)}, repetitions => repetitions($line),
-        median => median(@cycles), lowest => $cycles[0], highest => $cycles[-1], half_range => half_range(@cycles),
+        values => values_of($line), median => median(@cycles), lowest => $cycles[0], highest => $cycles[-1],
+        half_range => half_range(@cycles),
         counters => \%counters, gauges => $line->{gauges} // {}, exits => \%exits,
-        all_exits => $exits - $timer, timer => $timer, faults => faults(($line->{guest_faults} // 0) / $all, \%counters),
+        all_exits => max(0, $exits - $timer), timer => $timer, faults => faults(($line->{guest_faults} // 0) / $all, \%counters),
     };
 }
 
@@ -106,7 +119,8 @@ sub counted {
 sub with_exit_cost {
     my ($one, $cost) = @_;
     my $more = $cost * $one->{all_exits};
-    return { %$one, map { $_ => $one->{$_} + $more } qw(median lowest highest) };
+    my @values = map { $_ + $more } @{ $one->{values} };
+    return { %$one, values => \@values, map { $_ => $one->{$_} + $more } qw(median lowest highest) };
 }
 
 sub ratio { return $_[1]{median} ? $_[0]{median} / $_[1]{median} : undef }

@@ -6,7 +6,7 @@ use strict;
 use warnings;
 use Exporter 'import';
 use List::Util qw(max sum0 uniq);
-use Report::Markdown 'plain';
+use Report::Block 'plain';
 our @EXPORT_OK = qw(columns_make repetitions);
 
 # A section's state, 'complete' or what befell it, and the reason.
@@ -46,7 +46,7 @@ sub merged {
     my @both = ($one, $other);
     return {
         %$one, rounds => $one->{rounds} + $other->{rounds}, repetitions => sum0(map { repetitions($_) } @both),
-        cycles => [map { @{ $_->{cycles} } } @both],
+        cycles => [map { @{ $_->{cycles} } } @both], boots => [map { @{ $_->{boots} } } @both],
         guest_faults => sum0(map { $_->{guest_faults} // 0 } @both),
         counters => combined(\&sum0, map { $_->{counters} // {} } @both),
         gauges => combined(\&max, map { $_->{gauges} // {} } @both),
@@ -62,7 +62,7 @@ sub line_add {
         $lines->{$name} //= { %$line, rounds => 0 };
         return "workload $name failed: " . plain($line->{error});
     }
-    my $one = { %$line, rounds => $pooled };
+    my $one = { %$line, rounds => $pooled, boots => [$line->{cycles}] };
     my $alone = !$before || defined $before->{error};
     my $other = !$alone && $before->{iterations} != $line->{iterations};
     $lines->{$name} = $alone || $other ? $one : merged($before, $one);
@@ -83,7 +83,8 @@ sub round_make {
         pooled => 1, %$section, workloads => \@workloads, state => $state, reason => $reason, of => \%of, finished => $finished };
 }
 
-# {name, rounds, measured => how many rounds measured something, lines => {workload => line with `rounds`},
+# {name, rounds, measured => how many rounds measured something, lines => {workload => line with `rounds`,
+# and `boots`, a list of the cycles of each},
 # remarks => [[number of the round from 1, sentence]]}
 sub column_make {
     my ($name, @sections) = @_;

@@ -1,26 +1,18 @@
-# The report as Markdown: heading, ratios, exits, faults, memory, and how to read them. Puts numbers into cells; where they
-# come from is Results.pm's, what they are worth Statistics.pm's.
+# What a report says, as blocks: first which mode is fastest, then why, then all the rest, and how to read it. Puts numbers into
+# cells; where they come from is Results.pm's and Fastest.pm's, what they are worth Statistics.pm's and Interval.pm's.
 package Report::Table;
 use strict;
 use warnings;
 use Exporter 'import';
-use List::Util qw(max sum0 uniq);
+use List::Util qw(sum0 uniq);
+use Report::Block qw(heading paragraph item table picture fold cell plain code);
 use Report::Equality qw(inequalities kernels_differ);
+use Report::Fastest 'fastest';
 use Report::Frequency qw(frequency_warnings frequency_of interrupted smis_of);
-use Report::Heading qw(facts parameters befell counts_instructions unit_of);
+use Report::Heading qw(facts notes parameters befell counts_instructions unit_of);
 use Report::Results qw(measured counted with_exit_cost memory_gauges ratio);
 use Report::Statistics qw(differs best_of ratio_text count_text spread_text grouped listed);
-our @EXPORT_OK = qw(report_text);
-
-# Rows as aligned columns, the first one to the left.
-sub columns {
-    my (@rows) = @_;
-    my @widths = map { my $i = $_; max map { length $_->[$i] } @rows } 0 .. $#{ $rows[0] };
-    my @lines = map { my $row = $_; join ' | ', map { sprintf $_ ? '%*s' : '%-*s', $widths[$_], $row->[$_] } 0 .. $#$row } @rows;
-    my $rule = '|' . join('|', map { '-' x ($widths[$_] + 1) . ($_ ? ':' : '-') } 0 .. $#widths) . '|';
-    my ($heading, @rest) = map { "| $_ |" } @lines;
-    return ($heading, $rule, @rest, '');
-}
+our @EXPORT_OK = 'report_blocks';
 
 # What stands for a measurement that is not there.
 sub lack {
@@ -32,6 +24,10 @@ sub spread {
     my ($one) = @_;
     return '(' . spread_text($one->{median} ? 100 * $one->{half_range} / $one->{median} : 0) . ')';
 }
+
+# The name of the raw rows that a column's number of a workload is made of.
+sub raw_name { my ($column, $workload) = @_; return "$workload $column->{name}" }
+sub raw_cell { my ($column, $workload, $text) = @_; return cell($text, to => raw_name($column, $workload)) }
 
 # A cell of the ratios. $best is the row's best measurement, if there is one.
 sub ratio_cell {
@@ -55,16 +51,17 @@ sub ratio_row {
     my ($base, @all) = row_of($report, $workload, $cost);
     my $best = best_of(grep { defined } @all);
     my @cells = map {
-        my $one = $all[$_];
-        $one ? $base ? ratio_cell($one, $base, $best) : '-' : lack($report->{shown}[$_], $workload)
+        my ($one, $column) = ($all[$_], $report->{shown}[$_]);
+        $one ? $base ? raw_cell($column, $workload, ratio_cell($one, $base, $best)) : '-' : lack($column, $workload)
     } 0 .. $#all;
-    return [$workload, $base ? join ' ', count_text($base->{median}), spread($base) : lack($report->{base}, $workload), @cells];
+    my $native = $base && raw_cell($report->{base}, $workload, join ' ', count_text($base->{median}), spread($base));
+    return [$workload, $native // lack($report->{base}, $workload), @cells];
 }
 
 sub ratios {
     my ($report, $cost) = @_;
-    my $heading = "$report->{base}{name}, " . unit_of($report);
-    return columns(['workload', $heading, map { $_->{name} } @{ $report->{shown} }],
+    my $first = plain("$report->{base}{name}, " . unit_of($report));
+    return table(['workload', $first, map { plain($_->{name}) } @{ $report->{shown} }],
         map { ratio_row($report, $_, $cost) } @{ $report->{workloads} });
 }
 
@@ -79,7 +76,7 @@ sub counts {
         my @cells = map { defined $numbers[$_] ? $show->($numbers[$_]) : lack($columns->[$_], $workload) } 0 .. $#numbers;
         push @rows, [$workload, @cells];
     }
-    return @rows ? columns(['workload', map { $_->{name} } @$columns], @rows) : ('None.', '');
+    return @rows ? table(['workload', map { plain($_->{name}) } @$columns], @rows) : paragraph('None.');
 }
 
 # One configuration's exits: a row for each workload that has some, a column for each reason.
@@ -91,7 +88,7 @@ sub reasons {
     for my $one (@with) { $sum{$_} += $one->{exits}{$_} for keys %{ $one->{exits} } }
     my @reasons = sort { $sum{$b} <=> $sum{$a} || $a cmp $b } keys %sum or return ();
     my @rows = map { my $one = $_; [$one->{workload}, map { count_text($one->{exits}{$_} // 0) } @reasons] } @with;
-    return ("### Exits of $column->{name}, by reason", '', columns(['workload', @reasons], @rows));
+    return (heading(3, 'Exits of ' . plain($column->{name}) . ', by reason'), table(['workload', @reasons], @rows));
 }
 
 my @FAULTS = (
@@ -107,7 +104,7 @@ sub fault_tables {
     for (@FAULTS) {
         my ($kind, $title) = @$_;
         my @columns = $kind eq 'direct' ? ($report->{native} // (), @monitored) : @monitored;
-        push @tables, "### $title", '', counts($report, \@columns, sub { $_[0]{faults}{$kind} });
+        push @tables, heading(3, $title), counts($report, \@columns, sub { $_[0]{faults}{$kind} });
     }
     return @tables;
 }
@@ -124,9 +121,9 @@ sub walk_tables {
     my ($report) = @_;
     my @all = grep { !defined $_->{error} } map { values %{ $_->{of} } } @{ $report->{shown} };
     my @there = grep { my $pattern = $_->[0]; grep { defined counted($_, $pattern) } @all } @WALKS;
-    return ('The monitor had no performance counters for them.', '') unless @there;
+    return paragraph('The monitor had no performance counters for them.') unless @there;
     return map { my ($pattern, $title) = @$_;
-        ("### $title", '', counts($report, $report->{shown}, sub { counted($_[0], $pattern) // 0 })) } @there;
+        (heading(3, $title), counts($report, $report->{shown}, sub { counted($_[0], $pattern) // 0 })) } @there;
 }
 
 # In percent of the TSC's rate, where somebody counted it.
@@ -136,7 +133,7 @@ sub frequency_part {
     my @told = grep { defined } map { my $w = $_; map { my $one = measured($_, $w); $one ? frequency_of($one) : () } @columns }
         @{ $report->{workloads} };
     return () unless @told;
-    return ('## The core\'s frequency, in percent of the time stamp counter\'s', '',
+    return (heading(2, 'The core\'s frequency, in percent of the time stamp counter\'s'),
         counts($report, \@columns, \&frequency_of, sub { sprintf '%.1f', $_[0] }));
 }
 
@@ -147,28 +144,29 @@ sub memory_table {
     my $show = sub { my ($now, $most) = @{ $_[0] }; join ' / ', map { grouped($_ * $gauge->{kib}) } $now, $most // () };
     my $of = sub { my $g = $_[0]{gauges}; [$g->{$name} // 0, $peak ? $g->{$peak} // 0 : ()] };
     my $title = ucfirst "$gauge->{what} (`$name`), KiB" . ($peak ? ', and the most so far' : '');
-    return ("### $title", '', counts($report, \@columns, $of, $show));
+    return (heading(3, $title), counts($report, \@columns, $of, $show));
 }
 
 sub memory_tables {
     my ($report) = @_;
     my @tables = map { memory_table($report, $_) } memory_gauges($report);
-    return @tables ? @tables : ('The log has no gauge of memory.', '');
+    return @tables ? @tables : paragraph('The log has no gauge of memory.');
 }
 
-sub picture { my ($report, $file, $text) = @_; return $report->{plots}{$file} ? ("![$text]($file.svg)", '') : () }
+sub plot { my ($report, $file, $text) = @_; return $report->{plots}{$file} ? picture($file, $text) : () }
 
 sub reading {
     my ($report) = @_;
     my $base = $report->{base};
-    return (
-        "A cell is the median of all repetitions divided by that of $base->{name}: 1.00 is as fast, 2.00 takes twice as long.",
-        "The first column is the median of $base->{name} itself, for one iteration. In brackets is the spread: half of what the",
+    my $name = plain($base->{name});
+    return (paragraph(
+        "A cell is the median of all repetitions divided by that of $name: 1.00 is as fast, 2.00 takes twice as long.",
+        "The first column is the median of $name itself, for one iteration. In brackets is the spread: half of what the",
         'highest repetition is above the lowest, relative to the median. `~`: the difference is smaller than the larger half range',
         "of the two, or there is none: it says nothing. The best configuration of a row is **bold**, unless its difference to",
         'another one is within the spread. `-`: not measured; `failed`: the reason is above.',
-        interrupted($report) ? '`!`: a system-management interrupt came, whose time is in the number.' : (),
-        '', one_boot_words($report));
+        interrupted($report) ? '`!`: a system-management interrupt came, whose time is in the number.' : ()),
+        one_boot_words($report));
 }
 
 # A spread of one boot's repetitions is easily too small: it holds nothing of what differs from boot to boot.
@@ -177,25 +175,63 @@ sub one_boot_words {
     my @columns = grep { $_->{measured} } uniq $report->{base}, @{ $report->{shown} };
     my @once = grep { $_->{measured} == 1 } @columns;
     return () unless @once;
-    my $whose = @once < @columns ? 'The spread of ' . listed(map { "`$_->{name}`" } @once) : 'The spread';
-    return ("$whose is that of one boot's repetitions; two boots of the same configuration can differ by more:",
-        '`REPEAT=` runs several.', '');
+    my $whose = @once < @columns ? 'The spread of ' . listed(map { code($_->{name}) } @once) : 'The spread';
+    return paragraph("$whose is that of one boot's repetitions; two boots of the same configuration can differ by more:",
+        '`REPEAT=` runs several.');
+}
+
+# A ratio with its interval. Near 1 the third digit after the point says something.
+sub ratio_cells {
+    my ($ratio) = @_;
+    return ('-', '-') unless $ratio;
+    my ($value, @ends) = map { abs $_ < 1.0995 ? sprintf '%.3f', $_ : ratio_text($_) } grep { defined } @$ratio{qw(ratio low high)};
+    return ($value, @ends ? join ' to ', @ends : 'too few');
+}
+
+sub fastest_row {
+    my ($report, $found) = @_;
+    my ($behind, $base) = @$found{qw(behind base)};
+    my $differ = defined $found->{next};
+    return [
+        $found->{workload}, $differ ? '**' . plain($found->{name}) . '**' : 'no difference',
+        $differ ? join(', ', map { plain($_) } @{ $found->{alike} }) || '-' : 'all',
+        $differ ? plain($found->{next}) : '-', ratio_cells($behind), $report->{native} ? ratio_cells($base) : ()];
+}
+
+sub fastest_part {
+    my ($report) = @_;
+    my @found = fastest($report) or return ();
+    my $cost = grouped($report->{exit_cost} // 0);
+    return (
+        heading(2, 'Which mode is fastest'),
+        counts_instructions($report) ? paragraph("With $cost cycles added for each exit.") : (),
+        table(['workload', 'fastest', 'no difference to it', 'next', 'next to fastest', '95 % interval',
+            $report->{native} ? ('fastest to native', '95 % interval') : ()], map { fastest_row($report, $_) } @found),
+        fastest_reading());
+}
+
+sub fastest_reading {
+    return paragraph(
+        'The interval is of the ratio of two modes: where it contains 1, there is no difference. It is exact whatever the noise is',
+        'like (Hodges and Lehmann, by the rank sum; the ratio beside it is theirs, too), and one in twenty misses the truth.',
+        '`too few`: there are less than four repetitions, and by so few no difference is sure. It is of the repetitions of these',
+        'boots, or of the boots where there are four of each: two boots can differ by more than the repetitions in one.');
 }
 
 sub ratio_part {
     my ($report) = @_;
-    return ('## Ratio to ' . $report->{base}{name}, '',
-        $report->{native} ? () : ('**The log has no native run**: ratios are to the first configuration.', ''),
-        ratios($report, 0), reading($report), picture($report, 'ratio', 'Ratio by workload and configuration'),
+    return (heading(2, 'Ratio to ' . plain($report->{base}{name})),
+        $report->{native} ? () : paragraph('**The log has no native run**: ratios are to the first configuration.'),
+        ratios($report, 0), reading($report), plot($report, 'ratio', 'Ratio by workload and configuration'),
         counts_instructions($report) ? (
-            '## The same with ' . grouped($report->{exit_cost}) . ' cycles added for each exit', '',
-            ratios($report, $report->{exit_cost}), picture($report, 'ratio-exit-cost', 'Ratio with the cost of exits')) : ());
+            heading(2, 'The same with ' . grouped($report->{exit_cost}) . ' cycles added for each exit'),
+            ratios($report, $report->{exit_cost}), plot($report, 'ratio-exit-cost', 'Ratio with the cost of exits')) : ());
 }
 
 sub timer_words {
     my ($report) = @_;
     return () unless grep { $_->{timer} } map { values %{ $_->{of} } } @{ $report->{shown} };
-    return ('Exits of the timer that `limit=` sets are left out: they come once a second, whatever the workload.', '');
+    return paragraph('Exits of the timer that `limit=` sets are left out: they come once a second, whatever the workload.');
 }
 
 # What the exits of an iteration take: by themselves, and in the monitor. Told where the first was measured.
@@ -209,30 +245,70 @@ sub exit_cycles_part {
     my ($report) = @_;
     return () unless grep { $_->{counters}{switch_cycles} } map { values %{ $_->{of} } } @{ $report->{shown} };
     my $show = sub { ref $_[0] ? join ' + ', map { count_text($_) } @{ $_[0] } : 0 };
-    return ('## Cycles of exits for one iteration: by themselves + in the monitor', '',
+    return (heading(2, 'Cycles of exits for one iteration: by themselves + in the monitor'),
         counts($report, $report->{shown}, \&cycles_of_exits, $show));
 }
 
-sub counted_parts {
+# Why the ratios are as they are.
+sub why_parts {
     my ($report) = @_;
+    my $flushes = sub { counted($_[0], qr/^inv(?:vpid_\w+|ept)$/) // 0 };
     return (
-        '## Exits for one iteration', '', counts($report, $report->{shown}, sub { $_[0]{all_exits} }), timer_words($report),
-        picture($report, 'exits', 'Exits for one iteration, by reason'), (map { reasons($report, $_) } @{ $report->{shown} }),
+        heading(2, 'Exits for one iteration'), counts($report, $report->{shown}, sub { $_[0]{all_exits} }), timer_words($report),
+        plot($report, 'exits', 'Exits for one iteration, by reason'), (map { reasons($report, $_) } @{ $report->{shown} }),
         exit_cycles_part($report),
-        '## Page faults for one iteration', '', fault_tables($report), picture($report, 'faults', 'Hidden and true faults'),
-        '## Page walks for one iteration', '', walk_tables($report),
-        frequency_part($report),
-        '## Memory after the workload', '', memory_tables($report), picture($report, 'memory', 'Memory of shadow tables'));
+        heading(2, 'Page faults for one iteration'), fault_tables($report), plot($report, 'faults', 'Hidden and true faults'),
+        heading(2, 'Page walks for one iteration'), walk_tables($report),
+        heading(2, 'Flushes of the TLB for one iteration'),
+        paragraph('INVVPID and INVEPT, by the monitor. Without VPID each exit and each entry flushes as well.'),
+        counts($report, $report->{shown}, $flushes));
 }
 
-sub report_text {
+sub memory_part {
+    my ($report) = @_;
+    return (heading(2, 'Memory after the workload'), memory_tables($report), plot($report, 'memory', 'Memory of shadow tables'));
+}
+
+# What bench told of a workload in one round.
+sub raw_row {
+    my ($column, $workload, $number) = @_;
+    my $line = $column->{rounds}[$number - 1]{of}{$workload} // return;
+    my $map = sub { my $of = $_[0] // {}; return join(', ', map { "$_ " . grouped($of->{$_}) } sort keys %$of) || '-' };
+    my @told = defined $line->{error} ? ('-', plain($line->{error}), '-', '-')
+        : ($line->{iterations}, join(' ', map { grouped($_) } @{ $line->{cycles} }), map { $map->($_) }
+            { 'page faults' => $line->{guest_faults} // 0, %{ $line->{counters} // {} } }, $line->{gauges});
+    return [cell(plain($column->{name}), name => raw_name($column, $workload)), $number, @told];
+}
+
+sub raw_fold {
+    my ($report, $workload) = @_;
+    my @rows = map { my $column = $_; map { raw_row($column, $workload, $_) } 1 .. @{ $column->{rounds} } }
+        $report->{native} // (), @{ $report->{shown} };
+    return fold($workload, table(['configuration', 'round', 'iterations', 'cycles of each repetition', 'counted in all repetitions',
+        'gauges at the end'], @rows));
+}
+
+sub raw_part {
+    my ($report) = @_;
+    return (heading(2, 'The raw rows'),
+        paragraph('What bench told in each round, behind each number: in `report.html`, and for programs in `results.jsonl`.'),
+        map { raw_fold($report, $_) } @{ $report->{workloads} });
+}
+
+sub rest_parts {
+    my ($report) = @_;
+    return (
+        frequency_part($report), @{ $report->{shown} } ? memory_part($report) : (),
+        heading(2, 'The machine and the guest'), facts($report), parameters($report), kernels_differ($report), raw_part($report));
+}
+
+sub report_blocks {
     my ($report) = @_;
     my @befell = (befell($report), interrupted($report));
-    my @lines = (
-        "# $report->{title}", '', facts($report), frequency_warnings($report), inequalities($report), parameters($report),
-        @befell ? ('## What did not go as asked', '', @befell, '') : (),
-        ratio_part($report), @{ $report->{shown} } ? counted_parts($report) : (), kernels_differ($report));
-    return join '', map { "$_\n" } @lines[0 .. $#lines - 1];
+    return (
+        heading(1, plain($report->{title})), notes($report), frequency_warnings($report), inequalities($report),
+        @befell ? (heading(2, 'What did not go as asked'), @befell) : (),
+        fastest_part($report), ratio_part($report), @{ $report->{shown} } ? why_parts($report) : (), rest_parts($report));
 }
 
 1;
