@@ -60,15 +60,6 @@ static const char *ept_unfit(const struct paging_regs *guest)
     return NULL;
 }
 
-// SDM vol. 3, A.10. A 1G page is split into 2M pages, so without these it is of no use.
-static void ept_choose(struct mmu_options *options)
-{
-    u64 caps = options->caps->ept_vpid;
-    unsigned largest = !(caps & EPT_CAP_2M) ? P2M_LEVEL_4K : caps & EPT_CAP_1G ? P2M_LEVEL_1G : P2M_LEVEL_2M;
-    if (options->p2m_max > largest)
-        options->p2m_max = largest;
-}
-
 static void invept(struct ept *ept)
 {
     ept->count.invept++;
@@ -219,7 +210,6 @@ const struct mmu_ops ept_ops = {
     .owner = COUNTER_OF_EPT,
     .missing = ept_missing,
     .unfit = ept_unfit,
-    .choose = ept_choose,
     .init = ept_init,
     .configure = ept_configure,
     .enter = ept_enter,

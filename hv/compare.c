@@ -59,12 +59,16 @@ static void line_begin(const char *what, const struct run *run)
     json_print(run->configuration->name);
 }
 
-// What takes effect, and what was asked for.
+static void effect_json(const struct effect *e)
+{
+    json_params("parameters", &e->now);
+    json_effects(e);
+}
+
 static void begin_json(const struct run *run)
 {
     line_begin("begin", run);
-    json_params("parameters", &run->outcome->params);
-    json_params("asked", &run->configuration->params);
+    effect_json(&run->outcome->effect);
     console_print("}\n");
 }
 
@@ -103,16 +107,16 @@ static void run_prepared(const struct run *run, struct vm *vm, struct host *host
 
 static void run_one(const struct run *run, struct vm *vm, struct host *host)
 {
-    struct params *params = &run->outcome->params;
-    *params = run->configuration->params;
+    struct effect *effect = &run->outcome->effect;
+    effect->asked = effect->now = run->configuration->params;
     log_notice("comparison: %u of %u, %s", run->number, run->of, run->configuration->name);
-    const char *why = run_missing(params, host);
+    const char *why = run_missing(&effect->asked, host);
     if (why) {
         refuse(run, why);
         return;
     }
-    run_choose(params, host);
-    why = run_prepare(vm, host, params);
+    run_choose(effect, host);
+    why = run_prepare(vm, host, effect);
     if (why)
         refuse(run, why);
     else
@@ -140,8 +144,7 @@ static void outcome_json(const struct comparison *c, unsigned configuration)
     json_line("outcome");
     console_print(",\"configuration\":");
     json_print(c->configurations.list[configuration].name);
-    json_params("parameters", &o->params);
-    json_params("asked", &c->configurations.list[configuration].params);
+    effect_json(&o->effect);
     console_print(",\"refused\":%s,\"failed\":%s,\"end\":", o->refused ? "true" : "false",
                   o->failed ? "true" : "false");
     json_print(o->why);

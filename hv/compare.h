@@ -11,7 +11,7 @@ struct outcome {
                    // or else last
     bool refused;
     bool failed;          // a guest ended by a mistake, its own or ours
-    struct params params; // what of the configuration takes effect here
+    struct effect effect; // what of the configuration takes effect here
     struct results results;
 };
 

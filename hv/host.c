@@ -100,13 +100,11 @@ static const char *machine_missing(struct host *h, const struct params *p)
     return why ? why : apic_missing();
 }
 
-static void start_vmx(struct host *h, struct params *p)
+static void start_vmx(struct host *h, const struct params *p)
 {
     const char *why = machine_missing(h, p);
     if (why)
         refuse(why);
-    if (!p->compare)
-        run_choose(p, h);
     if (vmx_on(&h->caps, &h->frames))
         refuse("VMXON failed although the processor shows VT-x: another monitor may be running below.");
 }
@@ -236,7 +234,7 @@ static void measure_exit(struct host *h)
         log_info("an exit costs nothing here but the monitor's own instructions");
 }
 
-void host_start(struct host *h, struct params *params, u64 info_hpa, u64 image_hpa)
+void host_start(struct host *h, const struct params *params, u64 info_hpa, u64 image_hpa)
 {
     start_machine(h, info_hpa, image_hpa);
     start_machine_checks(h);

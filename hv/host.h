@@ -35,7 +35,6 @@ struct host {
 };
 
 // Makes the machine ready for guests, and finds out what it is: devices and other processors stopped, memory
-// set up, VMX operation, timers measured. Makes `params` those that take effect (run_choose), but not those
-// of a comparison's configurations. What the machine lacks ends the monitor (refuse). `h` has `boot` and
-// `back_ends`; both addresses are the boot loader's. Once, after processor_start, with a console.
-void host_start(struct host *h, struct params *params, u64 info_hpa, u64 image_hpa);
+// set up, VMX operation, timers measured. What the machine lacks ends the monitor (refuse). `h` has `boot`
+// and `back_ends`; both addresses are the boot loader's. Once, after processor_start, with a console.
+void host_start(struct host *h, const struct params *params, u64 info_hpa, u64 image_hpa);

@@ -137,7 +137,9 @@ static void hand_out_comparison(void)
 
 static void run_alone(void)
 {
-    const char *why = run_prepare(&vm, &host, &params);
+    struct effect effect = {.asked = params};
+    run_choose(&effect, &host);
+    const char *why = run_prepare(&vm, &host, &effect);
     if (why)
         refuse(why);
     draw_word();

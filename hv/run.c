@@ -34,11 +34,26 @@ const char *run_missing(const struct params *params, const struct host *host)
     return effect_missing(params, host->back_ends[params->mmu], &host->caps);
 }
 
-void run_choose(struct params *params, const struct host *host)
+#define CPUID_1_ECX_PCID BIT(17)
+
+// Who cannot read PKRU offers no keys.
+static struct effect_machine machine_of(const struct host *host)
 {
-    const struct mmu_options machine = {
-        .caps = &host->caps, .physical_bits = phys_bits(), .mark_faults = host->mark_faults};
-    effect_choose(params, host->back_ends[params->mmu], &machine);
+    return (struct effect_machine){
+        .caps = &host->caps,
+        .physical_bits = phys_bits(),
+        .mark_faults = host->mark_faults,
+        .pcid = cpuid(1, 0).ecx & CPUID_1_ECX_PCID,
+        .pku = read_cr4() & CR4_PKE,
+        .counts = host->pmu.enabled,
+    };
+}
+
+void run_choose(struct effect *effect, const struct host *host)
+{
+    const struct effect_machine machine = machine_of(host);
+    effect_choose(effect, host->back_ends[effect->asked.mmu], &machine);
+    effect_say(effect);
 }
 
 static struct cpuid_regs host_cpuid(u32 leaf, u32 subleaf)
@@ -74,12 +89,9 @@ static void make_cpuid(struct vm *vm, const struct host *host)
     struct cpuid_facts facts = {host_cpuid, vm->apic.id, host->rates.tsc_hz, host->rates.apic_hz, {false}};
     for (size_t i = 0; i < VMCS_INSTRUCTIONS; i++)
         facts.hide[vmcs_instructions[i].feature] = !(host->caps.proc2.may & vmcs_instructions[i].control);
-    // Shadow paging has no PCID: its roots have VPIDs.
-    bool shadow = vm->params->mmu == MMU_SHADOW || vm->params->mmu_switch;
-    facts.hide[CPUID_PCID] = !vm->params->pcid || shadow;
-    facts.hide[CPUID_INVPCID] |= shadow;
-    facts.hide[CPUID_PKU] =
-        !vm->params->pku || !(read_cr4() & CR4_PKE); // who cannot read PKRU offers no keys
+    facts.hide[CPUID_PCID] = !vm->params->pcid;
+    facts.hide[CPUID_INVPCID] |= vm->params->mmu == MMU_SHADOW || vm->params->mmu_switch;
+    facts.hide[CPUID_PKU] = !vm->params->pku;
     facts.hide[CPUID_RDPID] = facts.hide[CPUID_RDTSCP];
     facts.hide[CPUID_ERMS] = facts.hide[CPUID_FSRM] = !fast_strings();
     vm->tsc_hz = host->rates.tsc_hz;
@@ -129,14 +141,16 @@ static int make_vmcs(struct vm *vm)
     return 0;
 }
 
-static const char *make_vm(struct vm *vm, struct host *host, const struct params *params)
+static const char *make_vm(struct vm *vm, struct host *host, const struct effect *effect)
 {
+    const struct params *params = &effect->now;
     memset(vm, 0, sizeof(*vm));
     vm->vcpu.vm = vm;
     vm->vcpu.caps = &host->caps;
     vm->frames = &host->frames;
     vm->back_ends = host->back_ends;
-    mode_init(vm, params);
+    mode_init(vm, effect);
+    vm->effect_machine = machine_of(host);
     if (params->pmu)
         vm->pmu = host->pmu;
     vm->empty_exit_cycles = host->empty_exit_cycles;
@@ -153,7 +167,6 @@ static const char *make_vm(struct vm *vm, struct host *host, const struct params
         .caps = vm->vcpu.caps,
         .physical_bits = vm->vcpu.physical_bits,
         .has_1g_pages = vm->vcpu.has_1g_pages,
-        .mark_faults = host->mark_faults,
         .empty_exit_cycles = host->empty_exit_cycles,
     };
     if (make_translation(vm))
@@ -177,12 +190,13 @@ static u64 date_and_time(void)
     return rtc_seconds(byte);
 }
 
-const char *run_prepare(struct vm *vm, struct host *host, const struct params *params)
+const char *run_prepare(struct vm *vm, struct host *host, const struct effect *effect)
 {
+    const struct params *params = &effect->now;
     struct guest_start start;
     processor_reset();
     msr_keep_restore();
-    const char *why = make_vm(vm, host, params);
+    const char *why = make_vm(vm, host, effect);
     if (!why)
         why = loader_load(vm, &host->boot, &start);
     if (why)

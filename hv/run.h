@@ -9,14 +9,14 @@
 // After vmx_missing.
 const char *run_missing(const struct params *params, const struct host *host);
 
-// Makes the parameters those that take effect on this machine: turns vpid=auto into on or off, and off what
-// is without effect (mmu_choose); each change is said. After run_missing, which has found nothing.
-void run_choose(struct params *params, const struct host *host);
+// Finds out what of effect->asked takes effect on this machine (effect_choose), and says what does not. After
+// run_missing, which has found nothing, and host_start.
+void run_choose(struct effect *effect, const struct host *host);
 
-// Makes the virtual machine and loads the guest that the boot loader's modules describe. `params` stays in
-// use. NULL, or one sentence with the remedy: then, too, run_release follows. After run_choose and
-// frames_keep, in VMX operation.
-const char *run_prepare(struct vm *vm, struct host *host, const struct params *params);
+// Makes the virtual machine and loads the guest that the boot loader's modules describe. NULL, or one
+// sentence with the remedy: then, too, run_release follows. After run_choose and frames_keep, in VMX
+// operation.
+const char *run_prepare(struct vm *vm, struct host *host, const struct effect *effect);
 
 // Runs the guest until it ends; vm->end says why. After a machine check host->machine_check is set, and
 // run_missing refuses whatever is to run next.

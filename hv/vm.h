@@ -31,6 +31,7 @@ struct vm {
     struct mmu *mmus;                       // all that have been made for it, linked by `next`
     const struct mmu_ops *const *back_ends; // of the monitor, by enum mmu_mode
     struct mmu_options machine;             // what of it is the machine's and the guest's CPUID's
+    struct effect_machine effect_machine;   // what of it decides what takes effect
     struct frames *frames;
     const struct params *params; // in effect: those of `modes`
     struct modes modes;

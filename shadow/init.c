@@ -6,14 +6,14 @@
 #include "sync.h"
 #include "unpaged.h"
 
-// What each strategy of hv's list does. One that has no line here does not compile.
+// What each strategy of hv's list does beside tracing. One that has no line here does not compile.
 #define LAZY     .cache = false
 #define EAGER    .eager = true
-#define TRACE    .cache = true, .trace = true
-#define ADAPTIVE .cache = true, .trace = true, .sync = true
+#define TRACE    .cache = true
+#define ADAPTIVE .cache = true, .sync = true
 
 const struct shadow_strategy shadow_strategies[SHADOW_STRATEGIES] = {
-#define STRATEGY(strategy, word) [SHADOW_##strategy] = {.name = word, strategy},
+#define STRATEGY(strategy, word, traces) [SHADOW_##strategy] = {.name = word, .trace = traces, strategy},
 #include <hv/strategies.def>
 };
 

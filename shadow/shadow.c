@@ -85,18 +85,10 @@ static u64 guest_cycles(void *context)
     return vcpu_guest_cycles(context);
 }
 
-// SDM vol. 3, appendix A.6.
 static unsigned cr3_target_count(const struct vmx_caps *caps)
 {
-    unsigned count = caps->misc >> 16 & 0x1ff;
+    unsigned count = vmx_cr3_targets(caps);
     return count < SHADOW_TARGETS ? count : SHADOW_TARGETS;
-}
-
-// Software alone walks the p2m: its pages may have any size.
-static void shadow_choose(struct mmu_options *options)
-{
-    options->in_place = options->in_place && cr3_target_count(options->caps);
-    options->directpf = options->directpf && options->mark_faults && shadow_can_mark(options->physical_bits);
 }
 
 // Takes what is not the engine's.
@@ -105,7 +97,7 @@ static struct shadow_config config_take(struct shadow_mmu *mmu, const struct mmu
     struct shadow_config config = {
         .strategy = shadow_strategies[options->strategy],
         .directpf = options->directpf,
-        .root_vpids = options->vpid && options->root_vpids,
+        .root_vpids = options->root_vpids,
         .large = options->large,
         .prefetch = options->prefetch,
         .pool = options->pool,
@@ -113,7 +105,7 @@ static struct shadow_config config_take(struct shadow_mmu *mmu, const struct mmu
         .physical_bits = options->physical_bits,
         .empty_exit_cycles = options->empty_exit_cycles,
     };
-    if (options->in_place && config.strategy.trace)
+    if (options->in_place)
         config.targets = cr3_target_count(options->caps);
     mmu->vpid = options->vpid;
     mmu->direct_invlpg = options->direct_invlpg;
@@ -367,7 +359,6 @@ const struct mmu_ops shadow_ops = {
     .owner = COUNTER_OF_SHADOW,
     .missing = shadow_missing,
     .unfit = shadow_unfit,
-    .choose = shadow_choose,
     .init = shadow_ops_init,
     .configure = shadow_ops_configure,
     .enter = shadow_enter,

@@ -35,7 +35,7 @@ static enum verdict key_trace(struct vcpu *v)
 static enum verdict key_mode(struct vcpu *v)
 {
     const char *why = mode_ask_next(v);
-    const struct params *next = &v->vm->modes.wanted;
+    const struct params *next = &v->vm->modes.wanted.now;
     char mmu[32], strategy[32];
     if (why) {
         log_warn("%s", why);
@@ -44,6 +44,7 @@ static enum verdict key_mode(struct vcpu *v)
     params_format(next, PARAM_INDEX_mmu, mmu, sizeof(mmu));
     params_format(next, PARAM_INDEX_shadow, strategy, sizeof(strategy));
     log_notice("the next mode: %s %s", mmu, next->mmu == MMU_SHADOW ? strategy : "");
+    effect_say(&v->vm->modes.wanted);
     return VERDICT_RESUME;
 }
 

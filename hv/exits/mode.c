@@ -16,10 +16,10 @@
 static const char not_on[] =
     "The mode cannot change: boot with mmu.switch=on, so that the guest has only what all modes have.";
 
-void mode_init(struct vm *vm, const struct params *params)
+void mode_init(struct vm *vm, const struct effect *effect)
 {
-    vm->modes = (struct modes){.params = *params};
-    vm->params = &vm->modes.params;
+    vm->modes = (struct modes){.now = *effect};
+    vm->params = &vm->modes.now.now;
 }
 
 struct mmu *mode_back_end(const struct vm *vm, enum mmu_mode mode)
@@ -35,16 +35,21 @@ static const struct mmu_ops *ops_of(const struct vm *vm, const struct params *pa
     return vm->back_ends[params->mmu];
 }
 
-static const char *read_mode(struct vm *vm, const char *words, struct params *wanted)
+// What these words make of what was asked for, and what of it takes effect.
+static const char *read_mode(struct vm *vm, const char *words, struct effect *wanted)
 {
     struct modes *m = &vm->modes;
-    *wanted = m->params;
-    if (mode_read(wanted, words, m->why, sizeof(m->why)))
+    struct params *asked = &wanted->asked;
+    *asked = m->now.asked;
+    if (mode_read(asked, words, m->why, sizeof(m->why)))
         return m->why;
-    return effect_missing(wanted, ops_of(vm, wanted), vm->vcpu.caps);
+    const char *why = effect_missing(asked, ops_of(vm, asked), vm->vcpu.caps);
+    if (!why)
+        effect_choose(wanted, ops_of(vm, asked), &vm->effect_machine);
+    return why;
 }
 
-static void ask(struct vcpu *v, const struct params *wanted)
+static void ask(struct vcpu *v, const struct effect *wanted)
 {
     struct modes *m = &v->vm->modes;
     m->wanted = *wanted;
@@ -55,19 +60,17 @@ static void ask(struct vcpu *v, const struct params *wanted)
 const char *mode_ask(struct vcpu *v, const char *words)
 {
     struct vm *vm = v->vm;
-    struct params wanted;
+    struct effect wanted;
     if (!vm->params->mmu_switch)
         return not_on;
     const char *why = read_mode(vm, words, &wanted);
     if (why)
         return why;
     const struct paging_regs guest = vcpu_paging(v);
-    why = mmu_unfit(ops_of(vm, &wanted), &guest);
-    if (why)
-        return why;
-    effect_choose(&wanted, ops_of(vm, &wanted), &vm->machine);
-    ask(v, &wanted);
-    return NULL;
+    why = mmu_unfit(ops_of(vm, &wanted.now), &guest);
+    if (!why)
+        ask(v, &wanted);
+    return why;
 }
 
 const char *mode_ask_next(struct vcpu *v)
@@ -106,15 +109,15 @@ static void change(struct vcpu *v)
     struct vm *vm = v->vm;
     struct modes *m = &vm->modes;
     struct paging_regs guest = vcpu_paging(v);
-    if (m->wanted.p2m_max != m->params.p2m_max && p2m_fit(&vm->p2m, m->wanted.p2m_max)) {
+    if (m->wanted.now.p2m_max != vm->params->p2m_max && p2m_fit(&vm->p2m, m->wanted.now.p2m_max)) {
         log_warn("the mode does not change: no memory is left for so many tables of smaller pages");
         return;
     }
     mmu_leave(v);
-    if (!enter(v, &m->wanted)) {
-        m->params = m->wanted;
+    if (!enter(v, &m->wanted.now)) {
+        m->now = m->wanted;
         m->changes++;
-    } else if (!enter(v, &m->params)) {
+    } else if (!enter(v, vm->params)) {
         log_warn("the mode does not change: no memory is left for it");
     } else {
         v->unsupported = "no memory is left to translate the guest's memory";
@@ -143,14 +146,11 @@ static const char *const churned[MODES_CHURNED] = {
 void mode_churn_init(struct vm *vm)
 {
     struct modes *m = &vm->modes;
-    m->left = m->params.mode_churn;
+    m->left = m->now.now.mode_churn;
     m->random = SEED;
     for (unsigned i = 0; m->left && i < MODES_CHURNED; i++) {
-        struct params *mode = &m->churned[m->count];
-        if (read_mode(vm, churned[i], mode))
-            continue;
-        effect_choose(mode, ops_of(vm, mode), &vm->machine);
-        m->count++;
+        if (!read_mode(vm, churned[i], &m->churned[m->count]))
+            m->count++;
     }
 }
 
@@ -159,10 +159,10 @@ static void churn(struct vcpu *v)
     struct modes *m = &v->vm->modes;
     if (!m->left || --m->left || !m->count)
         return;
-    m->left = m->params.mode_churn;
-    const struct params *wanted = &m->churned[random_next(&m->random, m->count)];
+    m->left = m->now.now.mode_churn;
+    const struct effect *wanted = &m->churned[random_next(&m->random, m->count)];
     const struct paging_regs guest = vcpu_paging(v);
-    if (!mmu_unfit(ops_of(v->vm, wanted), &guest))
+    if (!mmu_unfit(ops_of(v->vm, &wanted->now), &guest))
         ask(v, wanted);
 }
 

@@ -4,10 +4,10 @@
 
 #include <hv/mmu.h>
 
-#include "params.h"
+#include "effect.h"
 
-// The machine's parameters are these from now on. Before anything else is made of them.
-void mode_init(struct vm *vm, const struct params *params);
+// The machine's parameters are those of `effect` from now on. Before anything else is made of them.
+void mode_init(struct vm *vm, const struct effect *effect);
 
 // The machine's back end for this mode, or NULL: the processor has it not, or mmu.switch=on was not asked
 // for.

@@ -9,7 +9,7 @@ static const struct {
 } short_words[] = {
     {"ept", {"mmu=ept"}},
     {"shadow", {"mmu=shadow"}},
-#define STRATEGY(name, word) {word, {"mmu=shadow", "shadow=" word}},
+#define STRATEGY(name, word, traces) {word, {"mmu=shadow", "shadow=" word}},
 #include <hv/strategies.def>
 };
 

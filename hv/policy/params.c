@@ -47,7 +47,7 @@ static const struct word words[] = {
 #undef PARAM
 #undef WORD
 
-static u64 field_value(const struct params *params, unsigned index)
+u64 params_value(const struct params *params, unsigned index)
 {
     const u64 values[PARAMS_COUNT] = {
 #define PARAM(field, ...) [PARAM_INDEX_##field] = (u64)params->field,
@@ -59,7 +59,7 @@ static u64 field_value(const struct params *params, unsigned index)
     return values[index];
 }
 
-static void field_set(struct params *params, unsigned index, u64 value)
+void params_set(struct params *params, unsigned index, u64 value)
 {
     switch (index) {
 #define PARAM(field, type, ...)      \
@@ -155,7 +155,7 @@ static bool take_value(struct params *params, unsigned index, const char *string
     u64 value;
     if (!value_of(index, string, &value))
         return false;
-    field_set(params, index, value);
+    params_set(params, index, value);
     if (table[index].kind == PARAM_LIST)
         params->compare_list = origin;
     return true;
@@ -165,6 +165,13 @@ static void set_defaults(struct params *params)
 {
     for (unsigned i = 0; i < PARAMS_COUNT; i++)
         assert_that(take_value(params, i, table[i].initial, NULL));
+}
+
+bool params_is_default(const struct params *params, unsigned index)
+{
+    u64 value;
+    assert_that(value_of(index, table[index].initial, &value));
+    return params_value(params, index) == value;
 }
 
 static int refuse_name(struct text *text, const char *word)
@@ -242,7 +249,7 @@ int params_change(struct params *params, const char *word, char *message, size_t
 int params_same_but_mode(const struct params *params, const struct params *other, char *message, size_t size)
 {
     for (unsigned i = 0; i < PARAMS_COUNT; i++) {
-        if (table[i].scope == MODE || field_value(params, i) == field_value(other, i))
+        if (table[i].scope == MODE || params_value(params, i) == params_value(other, i))
             continue;
         fmt(message, size, "%s= cannot change while the guest runs: boot with it.", table[i].name);
         return ERR_INVALID;
@@ -312,7 +319,7 @@ static void put_word(struct text *text, const char *word)
 int params_format(const struct params *params, unsigned index, char *buffer, size_t size)
 {
     struct text text = {buffer, size, 0};
-    u64 value = field_value(params, index);
+    u64 value = params_value(params, index);
     put(&text, "%s=", table[index].name);
     for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
         if (words[i].param == index && words[i].value == value) {

@@ -49,6 +49,13 @@ int params_change(struct params *params, const char *word, char *message, size_t
 int params_same_but_mode(const struct params *params, const struct params *other, char *message,
                          size_t size) must_check;
 
+// The value of the parameter `index` (0 to PARAMS_COUNT - 1), and whether it is the default.
+u64 params_value(const struct params *params, unsigned index);
+bool params_is_default(const struct params *params, unsigned index);
+
+// Gives the parameter `index` a value of its type.
+void params_set(struct params *params, unsigned index, u64 value);
+
 // All parameters as they are in effect but those that are secret, separated by spaces: a guest may read it,
 // and it fits into PARAMS_TEXT bytes, with the longest list that compare= may be. Returns the whole text's
 // length, like fmt().

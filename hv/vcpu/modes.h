@@ -2,19 +2,19 @@
 // hv/exits/mode.c's.
 #pragma once
 
-#include "params.h"
+#include "effect.h"
 
 #define MODES_CHURNED 12
 
 struct modes {
-    struct params params; // in effect
-    struct params wanted; // in their place before the next entry, if `asked`
+    struct effect now;
+    struct effect wanted; // in its place before the next entry, if `asked`
     bool asked;
     u64 changes; // so far
     char why[512];
 
     // mmu.churn=: the modes that this processor has, one of which comes at random after every so many exits.
-    struct params churned[MODES_CHURNED];
+    struct effect churned[MODES_CHURNED];
     unsigned count;
     u64 left, random;
 };

@@ -114,7 +114,7 @@ sub parameters_defined {
         push @rows, [$1, $2, $3, $4, $5, $6] if /^PARAM\((\w+), [\w ]+, "([^"]+)", \w+, (\w+), "([^"]+)", ([^,]+), ([^,]+), "/;
         push @{ $words{$1} }, $2 if /^WORD\((\w+), [^,]+, "([^"]+)"\)/;
     }
-    push @{ $words{shadow} }, map { /^STRATEGY\(\w+, "([^"]+)"\)/ } lines_of('hv/include/hv/strategies.def');
+    push @{ $words{shadow} }, map { /^STRATEGY\(\w+, "([^"]+)"/ } lines_of('hv/include/hv/strategies.def');
     return map {
         my ($field, $name, $kind, $default, @bounds) = @$_;
         my @limits = map { /^GUEST/ ? size_of($_) : $_ } @bounds;

@@ -29,7 +29,7 @@ rule 'hv/report/tally.c compiles with the counters as they are', compiles_with(@
 rule 'hv/report/tally.c does not compile with a row more',
     compiles_with(@tally, 'COUNTER_HV(planted, "", PENUMBRA_COUNT, "a row that nobody counts")') ? 'it does' : ();
 
-my @init = ('shadow/init.c', 'strategies.def', 'STRATEGY(ADAPTIVE', 'STRATEGY(PLANTED, "planted")');
+my @init = ('shadow/init.c', 'strategies.def', 'STRATEGY(ADAPTIVE', 'STRATEGY(PLANTED, "planted", false)');
 rule 'shadow/init.c compiles with a strategy more', compiles_with(@init, '-DPLANTED=.eager=true') ? () : 'it does not';
 rule 'shadow/init.c does not compile with one that has no flags', compiles_with(@init) ? 'it does' : ();
 

@@ -178,7 +178,6 @@ struct vcpu *machine_make_for(const struct mmu_ops *ops, const struct mmu_option
     vm.machine.caps = vm.vcpu.caps;
     vm.machine.physical_bits = vm.vcpu.physical_bits;
     vm.machine.has_1g_pages = vm.vcpu.has_1g_pages;
-    vm.machine.mark_faults = true;
     struct mmu *mmu = mmu_init(&vm, ops, &vm.machine);
     assert_non_null(mmu);
     assert_int_equal(mmu_enter(&vm.vcpu, mmu), 0);

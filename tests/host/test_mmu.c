@@ -1,6 +1,6 @@
 // Several back ends of one machine, over one p2m: what is done by one changes nothing of another, and the
-// guest goes from one to the next, which leaves nothing of itself in the p2m. What of the parameters takes
-// effect on which processor, and what is said of an EPT entry that the processor refuses.
+// guest goes from one to the next, which leaves nothing of itself in the p2m. And what is said of an EPT
+// entry that the processor refuses.
 
 // link: MACHINE ENGINE shadow/shadow.c
 #include "fake_machine.h"
@@ -207,80 +207,6 @@ static void two_epts(void **state)
     assert_int_equal(count(first, COUNTER_vpids), 1);
 }
 
-static struct mmu_options chosen(const struct mmu_ops *ops, struct mmu_options options)
-{
-    options.caps = v->caps;
-    machine_log[0] = 0;
-    mmu_choose(ops, &options);
-    return options;
-}
-
-// SDM vol. 3, A.10: which of its page sizes an EPT has.
-static void ept_pages(void **state)
-{
-    (void)state;
-    static const struct {
-        u64 caps;
-        unsigned largest;
-    } rows[] = {{0, P2M_LEVEL_4K},
-                {EPT_CAP_1G, P2M_LEVEL_4K},
-                {EPT_CAP_2M, P2M_LEVEL_2M},
-                {EPT_CAP_2M | EPT_CAP_1G, P2M_LEVEL_1G}};
-    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        machine_caps.ept_vpid = rows[i].caps;
-        for (unsigned asked = P2M_LEVEL_4K; asked <= P2M_LEVEL_1G; asked++) {
-            struct mmu_options o = chosen(&ept_ops, (struct mmu_options){.p2m_max = asked, .in_place = true});
-            assert_int_equal(o.p2m_max, asked < rows[i].largest ? asked : rows[i].largest);
-            assert_true(o.in_place); // means nothing here: left alone, and nothing is said of it
-            assert_int_equal(!machine_log[0], asked <= rows[i].largest);
-            o = chosen(&shadow_ops, (struct mmu_options){.p2m_max = asked});
-            assert_int_equal(o.p2m_max, asked);
-        }
-    }
-    machine_caps.ept_vpid = EPT_CAP_2M;
-    chosen(&ept_ops, (struct mmu_options){.p2m_max = P2M_LEVEL_1G});
-    assert_string_equal(machine_log,
-                        "p2m.max=1g is p2m.max=2m on this processor: its EPT has no larger pages");
-}
-
-// IA32_VMX_MISC[24:16] (SDM vol. 3, A.6); KVM shows no CR3-target values.
-static void roots_in_place(void **state)
-{
-    (void)state;
-    static const struct mmu_options asked = {.in_place = true, .p2m_max = P2M_LEVEL_1G};
-    for (u64 targets = 0; targets <= 4; targets++) {
-        machine_caps.misc = ~(0x1ffull << 16) | targets << 16;
-        assert_int_equal(chosen(&shadow_ops, asked).in_place, targets > 0);
-        assert_int_equal(!machine_log[0], targets > 0);
-        assert_false(chosen(&shadow_ops, (struct mmu_options){.in_place = false}).in_place);
-        assert_int_equal(machine_log[0], 0);
-    }
-    machine_caps.misc = 0;
-    chosen(&shadow_ops, asked);
-    assert_non_null(strstr(machine_log, "shadow.cr3=inplace is shadow.cr3=exit on this processor"));
-}
-
-static void unknown_entries_are_marked(void **state)
-{
-    (void)state;
-    for (unsigned bits = 36; bits <= 52; bits++) {
-        struct mmu_options o = {.directpf = true, .physical_bits = bits, .mark_faults = bits < 52};
-        assert_int_equal(chosen(&shadow_ops, o).directpf, bits < 52);
-        assert_int_equal(!machine_log[0], bits < 52);
-        o.directpf = false;
-        assert_false(chosen(&shadow_ops, o).directpf);
-        assert_int_equal(machine_log[0], 0);
-    }
-    chosen(&shadow_ops, (struct mmu_options){.directpf = true, .physical_bits = 40, .mark_faults = false});
-    assert_non_null(strstr(machine_log, "does not fault"));
-    assert_false(
-        chosen(&shadow_ops, (struct mmu_options){.directpf = true, .physical_bits = 40, .mark_faults = false})
-            .directpf);
-    chosen(&shadow_ops, (struct mmu_options){.directpf = true, .physical_bits = 52});
-    assert_non_null(strstr(machine_log, "have 52 bits"));
-    assert_non_null(strstr(machine_log, "shadow.directpf=on is shadow.directpf=off on this processor"));
-}
-
 // PKRU is read with every #PF exit of a guest with keys: without a MOV to CR4, which serialises.
 static void keys_are_read(void **state)
 {
@@ -335,9 +261,6 @@ int main(void)
         MACHINE_TEST(machine_setup, no_room_to_enter),
         MACHINE_TEST(machine_setup, two_shadows),
         MACHINE_TEST(machine_setup, two_epts),
-        MACHINE_TEST(machine_setup, ept_pages),
-        MACHINE_TEST(machine_setup, roots_in_place),
-        MACHINE_TEST(machine_setup, unknown_entries_are_marked),
         MACHINE_TEST(machine_setup, keys_are_read),
         MACHINE_TEST(machine_setup, misconfiguration_says_entries),
     };

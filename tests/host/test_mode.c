@@ -11,7 +11,7 @@
 
 #include "hv/exits/mode.h"
 #include "hv/exits/paging.h"
-#include "hv/vcpu/effect.h"
+#include "hv/policy/effect.h"
 
 #include <stdio.h>
 
@@ -26,17 +26,21 @@ static void start(bool on, u32 churn)
     static const struct mmu_ops *const back_ends[] = {[MMU_EPT] = &ept_ops, [MMU_SHADOW] = &shadow_ops};
     struct vm *vm = v->vm;
     char message[100];
-    struct params params;
+    struct effect effect;
+    struct params *params = &effect.asked;
     machine_caps.ept_vpid = ~0ull;
     machine_caps.entry.may |= ENTRY_LOAD_EFER;
     machine_caps.exit.may |= EXIT_SAVE_EFER | EXIT_LOAD_EFER;
-    assert_int_equal(params_parse(&params, "vpid=on p2m.max=2m vmcall=user shadow.pool=64", message, 100), 0);
-    params.mmu_switch = on;
-    params.mode_churn = churn;
-    params.mem = MACHINE_RAM;
+    assert_int_equal(params_parse(params, "vpid=on p2m.max=2m vmcall=user shadow.pool=64", message, 100), 0);
+    params->mmu_switch = on;
+    params->mode_churn = churn;
+    params->mem = MACHINE_RAM;
     vm->back_ends = back_ends;
-    mode_init(vm, &params);
-    const struct mmu_options options = effect_options(&params, &vm->machine);
+    vm->effect_machine = (struct effect_machine){
+        .caps = v->caps, .physical_bits = v->physical_bits, .mark_faults = true, .pcid = true, .pku = true};
+    effect_choose(&effect, &ept_ops, &vm->effect_machine);
+    mode_init(vm, &effect);
+    const struct mmu_options options = effect_options(vm->params, &vm->machine);
     assert_non_null(mmu_init(vm, &shadow_ops, &options));
     mode_churn_init(vm);
 }
@@ -118,6 +122,32 @@ static void test_options(void **state)
     asked("shadow.directpf=on");
     reads(4 * MIB);
     assert_int_equal(vmcs_read(PAGE_FAULT_ERROR_CODE_MASK), 1);
+}
+
+// What one mode leaves without effect is in effect again in the next.
+static void test_asked_again(void **state)
+{
+    (void)state;
+    start(true, 0);
+    machine_caps.misc |= 4ull << 16;
+    for (unsigned i = 0; i < 2; i++) {
+        asked("lazy");
+        assert_false(v->vm->params->directpf);
+        assert_false(v->vm->params->direct_invlpg);
+        assert_false(v->vm->params->shadow_cr3);
+        assert_false(v->vm->params->shadow_vpid);
+        reads(4 * MIB);
+        assert_int_equal(vmcs_read(PAGE_FAULT_ERROR_CODE_MASK), 0);
+        asked("adaptive,vpid=on");
+        assert_true(v->vm->params->directpf);
+        assert_true(v->vm->params->direct_invlpg);
+        assert_true(v->vm->params->shadow_cr3);
+        assert_true(v->vm->params->shadow_vpid);
+        reads(4 * MIB);
+        assert_int_equal(vmcs_read(PAGE_FAULT_ERROR_CODE_MASK), 1);
+        asked("vpid=off");
+        assert_false(v->vm->params->shadow_vpid);
+    }
 }
 
 static void test_pages(void **state)
@@ -278,18 +308,18 @@ static void test_vmcall(void **state)
     assert_int_equal(call("", 0), PENUMBRA_ARGUMENT);
     *vcpu_reg(v, GPR_RDI) = GIB - 1;
     assert_false(v->vm->modes.asked);
-    v->vm->modes.params.mmu_switch = false;
+    v->vm->modes.now.now.mmu_switch = false;
     assert_int_equal(call("ept", 160), PENUMBRA_OFF);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        MACHINE_TEST(machine_setup, test_changes), MACHINE_TEST(machine_setup, test_options),
-        MACHINE_TEST(machine_setup, test_pages),   MACHINE_TEST(machine_setup, test_refused),
-        MACHINE_TEST(machine_setup, test_off),     MACHINE_TEST(machine_setup, test_no_memory),
-        MACHINE_TEST(machine_setup, test_next),    MACHINE_TEST(machine_setup, test_churn),
-        MACHINE_TEST(machine_setup, test_vmcall),
+        MACHINE_TEST(machine_setup, test_changes),     MACHINE_TEST(machine_setup, test_options),
+        MACHINE_TEST(machine_setup, test_asked_again), MACHINE_TEST(machine_setup, test_pages),
+        MACHINE_TEST(machine_setup, test_refused),     MACHINE_TEST(machine_setup, test_off),
+        MACHINE_TEST(machine_setup, test_no_memory),   MACHINE_TEST(machine_setup, test_next),
+        MACHINE_TEST(machine_setup, test_churn),       MACHINE_TEST(machine_setup, test_vmcall),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 // link: MACHINE
 #include "fake_machine.h"
 
+#include "hv/report/json.h"
 #include "hv/report/summary.h"
 
 #include <stdio.h>
@@ -92,6 +93,24 @@ static void test_json_alone(void **state)
     printed_has("\"word\":\"0123456789ab\",\"parameters\":\"mmu=ept ");
     printed_has(" p2m.max=2m ");
     printed_has_not("seed=");
+}
+
+// A row of each kind; the report tells them apart by `by`.
+static void test_json_effects(void **state)
+{
+    (void)state;
+    char message[80];
+    struct effect e;
+    const struct effect_machine machine = {.caps = v->caps, .physical_bits = 52, .pcid = true, .pku = true};
+    assert_int_equal(params_parse(&e.asked, "shadow.cr3=exit", message, sizeof(message)), 0);
+    machine_caps.ept_vpid = 0;
+    effect_choose(&e, v->mmu->ops, &machine);
+    json_effects(&e);
+    assert_string_equal(
+        machine_console,
+        ",\"without_effect\":["
+        "{\"asked\":\"p2m.max=1g\",\"instead\":\"p2m.max=4k\",\"by\":\"machine\",\"why\":\"its EPT has no larger pages\"},"
+        "{\"asked\":\"shadow.cr3=exit\",\"by\":\"configuration\",\"why\":\"mmu=ept has no shadow tables\"}]");
 }
 
 static void test_json_sentence(void **state)
@@ -200,10 +219,11 @@ static void test_trace_off(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        MACHINE_TEST(setup, test_table),         MACHINE_TEST(setup, test_json),
-        MACHINE_TEST(setup, test_json_sentence), MACHINE_TEST(setup, test_same),
-        MACHINE_TEST(setup, test_reset),         MACHINE_TEST(setup, test_trace),
-        MACHINE_TEST(setup, test_trace_off),     MACHINE_TEST(setup, test_json_alone),
+        MACHINE_TEST(setup, test_table),        MACHINE_TEST(setup, test_json),
+        MACHINE_TEST(setup, test_json_effects), MACHINE_TEST(setup, test_json_sentence),
+        MACHINE_TEST(setup, test_same),         MACHINE_TEST(setup, test_reset),
+        MACHINE_TEST(setup, test_trace),        MACHINE_TEST(setup, test_trace_off),
+        MACHINE_TEST(setup, test_json_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

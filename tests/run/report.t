@@ -547,10 +547,16 @@ subtest 'rounds that do not fit together' => sub {
     my $begin = '"configuration":"adaptive","parameters":"mmu=shadow vpid=on';
     my $words = qr/^\*\*Rounds of `adaptive` had different parameters\*\*: `vpid=on mem=256M` and `vpid=off mem=1G`\.$/m;
     like(table(second_round("$begin mem=256M" => $begin =~ s/on$/off mem=1G/r)), $words, 'other parameters');
-    $table = table(second_round($begin => $begin =~ s/"parameters":"/"asked":"vpid=auto page=1g root=inplace",$&page=2m root=exit /r));
-    like($table, qr/^\* `adaptive`, round 2 of 2: this machine cannot do `page=1g` and `root=inplace`; in effect was `page=2m` and `root=exit`$/m,
-        'asked for in vain');
-    unlike($table, qr/cannot do `vpid/, 'what was left to the monitor');
+    my $in_vain = '"without_effect":[{"asked":"page=1g","instead":"page=2m","by":"machine","why":"too | large"},'
+        . '{"asked":"root=inplace","by":"configuration","why":"a reason"}],';
+    $table = table(second_round($begin => $begin =~ s/"parameters":"/$in_vain$&page=2m /r));
+    like($table, qr/^\* `adaptive`, round 2 of 2: this machine cannot do `page=1g` \(too \\\| large\); in effect was `page=2m`$/m, 'in vain here');
+    unlike($table, qr/cannot do `root/, 'what would be so on every machine');
+    $table = table($LOG =~ s/$begin/$begin =~ s{"parameters":"}{$in_vain$&}r/er);
+    like($table, qr/^\* `root=inplace` \(a reason\): `adaptive`$/m, 'stands with the parameters');
+    for my $odd ('7', '[7]', '[{"by":"machine"}]', '[{"by":"configuration","why":[]}]', '{}') {
+        like(table($LOG =~ s/$begin/"configuration":"adaptive","without_effect":$odd,"parameters":"mmu=shadow vpid=on/r), qr/^# T$/m, "odd: $odd");
+    }
     unlike(table(second_round($begin => "$begin compare=adaptive compare.repeat=2")), qr/had different parameters/,
         'what else is compared does not matter');
     (my $isolated = $LOG) =~ s/console=ttyS0 reboot=acpi/$& nosmep/g;
@@ -746,7 +752,7 @@ sub handed_out {
     for (@ends) {
         my ($name, $refused, $failed, $end) = @$_;
         push @lines, { penumbra => 'outcome', word => $line{word}, configuration => $name, parameters => 'mmu=ept vpid=off',
-            asked => 'mmu=ept vpid=on', refused => $refused ? JSON::PP::true : JSON::PP::false,
+            without_effect => [{ asked => 'a=1', instead => 'a=0', by => 'machine', why => 'it has no a' }], refused => $refused ? JSON::PP::true : JSON::PP::false,
             failed => $failed ? JSON::PP::true : JSON::PP::false, end => $end };
     }
     my %result = (penumbra => 'result', word => $line{word}, iterations => 10, median => 2000, lowest => 1900, highest => 2200);
@@ -770,7 +776,7 @@ subtest 'QR codes' => sub {
     like($table, qr/^\* boots: 3 of each configuration$/m, 'three rounds, which the monitor has put together');
     like($table, qr/^\* `trace`: the monitor refused it: no such thing$/m, 'what was refused');
     like($table, qr/^\* `lazy`: its guest died: guest triple fault/m, 'what died');
-    like($table, qr/^\* `ept`: this machine cannot do `vpid=on`; in effect was `vpid=off`$/m, 'what had no effect');
+    like($table, qr/^\* `ept`: this machine cannot do `a=1` \(it has no a\); in effect was `a=0`$/m, 'what had no effect');
     like($table, qr/^\*\*Lines that claim to be the monitor's.*: 1\.\*\*/m, 'a line without the word');
     like($table, qr/^\*\*Results of QR codes have no exits by reason/m, 'what they have not');
     unlike($table, qr/are missing$|is missing/m, 'no round is missing');

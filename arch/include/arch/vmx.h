@@ -76,6 +76,12 @@ struct vmx_caps {
     u64 cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
 };
 
+// How many values MOV to CR3 is compared with (SDM vol. 3, A.6).
+static inline unsigned vmx_cr3_targets(const struct vmx_caps *caps)
+{
+    return caps->misc >> 16 & 0x1ff;
+}
+
 // What keeps this processor from VMX operation, as one sentence with the remedy; NULL: nothing, and `caps` is
 // filled. Sets and locks IA32_FEATURE_CONTROL where the firmware left it unlocked. Needs traps_init.
 const char *vmx_missing(struct vmx_caps *caps);

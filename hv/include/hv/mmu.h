@@ -50,7 +50,7 @@ struct mmu_fault {
 
 // The strategies of shadow paging (shadow/README.md).
 enum shadow_strategy_name {
-#define STRATEGY(name, word) SHADOW_##name,
+#define STRATEGY(name, ...) SHADOW_##name,
 #include <hv/strategies.def>
     SHADOW_STRATEGIES
 };
@@ -58,12 +58,12 @@ enum shadow_strategy_name {
 #define MMU_MARK_BIT \
     51 // of page-table entries: marks those that shadow paging does not know, where it is reserved
 
-// What a back end is made with: the machine, and the parameters that back ends know.
+// What a back end is made with: the machine, and the parameters that back ends know, as they take effect
+// (hv/policy/effect.h): nothing is on that this processor or the strategy leaves without effect.
 struct mmu_options {
     const struct vmx_caps *caps;
     unsigned physical_bits; // MAXPHYADDR of the guest
     bool has_1g_pages;      // in its CPUID
-    bool mark_faults;       // MMU_MARK_BIT was tried, and is reserved; only mmu_choose asks
     u64 ram;                // bytes of it that the guest will have
     bool vpid;
     unsigned p2m_max; // the level of the largest page that maps guest memory
@@ -94,7 +94,6 @@ struct mmu_ops {
     enum counter_owner owner; // of the counters that are only this back end's
     const char *(*missing)(const struct vmx_caps *caps, bool vpid);
     const char *(*unfit)(const struct paging_regs *guest);
-    void (*choose)(struct mmu_options *options);
     int (*init)(struct mmu *mmu, const struct mmu_options *options);
     void (*configure)(struct mmu *mmu, const struct mmu_options *options);
     int (*enter)(struct vcpu *v);
@@ -127,16 +126,12 @@ static inline const char *mmu_unfit(const struct mmu_ops *ops, const struct pagi
     return ops->unfit(guest);
 }
 
-// Turns off in `options` what this processor leaves without effect: p2m_max is lowered to what it can walk.
-// Says each of these in one sentence. Before init, after mmu_missing has found nothing.
-void mmu_choose(const struct mmu_ops *ops, struct mmu_options *options);
-
 // Makes a back end for the machine, over its p2m; a processor is under it from mmu_enter on. Its memory comes
 // from vm->frames, whose rewinding is its end: while the p2m is empty, before the guest's, at the highest
 // addresses. NULL: no frames.
 struct mmu *mmu_init(struct vm *vm, const struct mmu_ops *ops, const struct mmu_options *options) must_check;
 
-// From now on it works by these options, which mmu_choose has seen; `pool` is what it was made with. While no
+// From now on it works by these options; `pool` is what it was made with. While no
 // processor is under it.
 static inline void mmu_configure(struct mmu *mmu, const struct mmu_options *options)
 {

@@ -185,7 +185,7 @@ sub parameters {
     my @common = common_words(map { $_->[1] } @with);
     my @rows = map { item(plain($_->[0]) . ': ' . code(own_words($_->[1], @common))) } @with;
     return (paragraph('Parameters of all configurations: ' . code(join ' ', @common)),
-        @with > 1 ? (paragraph('and of each:'), @rows) : ());
+        @with > 1 ? (paragraph('and of each:'), @rows) : (), ineffective_words($report));
 }
 
 # What befell a round, by its state.
@@ -226,22 +226,39 @@ sub told_too_much {
     return map { my $words = exits_told($rounds[$_]); defined $words ? [$_ + 1, $words] : () } 0 .. $#rounds;
 }
 
-# What was asked for and has no effect on this machine. What is left to the monitor (auto) asks for nothing.
+# What was asked for and is without effect, by the machine or by other words of the configuration.
 sub without_effect {
-    my ($begin) = @_;
-    my ($asked, $had) = map { join ' ', grep { !/=auto$/ } split ' ', $begin->{$_} // '' } qw(asked parameters);
-    my %had = map { /^([^=]+)=/ ? ($1 => $_) : () } split ' ', $had;
-    return grep { $had{$_->[0]} && $had{$_->[0]} ne $_->[1] } map { /^([^=]+)=/ ? [$1, $_, $had{$1}] : () } split ' ', $asked;
+    my ($begin, $by) = @_;
+    my $rows = $begin->{without_effect};
+    return grep { ref eq 'HASH' && ($_->{by} // '') eq $by } @{ ref $rows eq 'ARRAY' ? $rows : [] };
 }
+
+sub with_reason { my ($row) = @_; return code($row->{asked}) . ' (' . plain($row->{why}) . ')' }
 
 sub ineffective_rounds {
     my ($column) = @_;
     my @rounds = @{ $column->{rounds} };
     return map {
-        my @changed = without_effect($rounds[$_]{begin} // {});
-        @changed ? [$_ + 1, 'this machine cannot do ' . listed(map { code($_->[1]) } @changed) . '; in effect was '
-            . listed(map { code($_->[2]) } @changed)] : ();
+        my $number = $_ + 1;
+        map { [$number, 'this machine cannot do ' . with_reason($_) . '; in effect was ' . code($_->{instead})] }
+            without_effect($rounds[$_]{begin} // {}, 'machine');
     } 0 .. $#rounds;
+}
+
+# The others, which are so on every machine: a line for each, with whose it is.
+sub ineffective_words {
+    my ($report) = @_;
+    my (@order, %whose);
+    for my $column (@{ $report->{configurations} }) {
+        for (without_effect(($column->{rounds}[0] // {})->{begin} // {}, 'configuration')) {
+            my $words = with_reason($_);
+            push @order, $words unless $whose{$words};
+            push @{ $whose{$words} }, code($column->{name});
+        }
+    }
+    return () unless @order;
+    my @lines = map { item("$_: " . listed(@{ $whose{$_} })) } @order;
+    return (paragraph('What does nothing in a configuration because of its other words:'), @lines);
 }
 
 # Remarks about rounds, [number, sentence], as lines: which rounds, unless a sentence is about all of them.

@@ -18,7 +18,10 @@ my $JSON = JSON::PP->new->canonical;
 sub short { return defined $_[0] ? 0 + sprintf '%.8g', $_[0] : undef }
 sub all_short { my ($map) = @_; return { map { $_ => short($map->{$_}) } keys %$map } }
 
-sub parameters_line { my ($begin) = @_; return map { defined $begin->{$_} ? ($_ => $begin->{$_}) : () } qw(parameters asked) }
+sub parameters_line {
+    my ($begin) = @_;
+    return map { defined $begin->{$_} ? ($_ => $begin->{$_}) : () } qw(parameters without_effect);
+}
 
 sub configuration_line {
     my ($column, $number) = @_;
