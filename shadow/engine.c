@@ -13,11 +13,21 @@
 // Every processor may have cached what has changed.
 static void flush_all(struct shadow *s)
 {
-    s->flush = s->loose = false;
+    s->flush = false;
+    s->flushes++;
     s->flushed = s->epoch;
     s->stats.flush_all++;
     for (struct shadow_view *view = s->views; view; view = view->next)
         view->hw.flush_all(view->hw.context);
+}
+
+// Each processor does so for its present VPID. Of others the epoch has told that they hold something stale.
+static void flush_stale(struct shadow *s)
+{
+    for (struct shadow_view *view = s->views; view; view = view->next) {
+        for (u32 i = 0; i < s->stale_count; i++)
+            view->hw.flush_address(view->hw.context, s->stale[i]);
+    }
 }
 
 static void publish_all(struct shadow *s)
@@ -34,6 +44,9 @@ static __attribute__((noinline)) void settle_all(struct shadow *s)
         publish_all(s);
     if (s->flush)
         flush_all(s);
+    else
+        flush_stale(s);
+    s->stale_count = 0;
     s->unsettled = s->unpaged;
 }
 

@@ -52,9 +52,10 @@ static inline bool shadow_can_mark(unsigned physical_bits)
 
 // What the engine asks of a view's processor. Called at once; the caller may collect.
 struct shadow_hw {
-    void (*flush_vpid)(void *context, u16 vpid); // all translations of this VPID, the global ones too
-    void (*flush_all)(void *context);            // of all VPIDs
-    u64 (*now)(void *context);                   // cycles that the guest has run: what is written in a burst
+    void (*flush_vpid)(void *context, u16 vpid);   // all translations of this VPID, the global ones too
+    void (*flush_all)(void *context);              // of all VPIDs
+    void (*flush_address)(void *context, u64 gva); // of the VPID in use, one page, if it is global too
+    u64 (*now)(void *context); // cycles that the guest has run: what is written in a burst
     void *context;
 };
 
@@ -69,6 +70,8 @@ struct shadow_place {
 #define SHADOW_PLACES  64u // claimed frames at most
 #define SHADOW_TARGETS 4u
 
+#define SHADOW_STALE 4u // translations that are flushed one by one
+
 #define SHADOW_NONE 0xffffffffu // no table, no entry
 
 struct shadow_table {
@@ -82,6 +85,7 @@ struct shadow_table {
     u32 roots;        // views whose root it is
     u32 next_lost;    // list of the tables out of sync
     u32 mapped;       // entries that map
+    u32 moved;        // s->flushes when no entry at one of the places led here any more
     u64 epoch;        // of a root: s->epoch when its VPID was flushed last
     u64 written;      // time of the last write that was seen
     u16 vpid;         // of a root, 0: none
@@ -94,6 +98,7 @@ struct shadow_table {
     bool used, splinter;
     bool out_of_sync; // the guest may write its table unseen: entries may be stale until the next flush
     bool bursty;      // when it was out of sync last, several entries were written
+    bool splinters;   // there may be some below, or it is one
     bool marks;       // the guest's table takes accessed and dirty bits: it lies in P2M_RAM
 };
 
@@ -107,14 +112,18 @@ struct shadow_link {
 // A frame of the guest's RAM: who maps it, and which tables stand for it.
 struct shadow_frame {
     u32 leaves; // chain
-    u32 table;  // the one that is traced, if just one is
+    union {
+        u32 table;    // the one that is traced, if just one is
+        u32 loosened; // if none is: s->flushes when a leaf that gave write access went
+    };
     u32 traced; // bit traced_bit(level, role): such a table stands for it and is not out of sync
 };
 
 // 512 of them, aligned.
 struct shadow_region {
-    u32 leaves; // chain of the large ones
-    u32 traced; // frames that are traced
+    u32 leaves;   // chain of the large ones
+    u32 traced;   // frames that are traced
+    u32 loosened; // as of a frame, of the large ones
 };
 
 #define SHADOW_CHUNK BIT(17) // frames
@@ -161,10 +170,12 @@ struct shadow {
     u64 changes;     // counts changes of entries that may end what is fresh in a view
     u64 epoch;       // counts changes of translations that a TLB may hold
     u64 flushed;     // s->epoch when all VPIDs were flushed last
-    bool loose;      // a TLB may hold a writable translation that no entry has any more
+    u32 flushes;     // of all VPIDs, from 1: what happened at an earlier number is in no TLB any more
     bool unsettled;  // the processor must hear of something before the guest runs: engine.c
     bool flush;      // that is to flush all VPIDs
-    u32 unpaged;     // views without paging
+    u32 stale_count; // that is to flush these translations
+    u64 stale[SHADOW_STALE];
+    u32 unpaged; // views without paging
     u64 place_clock;
     struct shadow_place places[SHADOW_PLACES];
     struct shadow_stats stats;

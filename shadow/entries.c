@@ -33,18 +33,49 @@ static u32 *chain_of(const struct shadow *s, u32 id, u64 entry)
     return level == 1 ? &frame_at(s, frame)->leaves : &region_at(s, frame)->leaves;
 }
 
+// A leaf that gives write access goes, and a TLB may hold it.
+static void leaf_loosen(struct shadow *s, unsigned level, u64 old)
+{
+    u64 frame = hpa_mfn(old & PTE_ADDRESS).n;
+    *(level == 1 ? &frame_at(s, frame)->loosened : &region_at(s, frame)->loosened) = s->flushes;
+}
+
+static bool in_root(const struct shadow *s, u32 id)
+{
+    return s->tables[id >> 9].level == WALK_LEVELS;
+}
+
+// A link goes. What a TLB holds of below is the guest's to flush, but of its large pages.
+static void link_loosen(struct shadow *s, u32 id, struct shadow_table *child)
+{
+    bool same = child->parents != SHADOW_NONE && in_root(s, id) && (child->parents ^ id) % ENTRIES == 0;
+    if (!same)
+        child->moved = s->flushes;
+    if (child->splinters)
+        entry_flush(s);
+}
+
 static void entry_take_out(struct shadow *s, u32 id, u64 old)
 {
     struct shadow_table *t = &s->tables[id >> 9];
-    unsigned level = t->level;
     u32 *chain = chain_of(s, id, old);
     if (chain)
         chain_remove(s, chain, id);
     t->mapped--;
-    bool leaf = entry_is_leaf(level, old);
-    s->loose |= leaf && old & PTE_W;
-    if (!leaf && (level > 2 || s->tables[entry_child(s, old)].splinter))
-        entry_flush(s);
+    if (!entry_is_leaf(t->level, old))
+        link_loosen(s, id, &s->tables[entry_child(s, old)]);
+    else if (chain && old & PTE_W)
+        leaf_loosen(s, t->level, old);
+}
+
+// A splinter may lie below the table, and so below all that lead to it.
+static void splinters_below(struct shadow *s, struct shadow_table *t)
+{
+    if (t->splinters)
+        return;
+    t->splinters = true;
+    for (u32 id = t->parents; id != SHADOW_NONE; id = s->links[id].next)
+        splinters_below(s, &s->tables[id >> 9]);
 }
 
 static void entry_put_in(struct shadow *s, u32 id, u64 value)
@@ -54,6 +85,8 @@ static void entry_put_in(struct shadow *s, u32 id, u64 value)
     if (chain)
         chain_add(s, chain, id);
     t->mapped++;
+    if (!entry_is_leaf(t->level, value) && s->tables[entry_child(s, value)].splinters)
+        splinters_below(s, t);
 }
 
 // A leaf that goes on mapping its frame, with other rights: its chain is the same.
@@ -61,7 +94,8 @@ static bool leaf_adjust(struct shadow *s, const struct shadow_table *t, u64 old,
 {
     if (t->level != 1 || !entry_maps(s, value) || (old ^ value) & PTE_ADDRESS)
         return false;
-    s->loose |= old & PTE_W;
+    if (old & PTE_W && !(old & PTE_DIRECT))
+        leaf_loosen(s, 1, old);
     return true;
 }
 
@@ -83,6 +117,45 @@ bool entry_set(struct shadow *s, u32 id, u64 value)
     if (entry_maps(s, value))
         entry_put_in(s, id, value);
     return mapped;
+}
+
+#define ROOTS_LOOKED_AT 64u
+
+// Whether all that leads to the table is one entry, or the same entry of some roots: then it has one place.
+static bool one_place(const struct shadow *s, const struct shadow_table *t)
+{
+    u32 id = t->parents, left = in_root(s, id) ? ROOTS_LOOKED_AT : 1;
+    u32 other = id;
+    while (other != SHADOW_NONE && left && (other ^ id) % ENTRIES == 0) {
+        other = s->links[other].next;
+        left--;
+    }
+    return other == SHADOW_NONE && t->moved != s->flushes;
+}
+
+// The address that a leaf of level 1 translates, if it has translated no other since all was flushed last.
+static bool entry_address(const struct shadow *s, u32 id, u64 *gva)
+{
+    u64 at = (u64)(id % ENTRIES) << PAGE_SHIFT;
+    const struct shadow_table *t = &s->tables[id >> 9];
+    for (; t->parents != SHADOW_NONE && one_place(s, t); t = &s->tables[id >> 9]) {
+        id = t->parents;
+        at |= (u64)(id % ENTRIES) << (3 + 9 * s->tables[id >> 9].level);
+    }
+    *gva = (u64)((s64)(at << 16) >> 16);
+    return t->level == WALK_LEVELS;
+}
+
+void entry_flush_leaf(struct shadow *s, u32 id)
+{
+    u64 gva;
+    if (s->stale_count == SHADOW_STALE || !entry_address(s, id, &gva)) {
+        entry_flush(s);
+        return;
+    }
+    s->stale[s->stale_count++] = gva;
+    s->epoch++;
+    s->unsettled = true;
 }
 
 void entry_clear_chain(struct shadow *s, const u32 *head)

@@ -10,6 +10,9 @@ static inline void entry_flush(struct shadow *s)
     s->unsettled = s->flush = true;
 }
 
+// The same for what a leaf of level 1 translates: by its address, where it is found to have had just one.
+void entry_flush_leaf(struct shadow *s, u32 id);
+
 // Makes the entry `value`, in the chain that it belongs to. The caller sees to flushes, but where splinters
 // may lie below: the guest ends a large page with one INVLPG, while the processor may have cached the
 // splinters one by one. True if it mapped something before.

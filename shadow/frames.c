@@ -7,16 +7,17 @@
 // guest may have changed its entry and not yet executed the INVLPG for it.
 static void frame_protect(struct shadow *s, u64 frame)
 {
-    if (s->loose)
+    const struct shadow_frame *f = frame_at(s, frame);
+    struct shadow_region *r = region_at(s, frame);
+    if (f->loosened == s->flushes || r->loosened == s->flushes)
         entry_flush(s);
-    for (u32 id = frame_at(s, frame)->leaves; id != SHADOW_NONE; id = s->links[id].next) {
+    for (u32 id = f->leaves; id != SHADOW_NONE; id = s->links[id].next) {
         u64 *entry = entry_at(s, id);
         if (!(*entry & PTE_W))
             continue;
         *entry &= ~PTE_W;
-        entry_flush(s);
+        entry_flush_leaf(s, id);
     }
-    struct shadow_region *r = region_at(s, frame);
     if (!r->traced++ && r->leaves != SHADOW_NONE) {
         entry_clear_chain(s, &r->leaves);
         entry_flush(s);
@@ -61,8 +62,10 @@ void frame_untrace(struct shadow *s, u32 table)
         return;
     struct shadow_frame *f = frame_at(s, t->frame);
     u32 traced = f->traced & ~(1u << traced_index(t->level, t->role));
-    if (f->traced && !traced)
+    if (f->traced && !traced) {
         frame_unprotect(s, t->frame);
+        f->loosened = 0;
+    }
     f->traced = traced;
     if (traced_once(f))
         f->table = frame_find(s, t->frame, (unsigned)__builtin_ctz(traced));

@@ -129,7 +129,7 @@ static void make_empty(struct shadow *s)
 
 int shadow_init(struct shadow *s, struct p2m *p2m, const struct shadow_config *config)
 {
-    *s = (struct shadow){.p2m = p2m, .config = *config};
+    *s = (struct shadow){.p2m = p2m, .config = *config, .flushes = 1};
     if (take_all(s) || chunks_begin(s))
         return ERR_NOMEM;
     make_empty(s);

@@ -80,6 +80,12 @@ static void flush_all(void *context)
     invvpid(cpu, INVVPID_ALL, 0, 0, &cpu->view.s->stats.invvpid_all);
 }
 
+static void flush_address(void *context, u64 gva)
+{
+    const struct shadow_cpu *cpu = cpu_of(context);
+    invvpid(cpu, INVVPID_ADDRESS, cpu->root_vpid, gva, &cpu->view.s->stats.invvpid_address);
+}
+
 static u64 guest_cycles(void *context)
 {
     return vcpu_guest_cycles(context);
@@ -130,7 +136,7 @@ static int shadow_ops_init(struct mmu *base, const struct mmu_options *options)
 
 static int shadow_enter(struct vcpu *v)
 {
-    const struct shadow_hw hw = {flush_vpid, flush_all, guest_cycles, v};
+    const struct shadow_hw hw = {flush_vpid, flush_all, flush_address, guest_cycles, v};
     struct shadow_cpu *cpu = cpu_of(v);
     struct shadow_mmu *mmu = mmu_of(cpu);
     int error = shadow_view_init(&cpu->view, &mmu->tables, &mmu->guest, &hw);
@@ -288,7 +294,7 @@ static void shadow_ops_invlpg(struct vcpu *v, u64 gva)
     struct shadow_cpu *cpu = cpu_now(v);
     shadow_invlpg(&cpu->view, gva);
     follow_exactness(v, cpu);
-    invvpid(cpu, INVVPID_ADDRESS, cpu->root_vpid, gva, &cpu->view.s->stats.invvpid_address);
+    flush_address(v, gva);
 }
 
 static void shadow_ops_written(struct vcpu *v, u64 hpa, unsigned bytes)

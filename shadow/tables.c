@@ -138,6 +138,7 @@ u32 table_get(struct shadow *s, struct table_key key, bool marks, const u32 *kee
         .role = key.role,
         .used = true,
         .splinter = key.splinter,
+        .splinters = key.splinter,
         .marks = marks,
     };
     hash_insert(s, table);

@@ -140,6 +140,11 @@ void cpu_flush_all(struct model_cpu *cpu)
     cpu->tlb->all_flushed = ++cpu->tlb->now;
 }
 
+void cpu_flush_address(struct model_cpu *cpu, u64 gva)
+{
+    cpu_invlpg(cpu, gva);
+}
+
 void cpu_enter(struct model_cpu *cpu)
 {
     struct walk_context *c = &cpu->context;

@@ -63,3 +63,4 @@ void cpu_mov_cr3(struct model_cpu *cpu, u64 cr3);
 // INVVPID of all of a VPID, global translations too; and of all VPIDs.
 void cpu_flush_vpid(struct model_cpu *cpu, u16 vpid);
 void cpu_flush_all(struct model_cpu *cpu);
+void cpu_flush_address(struct model_cpu *cpu, u64 gva); // of the VPID in use

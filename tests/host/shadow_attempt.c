@@ -48,6 +48,12 @@ static void hw_flush_all(void *context)
     cpu_flush_all(&cpu);
 }
 
+static void hw_flush_address(void *context, u64 gva)
+{
+    (void)context;
+    cpu_flush_address(&cpu, gva);
+}
+
 // Cycles that the guest has run: bursts come from steps that follow closely.
 static u64 hw_now(void *context)
 {
@@ -101,7 +107,7 @@ static void p2m_changing(void *context, gfn_t first, u64 count)
     shadow_p2m_changing(context, first, count);
 }
 
-static const struct shadow_hw hw = {hw_flush_vpid, hw_flush_all, hw_now, NULL};
+static const struct shadow_hw hw = {hw_flush_vpid, hw_flush_all, hw_flush_address, hw_now, NULL};
 
 void guest_start(const struct shadow_config *config, bool has_1g_pages)
 {

@@ -35,6 +35,12 @@ static void no_flush_all(void *context)
     (void)context;
 }
 
+static void no_flush_address(void *context, u64 gva)
+{
+    (void)context;
+    (void)gva;
+}
+
 static u64 no_time(void *context)
 {
     (void)context;
@@ -60,7 +66,7 @@ static int setup(void **state)
                                          .directpf = true,
                                          .physical_bits = 40,
                                          .pool = SHADOW_POOL_MIN};
-    const struct shadow_hw hw = {no_flush_vpid, no_flush_all, no_time, NULL};
+    const struct shadow_hw hw = {no_flush_vpid, no_flush_all, no_flush_address, no_time, NULL};
     (void)state;
     memory_make(MACHINE, &frames);
     assert_int_equal(frames_alloc_at(&frames, mfn(BACKING), 9, FRAME_GUEST), 0);

@@ -33,6 +33,12 @@ static void no_flush_all(void *context)
     (void)context;
 }
 
+static void no_flush_address(void *context, u64 gva)
+{
+    (void)context;
+    (void)gva;
+}
+
 static u64 now(void *context)
 {
     (void)context;
@@ -50,7 +56,7 @@ static void engine_make(u32 empty_exit_cycles)
                                          .physical_bits = 40,
                                          .pool = SHADOW_POOL_MIN,
                                          .empty_exit_cycles = empty_exit_cycles};
-    const struct shadow_hw hw = {no_flush_vpid, no_flush_all, now, NULL};
+    const struct shadow_hw hw = {no_flush_vpid, no_flush_all, no_flush_address, now, NULL};
     const struct walk_context start = {
         .p2m = &p2m,
         .regs = {CR0_PE | CR0_PG | CR0_WP, TABLES * PAGE_SIZE, CR4_PAE, EFER_LME | EFER_LMA | EFER_NXE},

@@ -31,6 +31,12 @@ static void flush_all(void *context)
     (void)context;
 }
 
+static void flush_address(void *context, u64 gva)
+{
+    (void)context;
+    (void)gva;
+}
+
 static u64 now(void *context)
 {
     (void)context;
@@ -109,7 +115,7 @@ static void guest_make(void)
 // Half of the guest's pages are there when the engine begins. Returns what that takes, in frames.
 static u64 machine_make(const struct layout *l)
 {
-    const struct shadow_hw hw = {flush_vpid, flush_all, now, NULL};
+    const struct shadow_hw hw = {flush_vpid, flush_all, flush_address, now, NULL};
     const struct shadow_config config = {
         .strategy = shadow_strategies[SHADOW_ADAPTIVE],
         .directpf = true,

@@ -37,6 +37,12 @@ static void flush_all(void *context)
     flushed_all++;
 }
 
+static void flush_address(void *context, u64 gva)
+{
+    (void)context;
+    (void)gva;
+}
+
 static u64 now(void *context)
 {
     (void)context;
@@ -70,7 +76,7 @@ static void guest_make(void)
 // The guest's pages from machine frame `first` on.
 static void machine_make(u64 first, bool root_vpids)
 {
-    const struct shadow_hw hw = {flush_vpid, flush_all, now, NULL};
+    const struct shadow_hw hw = {flush_vpid, flush_all, flush_address, now, NULL};
     const struct shadow_config config = {
         .strategy = shadow_strategies[SHADOW_ADAPTIVE],
         .directpf = true,
