@@ -2,6 +2,7 @@
 #include <arch/console.h>
 #include <arch/layout.h>
 #include <arch/multiboot2.h>
+#include <arch/park.h>
 #include <arch/traps.h>
 #include <arch/world.h>
 
@@ -18,6 +19,8 @@ void asm_offsets(void)
     DEFINE(MULTIBOOT2_LOADER_MAGIC, MULTIBOOT2_LOADER_MAGIC);
     DEFINE(COM1_PORT, COM1_PORT);
     DEFINE(VGA_TEXT_HPA, VGA_TEXT_HPA);
+    DEFINE(PARKED_STAY, offsetof(struct parked, stay));
+    DEFINE(PARK_LEAVE, PARK_LEAVE);
     DEFINE(WORLD_REGS, offsetof(struct world, regs));
     DEFINE(WORLD_LAUNCHED, offsetof(struct world, launched));
     DEFINE(WORLD_HOST_RSP, offsetof(struct world, host_rsp));

@@ -15,7 +15,8 @@
 #define APIC_ID       0x20
 #define APIC_ICR      0x300
 #define APIC_ICR_HIGH 0x310
-#define ICR_INIT      0x4500u // assert
+#define ICR_NMI       0x4400u // assert
+#define ICR_INIT      0x4500u
 #define ICR_SIPI      0x4600u
 #define ICR_PENDING   BIT(12)
 #define PENDING_READS 100000u
@@ -28,6 +29,7 @@
 #define INIT_US         10000
 #define SIPI_US         200
 #define ARRIVE_US       100000
+#define LEAVE_US        100000
 
 enum { PARK_PENDING, PARK_DONE, PARK_FAILED };
 
@@ -85,11 +87,28 @@ _Noreturn void park_enter(void)
         wait_once(self);
 }
 
-// A machine check goes to all processors (SDM vol. 3, 16.10.4.1). `stack`: any address in its own stack.
+// `stack`: any address in a parked processor's own stack.
+static struct parked *self_of(const void *stack)
+{
+    return (struct parked *)align_down((u64)stack, PAGE_SIZE);
+}
+
+// From its NMI handler. It answers first: an INIT of a guest's that was blocked until now has it wait for a
+// SIPI.
+_Noreturn void park_leave(const void *stack);
+_Noreturn void park_leave(const void *stack)
+{
+    __atomic_store_n(&self_of(stack)->stay, PARK_LEFT, __ATOMIC_RELEASE);
+    vmx_off();
+    for (;;)
+        hlt();
+}
+
+// A machine check goes to all processors (SDM vol. 3, 16.10.4.1).
 void park_machine_check(const void *stack);
 void park_machine_check(const void *stack)
 {
-    struct parked *self = (struct parked *)align_down((u64)stack, PAGE_SIZE);
+    struct parked *self = self_of(stack);
     mca_take(&self->log);
     __atomic_store_n(&self->machine_checks, self->machine_checks + 1, __ATOMIC_RELEASE);
 }
@@ -127,10 +146,15 @@ static void ipi_send(u32 id, u32 command)
         pause();
 }
 
+static u64 cycles_of(u64 tsc_hz, u64 microseconds)
+{
+    return tsc_hz / 1000000 * microseconds;
+}
+
 // Waits until there is a result, at most so long.
 static u32 result_await(u64 tsc_hz, u64 microseconds)
 {
-    u64 start = rdtsc(), cycles = tsc_hz / 1000000 * microseconds;
+    u64 start = rdtsc(), cycles = cycles_of(tsc_hz, microseconds);
     while (park_result == PARK_PENDING && rdtsc() - start < cycles)
         pause();
     return park_result;
@@ -313,4 +337,26 @@ int park_others(struct park *p)
     paging_identity(false);
     frames_free(p->frames, page, ORDER_4K);
     return 0;
+}
+
+static const struct parked *find_staying(const struct park *p)
+{
+    for (const struct parked *one = p->first; one; one = one->next) {
+        if (__atomic_load_n(&one->stay, __ATOMIC_ACQUIRE) != PARK_LEFT)
+            return one;
+    }
+    return NULL;
+}
+
+const struct parked *park_release(const struct park *p)
+{
+    const struct parked *staying;
+    for (struct parked *one = p->first; one; one = one->next) {
+        __atomic_store_n(&one->stay, PARK_LEAVE, __ATOMIC_RELEASE);
+        ipi_send(one->apic_id, ICR_NMI);
+    }
+    u64 start = rdtsc(), cycles = cycles_of(p->tsc_hz, LEAVE_US);
+    while ((staying = find_staying(p)) && rdtsc() - start < cycles)
+        pause();
+    return staying;
 }

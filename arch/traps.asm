@@ -2,8 +2,10 @@
 ; A parked processor has two of its own, for what may reach it while it waits.
 ; Interrupts are never on: there are no stubs for them.
 
+%include "layout.inc"
+
 global trap_table, trap_parked_nmi, trap_parked_machine_check
-extern trap_handle, park_machine_check
+extern trap_handle, park_machine_check, park_leave
 
 %macro stub 1
 trap_%1:
@@ -84,8 +86,20 @@ trap_parked_machine_check:
     pop rdx
     pop rcx
     pop rax
-trap_parked_nmi:
     iretq
+
+; Its stack is the end of a page that begins with its struct parked.
+trap_parked_nmi:
+    push rax
+    mov rax, rsp
+    and rax, -4096
+    cmp dword [rax + PARKED_STAY], PARK_LEAVE
+    pop rax
+    je .leave
+    iretq
+.leave:
+    mov rdi, rsp
+    jmp park_leave
 
 section .rodata
 align 8

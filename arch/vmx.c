@@ -135,6 +135,12 @@ int vmx_join(const struct vmx_caps *caps, mfn_t region)
     return feature_control() ? ERR_INVALID : vmx_enter(caps, region);
 }
 
+void vmx_off(void)
+{
+    __asm__ volatile("vmxoff" : : : "cc", "memory");
+    write_cr4(read_cr4() & ~CR4_VMXE);
+}
+
 int vmx_vmcs_new(const struct vmx_caps *caps, struct frames *frames, mfn_t *region)
 {
     int error = vmx_region_new(caps, frames, region);

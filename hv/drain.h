@@ -9,6 +9,6 @@
 
 #include "apic.h"
 
-// Between two guests, after apic_init, in VMX operation. No VMCS is current afterwards. NULL, or what went
+// After a guest, after apic_init, in VMX operation. No VMCS is current afterwards. NULL, or what went
 // wrong as one sentence.
 const char *drain_pending(const struct apic *apic, const struct vmx_caps *caps, struct frames *frames);

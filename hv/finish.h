@@ -8,5 +8,6 @@
 // switches off.
 _Noreturn void refuse(const char *sentence);
 
-// The end after the last guest, as on-exit= has it.
-_Noreturn void finish(const struct host *host, enum on_exit on_exit);
+// The end after the last guest, which has been released, as on-exit= has it. Before the machine is switched
+// off or reset, all its processors leave VMX operation.
+_Noreturn void finish(struct host *h, enum on_exit on_exit);

@@ -151,6 +151,7 @@ static void run_alone(void)
     summary_json(&vm);
     log_message(level, "%s", vm.end); // again: the table may have moved it off the screen
     hand_out_run();
+    run_release(&vm, &host);
 }
 
 _Noreturn void monitor_main(u64 info_hpa, u64 image_hpa);

@@ -1,5 +1,6 @@
 // Which processors are started, and what is made of those that answer late, wrongly or not at all: the local
-// APIC in x2APIC mode is fake MSRs, and what a SIPI does is the test's. Then what a parked one does.
+// APIC in x2APIC mode is fake MSRs, and what a SIPI does is the test's. Then what a parked one does, until it
+// is released.
 
 // link: arch/park.c tests/host/fake_cpu.c
 #include "support.h"
@@ -25,6 +26,7 @@ extern volatile u32 park_result;
 extern u64 park_stack;
 const u8 park_code[64] = {0xfa};
 _Noreturn void park_enter(void);
+_Noreturn void park_leave(const void *stack);
 void park_machine_check(const void *stack);
 __asm__(".globl park_code_end\n.set park_code_end, park_code + 64");
 
@@ -33,10 +35,10 @@ static struct acpi acpi;
 static struct vmx_caps caps;
 static struct park park;
 static bool identity;
-static unsigned told, inits, regions;
+static unsigned told, inits, nmis, regions;
 
 // What the processor with this local APIC ID is.
-enum nature { WORKS, SECOND_SIPI, SECOND_INIT, ABSENT, NO_VMX, FAULTS };
+enum nature { WORKS, SECOND_SIPI, SECOND_INIT, ABSENT, NO_VMX, FAULTS, STAYS };
 static enum nature natures[ACPI_MAX_CPUS];
 static unsigned sipis[ACPI_MAX_CPUS];
 
@@ -55,6 +57,14 @@ int vmx_join(const struct vmx_caps *c, mfn_t region)
 {
     (void)c, (void)region;
     return no_vmx ? ERR_INVALID : 0;
+}
+
+static void *vmx_left; // the one whose VMXOFF it was
+
+void vmx_off(void)
+{
+    vmx_left = (void *)(park_stack - PAGE_SIZE);
+    assert_int_equal(((struct parked *)vmx_left)->stay, PARK_LEFT);
 }
 
 int vmx_region_new(const struct vmx_caps *c, struct frames *f, mfn_t *region)
@@ -114,7 +124,7 @@ void paging_identity(bool on)
 
 static void arrive(u32 id, u64 page)
 {
-    static const unsigned wanted[] = {[SECOND_SIPI] = 2, [SECOND_INIT] = 3, [FAULTS] = 0};
+    static const unsigned wanted[] = {[SECOND_SIPI] = 2, [SECOND_INIT] = 3, [FAULTS] = 0, [STAYS] = 0};
     enum nature nature = natures[id];
     assert_true(identity);
     assert_int_equal(*(u8 *)phys_ptr(page), 0xfa); // the code is there
@@ -126,8 +136,22 @@ static void arrive(u32 id, u64 page)
         park_result = nature == NO_VMX ? FAILED : DONE;
 }
 
+// It takes the NMI that it was sent, unless it stays.
+static void leave(u32 id)
+{
+    for (struct parked *one = park.first; one; one = one->next) {
+        if (one->apic_id != id)
+            continue;
+        assert_int_equal(one->stay, PARK_LEAVE);
+        one->stay = natures[id] == STAYS ? PARK_LEAVE : PARK_LEFT;
+    }
+    nmis++;
+}
+
 static bool icr_write(u32 msr, u64 value)
 {
+    if (msr == ICR && (value & 0x700) == 0x400)
+        leave((u32)(value >> 32));
     if (msr == ICR && (value & 0x700) == 0x500)
         inits++;
     if (msr == ICR && (value & 0x700) == 0x600)
@@ -154,7 +178,7 @@ static int start(void **state)
     memset(&acpi, 0, sizeof(acpi));
     memset(natures, 0, sizeof(natures));
     memset(sipis, 0, sizeof(sipis));
-    told = inits = regions = 0;
+    told = inits = nmis = regions = 0;
     identity = false;
     park = (struct park){
         .acpi = &acpi, .caps = &caps, .frames = &frames, .tsc_hz = 1000000, .progress = count_progress};
@@ -358,6 +382,57 @@ static void machine_check(void **state)
     assert_int_equal(self->log.bank[0].number, 6);
 }
 
+// It says so before an INIT that was blocked can take it away, and never comes back.
+static void one_leaves(void **state)
+{
+    (void)state;
+    make_room();
+    struct parked *self = arrive_here();
+    self->stay = PARK_LEAVE;
+    waits = 0;
+    if (!setjmp(waited))
+        park_leave((const void *)(park_stack - 40));
+    assert_ptr_equal(vmx_left, self);
+    assert_int_equal(hint, PARKED_HLT);
+}
+
+#define WAIT_CYCLES 100000 // 100 ms
+
+static void all_leave(void **state)
+{
+    (void)state;
+    list(1024);
+    natures[7] = ABSENT;
+    assert_int_equal(park_others(&park), 0);
+    u64 start = fake_tsc;
+    assert_null(park_release(&park));
+    assert_int_equal(nmis, 1022);
+    assert_in_range(fake_tsc - start, 0, WAIT_CYCLES / 10);
+}
+
+// One that does not answer is waited for, and holds nobody up for longer.
+static void one_stays(void **state)
+{
+    (void)state;
+    list(8);
+    natures[5] = STAYS;
+    assert_int_equal(park_others(&park), 0);
+    u64 start = fake_tsc;
+    const struct parked *staying = park_release(&park);
+    assert_non_null(staying);
+    assert_int_equal(staying->apic_id, 5);
+    assert_int_equal(nmis, 7);
+    assert_in_range(fake_tsc - start, WAIT_CYCLES, WAIT_CYCLES + 1000);
+}
+
+static void none_to_leave(void **state)
+{
+    (void)state;
+    assert_int_equal(park_others(&park), 0);
+    assert_null(park_release(&park));
+    assert_int_equal(nmis, 0);
+}
+
 #define WITH_CPUS(test) cmocka_unit_test_setup_teardown(test, start, stop)
 
 int main(void)
@@ -371,6 +446,10 @@ int main(void)
         WITH_CPUS(refusals),
         WITH_CPUS(how_it_waits),
         WITH_CPUS(machine_check),
+        WITH_CPUS(one_leaves),
+        WITH_CPUS(all_leave),
+        WITH_CPUS(one_stays),
+        WITH_CPUS(none_to_leave),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,12 +9,15 @@
 #include <arch/vmx.h>
 
 #define PARK_MESSAGE 256
+#define PARK_LEAVE   1 // `stay` of a processor that has been told to leave VMX operation
+#define PARK_LEFT    2
 #define PARKED_HLT   ~0u
 
 // A processor that waits. It begins a frame that is the processor's own; its stack is the rest.
 struct parked {
     struct parked *next;
     u32 apic_id;
+    u32 stay;                // 0, PARK_LEAVE, PARK_LEFT
     u32 mwait;               // the hint of the MWAIT that it waits in, or PARKED_HLT
     struct mca_log log;      // what was in its banks at the start, then at its last machine check
     unsigned machine_checks; // taken since the start
@@ -46,3 +49,7 @@ int park_others(struct park *p) must_check;
 
 // Whether a parked processor has had a machine check: p->log is its last one.
 bool park_machine_checked(const struct parked *p);
+
+// Has each parked processor leave VMX operation and halt for good, and waits until they have, 100 ms at most:
+// before a reset that is an INIT for them. The first that has not, or NULL. When no guest runs any more.
+const struct parked *park_release(const struct park *p) must_check;

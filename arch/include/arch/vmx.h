@@ -96,6 +96,10 @@ int vmx_on(const struct vmx_caps *caps, struct frames *frames) must_check;
 int vmx_region_new(const struct vmx_caps *caps, struct frames *frames, mfn_t *region) must_check;
 int vmx_join(const struct vmx_caps *caps, mfn_t region) must_check;
 
+// Leaves VMX operation. What INIT has come meanwhile takes effect here: the processor starts anew, or waits
+// for a SIPI if it is not the first one.
+void vmx_off(void);
+
 // A new VMCS, cleared and made current. Its frame in `region`. Errors as vmx_on.
 int vmx_vmcs_new(const struct vmx_caps *caps, struct frames *frames, mfn_t *region) must_check;
 
