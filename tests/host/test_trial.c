@@ -3,8 +3,8 @@
 // costs where it is cheap, dear, or disturbed. The guest itself, in arch/world.asm, runs in emulators only:
 // here its exits are made up.
 
-// link: MACHINE hv/trial.c hv/own_guest.c
-#include "fake_machine.h"
+// link: MACHINE hv/trial.c hv/own_guest.c tests/host/fake_own_guest.c
+#include "fake_own_guest.h"
 
 #include <arch/cpu.h>
 #include <arch/world.h>
@@ -16,14 +16,10 @@
 
 #define SVR_ENABLED  BIT(8)
 #define ICR_SELF     (1ull << 18)
-#define MSR(r)       (IA32_X2APIC_FIRST + (r) / 16)
 #define REG_EOI      0xb0
 #define REG_SVR      0xf0
 #define REG_ICR      0x300
 #define DELIVERED(n) (INFO_VALID | BIT(12) | INFO_TYPE(TYPE_INTERRUPT) | (n)) // bit 12 is undefined
-
-// The guest's code.
-const u8 world_trial[1], world_open[1], world_idle[1];
 
 // What is on the way to the guest: one for each entry, from the first on.
 enum disturbance { NOTHING, NMI_IN_MONITOR, NMI_IN_GUEST, INIT, INTERRUPT };
@@ -34,44 +30,14 @@ static struct {
     u64 exit_cycles; // of an entry and the exit
     u64 disturbed;   // one entry in so many takes a million more; 0: none
     const u8 *disturbances;
-    unsigned entries, nmis, vmcs; // how many there were, are to be taken, are current
-    u8 vector;                    // pending
-    u32 pin;
+    unsigned entries; // how many there were
+    u8 vector;        // pending
 } machine;
-
-int vmx_vmcs_new(const struct vmx_caps *caps, struct frames *frames, mfn_t *region)
-{
-    (void)caps;
-    machine.vmcs++;
-    return frames_alloc(frames, ORDER_4K, FRAME_MONITOR, region);
-}
-
-void vmx_vmcs_drop(mfn_t region)
-{
-    (void)region;
-    machine.vmcs--;
-}
-
-void vmcs_setup_own(const struct vmx_caps *caps, u32 pin, u64 msr_bitmap_hpa)
-{
-    const u8 *bitmap = phys_ptr(msr_bitmap_hpa);
-    (void)caps;
-    machine.pin = pin;
-    for (unsigned i = 0; i < PAGE_SIZE; i++)
-        assert_int_equal(bitmap[i], 0);
-}
 
 void vmcs_start_own(const u8 *code, u64 rflags)
 {
     assert_int_equal(rflags & RFLAGS_IF, 0);
     vmcs_write(GUEST_RIP, (u64)code);
-}
-
-u64 world_nmi_take(void)
-{
-    u64 taken = machine.nmis;
-    machine.nmis = 0;
-    return taken;
 }
 
 void vmx_nmi_unblock(void)
@@ -83,33 +49,19 @@ static u8 sent_by(const struct gprs *regs)
 {
     bool x2apic = v->vm->apic.hardware_x2apic;
     if (x2apic)
-        assert_int_equal(regs->r[GPR_RCX], MSR(REG_ICR));
+        assert_int_equal(regs->r[GPR_RCX], X2APIC_MSR(REG_ICR));
     assert_ptr_equal(regs->r[GPR_RDI], x2apic ? 0 : (u64)phys_ptr(GUEST_LAPIC_GPA + REG_ICR));
     assert_int_equal(regs->r[GPR_RAX] & ~0xffull, ICR_SELF);
     assert_int_equal(regs->r[GPR_RDX], 0);
     return (u8)regs->r[GPR_RAX];
 }
 
-static void exit_for(u64 reason)
-{
-    fake_vmcs_set(EXIT_REASON, reason);
-    fake_vmcs_set(IDT_VECTORING_INFO, 0);
-}
-
-static u64 apic_register(u32 offset)
-{
-    return v->vm->apic.hardware_x2apic ? fake_msr(MSR(offset)) : *(u32 *)phys_ptr(GUEST_LAPIC_GPA + offset);
-}
-
 // In service until the EOI is written; until then no other one comes.
 static void exit_by_delivery(u8 vector)
 {
-    exit_for(EXIT_EXCEPTION_OR_NMI);
+    fake_exit(EXIT_EXCEPTION_OR_NMI);
     fake_vmcs_set(IDT_VECTORING_INFO, DELIVERED(vector));
-    if (v->vm->apic.hardware_x2apic)
-        fake_msr_set(MSR(REG_EOI), 1);
-    else
-        *(u32 *)phys_ptr(GUEST_LAPIC_GPA + REG_EOI) = 1;
+    fake_apic_register_set(v, REG_EOI, 1);
 }
 
 // A machine that loses it runs on to the VMCALL.
@@ -118,12 +70,12 @@ static void guest_runs(const struct gprs *regs)
     u64 at = vmcs_read(GUEST_RIP);
     if (at == (u64)world_trial) {
         machine.vector = sent_by(regs);
-        exit_for(EXIT_CPUID);
-    } else if (at == (u64)world_open && !machine.loses && !apic_register(REG_EOI)) {
+        fake_exit(EXIT_CPUID);
+    } else if (at == (u64)world_open && !machine.loses && !fake_apic_register(v, REG_EOI)) {
         exit_by_delivery(machine.vector);
         machine.vector = 0;
     } else {
-        exit_for(EXIT_VMCALL);
+        fake_exit(EXIT_VMCALL);
     }
 }
 
@@ -131,17 +83,17 @@ enum world_result world_switch(struct world *w)
 {
     enum disturbance disturbance = machine.disturbances ? machine.disturbances[machine.entries] : NOTHING;
     machine.entries++;
-    if (machine.nmis || disturbance == NMI_IN_MONITOR) {
-        machine.nmis = 1;
+    if (fake_own_guest.nmis || disturbance == NMI_IN_MONITOR) {
+        fake_own_guest.nmis = 1;
         return WORLD_NMI;
     }
     fake_tsc += machine.exit_cycles;
     if (machine.disturbed && machine.entries % machine.disturbed == 0)
         fake_tsc += 1000000;
     if (disturbance == NMI_IN_GUEST)
-        exit_for(EXIT_EXCEPTION_OR_NMI);
+        fake_exit(EXIT_EXCEPTION_OR_NMI);
     else if (disturbance == INIT)
-        exit_for(EXIT_INIT_SIGNAL);
+        fake_exit(EXIT_INIT_SIGNAL);
     else if (disturbance == INTERRUPT)
         exit_by_delivery(0xf1);
     else
@@ -153,6 +105,7 @@ static void make(unsigned flags)
 {
     v = machine_make(MACHINE_UNRESTRICTED | flags);
     memset(&machine, 0, sizeof(machine));
+    fake_own_guest_reset();
     fake_msr_write_count = 0;
 }
 
@@ -169,10 +122,10 @@ static const char *interrupts(void)
 {
     u64 free = v->vm->frames->count[FRAME_FREE];
     const char *why = trial_interrupts(&v->vm->apic, &machine_caps, v->vm->frames);
-    assert_int_equal(machine.pin, 0);
-    assert_int_equal(machine.vmcs, 0);
+    assert_int_equal(fake_own_guest.pin, 0);
+    assert_int_equal(fake_own_guest.vmcs, 0);
     assert_int_equal(v->vm->frames->count[FRAME_FREE], free);
-    assert_int_equal(apic_register(REG_SVR) & SVR_ENABLED, 0);
+    assert_int_equal(fake_apic_register(v, REG_SVR) & SVR_ENABLED, 0);
     return why;
 }
 
@@ -184,7 +137,7 @@ static void arrive(void **state)
         frames_dirty();
         assert_null(interrupts());
         assert_int_equal(machine.vector, 0);
-        assert_int_equal(apic_register(REG_EOI), 0);
+        assert_int_equal(fake_apic_register(v, REG_EOI), 0);
         machine_gone();
     }
 }
@@ -228,7 +181,7 @@ static u32 cost(u64 exit_cycles, u64 disturbed)
     machine.exit_cycles = exit_cycles;
     machine.disturbed = disturbed;
     assert_int_equal(trial_exit_cost(&machine_caps, v->vm->frames, &cycles), 0);
-    assert_int_equal(machine.vmcs, 0);
+    assert_int_equal(fake_own_guest.vmcs, 0);
     machine_gone();
     return cycles;
 }
@@ -273,7 +226,7 @@ static void no_memory(void **state)
     assert_int_equal(trial_exit_cost(&machine_caps, v->vm->frames, &cycles), ERR_NOMEM);
     assert_non_null(interrupts());
     frames_free(v->vm->frames, taken, ORDER_4K); // one of the two
-    machine.vmcs = 0;
+    fake_own_guest.vmcs = 0;
     assert_int_equal(own_guest_make(&(struct own_guest){0}, &machine_caps, v->vm->frames, 0), ERR_NOMEM);
     assert_int_equal(v->vm->frames->count[FRAME_FREE], 1);
     machine_gone();
