@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LIMIT_MAX = 1000000 };
+enum { LIMIT_MAX = 1000000, REPETITIONS = 5, ROUNDS = 6 }; // with less rounds no interval of 95 % can be told
 
 enum {
     BUILT_IN = 0
@@ -33,17 +33,21 @@ static unsigned chosen_count;
 struct options {
     struct plan plan;
     const char *folder; // of programs
+    char *modes;        // as -m has them
     bool list;
 };
 
 static void usage(void)
 {
     fputs(
-        "usage: bench [-r REPETITIONS] [-i FACTOR] [-t SECONDS] [-p FOLDER] [NAME...]   runs all workloads, or those named\n"
+        "usage: bench [-r REPETITIONS] [-i FACTOR] [-t SECONDS] [-p FOLDER] [-m MODE/MODE...] [-s SEED] [NAME...]\n"
+        "       runs all workloads, or those named\n"
         "       bench -l   lists names, iterations of a repetition, and what one is\n"
-        "  -r   5 without it            -i   multiplies the iterations\n"
-        "  -t   a workload that takes longer is killed (300; 0: none is)\n"
+        "  -r   5 without it, 6 with -m   -i   multiplies the iterations\n"
+        "  -t   a workload that takes longer, in each mode, is killed (300; 0: none is)\n"
         "  -p   every program in this folder is a workload (/prog)\n"
+        "  -m   in these modes of the monitor by turns, as often as -r says in each (ept/trace,vpid=off)\n"
+        "  -s   the turns' order is at random by this number (1)\n"
         "Exit status: 0 all went well, 1 a workload failed, 2 wrong usage.\n",
         stderr);
     exit(2);
@@ -72,6 +76,10 @@ static void option_take(struct options *options, int letter)
         options->list = true;
     else if (letter == 'p')
         options->folder = optarg;
+    else if (letter == 'm')
+        options->modes = optarg;
+    else if (letter == 's')
+        options->plan.seed = count_parse(optarg, 0, UINT32_MAX);
     else if (letter == 'r')
         options->plan.repetitions = count_parse(optarg, 1, REPETITIONS_MAX);
     else if (letter == 'i')
@@ -107,16 +115,40 @@ static void workloads_choose(char *const *names, int count)
         chosen[chosen_count++] = &workloads[i];
 }
 
-static unsigned workloads_run(const struct plan *plan)
+// NULL, or why it cannot be measured in this mode. Leaves the monitor in it.
+static const char *mode_refusal(const struct plan *plan, const char *mode)
+{
+    static char answer[512];
+    if (plan->modes == MODES_MAX)
+        return "bench measures in no more modes";
+    if (monitor_interface() != PENUMBRA_INTERFACE)
+        return "no Penumbra is here";
+    return monitor_mode_switch(mode, answer, sizeof answer) == 0 ? NULL : answer;
+}
+
+// Without any that can be, all is measured in the mode that is.
+static void modes_choose(struct plan *plan, char *modes)
+{
+    for (char *mode = modes ? strtok(modes, "/") : NULL; mode; mode = strtok(NULL, "/")) {
+        const char *refusal = mode_refusal(plan, mode);
+        if (refusal)
+            report_refused(mode, refusal);
+        else
+            plan->mode[plan->modes++] = mode;
+    }
+}
+
+static unsigned workloads_run(struct plan *plan, char *modes)
 {
     unsigned failed = 0;
     meter_open();
     if (meter_refusal())
         fprintf(stderr, "bench: no counters: %s\n", monitor_error_words(meter_refusal()));
     report_begin(plan);
+    modes_choose(plan, modes);
     for (unsigned i = 0; i < chosen_count; i++) {
         const struct measurement *m = workload_measure(chosen[i], plan);
-        report_workload(chosen[i], m);
+        report_workload(chosen[i], plan, m);
         failed += *m->failure != '\0';
     }
     report_end(chosen_count, failed);
@@ -125,14 +157,16 @@ static unsigned workloads_run(const struct plan *plan)
 
 int main(int count, char **words)
 {
-    struct options options = {.plan = {.repetitions = 5, .factor = 1, .limit = 300}, .folder = "/prog"};
-    for (int letter; (letter = getopt(count, words, "lr:i:t:p:")) != -1;)
+    struct options options = {.plan = {.factor = 1, .limit = 300, .seed = 1}, .folder = "/prog"};
+    for (int letter; (letter = getopt(count, words, "lr:i:t:p:m:s:")) != -1;)
         option_take(&options, letter);
+    if (options.plan.repetitions == 0)
+        options.plan.repetitions = options.modes ? ROUNDS : REPETITIONS;
     workload_count = programs_append(options.folder, workloads, BUILT_IN);
     if (options.list) {
         workloads_list();
         return 0;
     }
     workloads_choose(words + optind, count - optind);
-    return workloads_run(&options.plan) == 0 ? 0 : 1;
+    return workloads_run(&options.plan, options.modes) == 0 ? 0 : 1;
 }

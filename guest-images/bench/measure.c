@@ -2,6 +2,7 @@
 // workload that is killed in the middle has printed nothing.
 #include "measure.h"
 #include "proc.h"
+#include "repeat.h"
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,37 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { WARM_UP_SHARE = 4 };
-
-static struct measurement *shared;
-
-static uint64_t tsc_read(void)
-{
-    uint32_t low, high;
-    __asm__ volatile("lfence\n\trdtsc\n\tlfence" : "=a"(low), "=d"(high) : : "memory");
-    return (uint64_t)high << 32 | low;
-}
-
-static void workload_repeat(const struct workload *w, const struct plan *plan)
-{
-    double wanted = (double)w->iterations * plan->factor;
-    unsigned long iterations = wanted < 1 ? 1 : (unsigned long)wanted;
-    memset(shared->cycles, 0, sizeof shared->cycles); // touched: no page fault while it is measured
-    shared->iterations = iterations;
-    if (w->setup)
-        w->setup(w->argument);
-    w->run(iterations < WARM_UP_SHARE ? 1 : iterations / WARM_UP_SHARE);
-    meter_start();
-    for (unsigned i = 0; i < plan->repetitions; i++) {
-        uint64_t before = tsc_read();
-        w->run(iterations);
-        shared->cycles[i] = tsc_read() - before;
-    }
-    shared->faults = meter_stop(shared->counters);
-    if (w->finish)
-        w->finish();
-    shared->repetitions = plan->repetitions;
-}
+static struct measurement *shared; // one for each mode, or one
 
 // Its own process group is what can be killed as a whole. When bench itself is killed, this process goes with
 // it.
@@ -54,7 +25,7 @@ static pid_t workload_start(const struct workload *w, const struct plan *plan)
         setpgid(0, 0);
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         fail_into(shared->failure, sizeof shared->failure);
-        workload_repeat(w, plan);
+        workload_repeat(w, plan, shared);
         _exit(0);
     }
     setpgid(child, child);
@@ -88,10 +59,11 @@ static void workload_supervise(const struct workload *w, const struct plan *plan
 {
     prctl(PR_SET_CHILD_SUBREAPER, 1); // for group_end()
     pid_t child = workload_start(w, plan);
-    bool in_time = ends_within(child, plan->limit);
+    unsigned limit = plan->limit * (plan->modes ? plan->modes : 1);
+    bool in_time = ends_within(child, limit);
     int status = group_end(child);
     if (!in_time)
-        snprintf(shared->failure, sizeof shared->failure, "over its limit of %u s", plan->limit);
+        snprintf(shared->failure, sizeof shared->failure, "over its limit of %u s", limit);
     else if (status != 0 && *shared->failure == '\0')
         snprintf(shared->failure, sizeof shared->failure, "%s", status_words(status));
 }
@@ -99,8 +71,8 @@ static void workload_supervise(const struct workload *w, const struct plan *plan
 const struct measurement *workload_measure(const struct workload *w, const struct plan *plan)
 {
     if (!shared)
-        shared = memory_shared(sizeof *shared);
-    memset(shared, 0, sizeof *shared);
+        shared = memory_shared(MODES_MAX * sizeof *shared);
+    memset(shared, 0, MODES_MAX * sizeof *shared);
     size_t free_mib = w->needs_mib ? proc_number("/proc/meminfo", "MemAvailable") / 1024 : 0;
     if (free_mib < w->needs_mib)
         snprintf(shared->failure, sizeof shared->failure, "needs %zu MiB of free memory, there are %zu",

@@ -2,24 +2,30 @@
 #pragma once
 #include "bench.h"
 #include "meter.h"
+#include "modes.h"
 
 enum { REPETITIONS_MAX = 1000 };
 
 struct plan {
-    unsigned repetitions;
-    double factor;  // multiplies the iterations
-    unsigned limit; // seconds for all of a workload, 0: none
+    unsigned repetitions; // in each mode
+    double factor;        // multiplies the iterations
+    unsigned limit;       // seconds for all of a workload in one mode, 0: none
+    unsigned modes;       // to measure in, by turns; 0: in the one that is
+    const char *mode[MODES_MAX];
+    uint64_t seed; // of their order
 };
 
 struct measurement {
     char failure[512]; // "": all went well, and the rest is meant
     unsigned long iterations;
     unsigned repetitions;
-    uint64_t cycles[REPETITIONS_MAX]; // of each repetition
+    uint64_t cycles[REPETITIONS_MAX];   // of each repetition
+    uint8_t positions[REPETITIONS_MAX]; // of the mode among the others of the same round, from 0
     uint64_t faults;
     uint64_t counters[METER_MAX]; // as meter_stop() gives them
 };
 
-// The result lasts until the next call. When it comes, no process that the workload started is left, unless
+// The result is of plan->modes measurements, at least one; `failure` of the first is that of all. It lasts
+// until the next call. When it comes, no process that the workload started is left, unless
 // it has gone into a process group of its own.
 const struct measurement *workload_measure(const struct workload *w, const struct plan *plan);

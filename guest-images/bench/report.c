@@ -44,6 +44,14 @@ void report_begin(const struct plan *plan)
     line_end();
 }
 
+void report_refused(const char *mode, const char *why)
+{
+    fputs("{\"bench\":\"refused\"", stdout);
+    json_member(stdout, "mode", mode);
+    json_member(stdout, "error", why);
+    line_end();
+}
+
 static void counters_print(const char *key, enum penumbra_kind kind, const uint64_t *values)
 {
     const char *separator = "";
@@ -93,17 +101,36 @@ static void result_report(const struct measurement *m, struct penumbra_result *t
     told->exits = exits_of(m->counters);
 }
 
-void report_workload(const struct workload *w, const struct measurement *m)
+static void mode_print(const char *mode, const struct measurement *m)
+{
+    json_member(stdout, "mode", mode);
+    fputs(",\"positions\":[", stdout);
+    for (unsigned i = 0; i < m->repetitions; i++)
+        printf("%s%u", i ? "," : "", m->positions[i]);
+    putchar(']');
+}
+
+static void measurement_report(const struct workload *w, const char *mode, const char *failure,
+                               const struct measurement *m)
 {
     struct penumbra_result told = {0};                            // no repetitions: failed
     snprintf(told.workload, sizeof told.workload, "%s", w->name); // it fits: programs.c
     printf("{\"bench\":\"%s\"", w->name);
-    if (*m->failure)
-        json_member(stdout, "error", m->failure);
+    if (mode)
+        mode_print(mode, m);
+    if (*failure)
+        json_member(stdout, "error", failure);
     else
         result_report(m, &told);
     line_end();
-    meter_tell(&told);
+    if (!mode)
+        meter_tell(&told);
+}
+
+void report_workload(const struct workload *w, const struct plan *plan, const struct measurement *results)
+{
+    for (unsigned i = 0; i < (plan->modes ? plan->modes : 1); i++)
+        measurement_report(w, plan->mode[i], results->failure, &results[i]);
 }
 
 void report_end(unsigned workloads, unsigned failed)

@@ -4,7 +4,11 @@
 
 void report_begin(const struct plan *plan);
 
-// Also tells the monitor, for its own table.
-void report_workload(const struct workload *w, const struct measurement *m);
+// A mode that the monitor refuses, and why.
+void report_refused(const char *mode, const char *why);
+
+// A line for each mode of the plan, or one. Of a workload in one mode the monitor is told, too, for its own
+// table.
+void report_workload(const struct workload *w, const struct plan *plan, const struct measurement *results);
 
 void report_end(unsigned workloads, unsigned failed);

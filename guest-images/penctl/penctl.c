@@ -47,16 +47,14 @@ static int64_t checked(int64_t result)
 
 static enum status mode_change(char **words)
 {
-    static char text[512]; // and the answer
+    static char text[512], answer[512];
     size_t length = 0;
-    memset(text, 1, sizeof text); // touched: the monitor writes only memory that is there
     for (; *words; words++)
         length += (size_t)snprintf(text + length, length < sizeof text ? sizeof text - length : 0, "%s%s",
                                    length ? "," : "", *words);
-    int64_t result = penumbra_call(PENUMBRA_SWITCH, (uintptr_t)text, sizeof text, 0);
-    if (result != PENUMBRA_ARGUMENT)
-        return checked(result) == 0 ? DONE : REFUSED;
-    fprintf(stderr, "penctl: %s\n", text);
+    if (monitor_mode_switch(text, answer, sizeof answer) == 0)
+        return DONE;
+    fprintf(stderr, "penctl: %s\n", answer);
     return REFUSED;
 }
 

@@ -2,6 +2,7 @@
 // monitor_interface() first.
 #include "monitor.h"
 #include <cpuid.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { HYPERVISOR_BIT = 31 }; // of CPUID.1:ECX
@@ -73,6 +74,16 @@ int64_t monitor_counters_read(uint64_t *values, size_t count)
 {
     memset(values, 0, count * sizeof *values);
     return penumbra_call(PENUMBRA_COUNTERS, (uintptr_t)values, count, 0);
+}
+
+int64_t monitor_mode_switch(const char *words, char *answer, size_t bytes)
+{
+    memset(answer, 0, bytes);
+    snprintf(answer, bytes, "%s", words); // the same place is for both
+    int64_t result = penumbra_call(PENUMBRA_SWITCH, (uintptr_t)answer, bytes, 0);
+    if (result < 0 && result != PENUMBRA_ARGUMENT)
+        snprintf(answer, bytes, "%s", monitor_error_words(result));
+    return result;
 }
 
 int64_t monitor_result_tell(const struct penumbra_result *result)

@@ -1,6 +1,6 @@
-// How programs in the guest find Penumbra and ask it for its counters; what its errors mean, in words. For
-// bench and penctl alike. The interface itself, with the call, is hv/vmcall.h; other programs need no more
-// than that.
+// How programs in the guest find Penumbra, ask it for its counters and change its mode; what its errors mean,
+// in words. For bench and penctl alike. The interface itself, with the call, is hv/vmcall.h; other programs
+// need no more than that.
 #pragma once
 #include <hv/vmcall.h>
 #include <stdbool.h>
@@ -26,6 +26,10 @@ int64_t monitor_counters_learn(struct penumbra_counter *table, size_t room);
 
 // Reads the first `count` counters; touches `values` before. Returns how many there are, or an error.
 int64_t monitor_counters_read(uint64_t *values, size_t count);
+
+// Changes the mode as the words say: words that commas join, as in compare=, such as "trace,vpid=off". 0, or
+// an error: then `answer`, of some hundred bytes, is one sentence that says why.
+int64_t monitor_mode_switch(const char *words, char *answer, size_t bytes);
 
 // Tells a workload's result. 0 or an error: PENUMBRA_OFF where it is not wanted.
 int64_t monitor_result_tell(const struct penumbra_result *result);

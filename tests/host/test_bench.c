@@ -6,8 +6,9 @@
 //
 // link: guest-images/bench/native.c guest-images/bench/facts.c guest-images/bench/report.c
 //
-// link: guest-images/bench/proc.c guest-images/bench/support.c
+// link: guest-images/bench/proc.c guest-images/bench/support.c guest-images/bench/modes.c
 #include "guest-images/bench/json.h"
+#include "guest-images/bench/modes.h"
 #include "guest-images/bench/native.h"
 #include "guest-images/bench/proc.h"
 #include "guest-images/bench/report.h"
@@ -136,7 +137,8 @@ static void workload_fake(void)
 
 static void result_print(void)
 {
-    report_workload(&workload, &measured);
+    static const struct plan plan;
+    report_workload(&workload, &plan, &measured);
 }
 
 static void begin_print(void)
@@ -255,12 +257,46 @@ static void test_failed(void **state)
     assert_int_equal(fake_told.repetitions, 0);
 }
 
+static void test_modes_order(void **state)
+{
+    (void)state;
+    unsigned there[5], back[5], places[5][5] = {0};
+    for (unsigned round = 0; round < 1000; round += 2) {
+        unsigned seen = 0;
+        modes_order(there, 5, round, 7);
+        modes_order(back, 5, round + 1, 7);
+        for (unsigned i = 0; i < 5; i++) {
+            assert_int_equal(there[i], back[4 - i]);
+            seen |= 1u << there[i];
+            places[there[i]][i]++;
+        }
+        assert_int_equal(seen, 31);
+    }
+    for (unsigned i = 0; i < 25; i++)
+        assert_in_range(places[i / 5][i % 5], 70, 130); // 100 +- 3 times 9
+    modes_order(back, 5, 0, 8);
+    modes_order(there, 5, 0, 7);
+    assert_memory_not_equal(there, back, sizeof there);
+}
+
+static void test_modes_iterations(void **state)
+{
+    (void)state;
+    assert_int_equal(modes_iterations(100, 10, 10), 100);
+    assert_int_equal(modes_iterations(100, 40, 10), 100);
+    assert_int_equal(modes_iterations(100, 80, 10), 50);
+    assert_int_equal(modes_iterations(100, 4001, 10), 1);
+    assert_int_equal(modes_iterations(100, UINT64_MAX, 1), 1);
+}
+
 // In this order: what was found out about the monitor is kept.
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_json),
         cmocka_unit_test(test_statistics),
+        cmocka_unit_test(test_modes_order),
+        cmocka_unit_test(test_modes_iterations),
         cmocka_unit_test(test_native),
         cmocka_unit_test(test_denied),
         cmocka_unit_test(test_counters),

@@ -115,14 +115,60 @@ sub programs_check {
     unlink "$folder/prog/" . 'n' x 64;
 }
 
+# bench with the fake monitor of fake_monitor.c.
+my %SLOW = (quick => 1, slow => 3, 'very,slow=1' => 30);
+
+sub modes_check {
+    my $source = "$FindBin::RealBin/../..";
+    my ($text, $status) = command("cd '$source' && gcc -std=gnu11 -D_GNU_SOURCE -Ihv/include -I. -o $folder/bench \$(ls guest-images/bench/*.c | "
+        . "grep -v bench_child) tests/run/fake_monitor.c");
+    is("$status $text", '0 ', 'modes: bench with a fake monitor');
+    mkdir "$folder/modes" or die $!;
+    $ENV{FAKE_MODE} = "$folder/mode";
+    file_write("$folder/modes/work", "#!/bin/sh\ncase \$(tail -n 1 $folder/mode) in\n"
+        . join('', map { "$_) sleep " . $SLOW{$_} / 100 . ";;\n" } sort keys %SLOW) . "esac\n");
+    ($text, $status) = command("$folder/bench -p $folder/modes -i 8 -r 6 -s 5 -m 'slow/refused,x=1/quick/very,slow=1' work alu");
+    my @lines = map { eval { decode_json($_) } // fail("JSON: $_") } split /\n/, $text;
+    my @changes = split /\n/, Machine::file_read("$folder/mode");
+    is($status, 0, 'modes: all went well') or diag($text);
+    is_deeply([grep { $_->{bench} eq 'refused' } @lines],
+        [{ bench => 'refused', mode => 'refused,x=1', error => 'this "fake" refuses refused,x=1' }], 'modes: a refusal is told');
+    my %work = map { $_->{mode} => $_ } grep { $_->{bench} eq 'work' } @lines;
+    is(join(' ', sort keys %work), 'quick slow very,slow=1', 'modes: the others are measured');
+    is(scalar(grep { @{ $_->{cycles} } == 6 && @{ $_->{positions} } == 6 } values %work), 3, 'modes: six rounds of each');
+    is($work{quick}{iterations}, 8, 'modes: the quick one has all its iterations');
+    is($work{slow}{iterations}, 8, 'modes: one that is less than four times as slow, too');
+    cmp_ok($work{'very,slow=1'}{iterations}, '<', 4, 'modes: the slow one fewer');
+    my %median = map { my $w = $work{$_}; ($_ => (sort { $a <=> $b } map { $_ / $w->{iterations} } @{ $w->{cycles} })[3]) } keys %work;
+    cmp_ok($median{'very,slow=1'} / $median{quick}, '>', 6, 'modes: and what an iteration takes is right');
+    is($work{quick}{counters}{exits}, undef, 'modes: what reading takes is no exit of the workload');
+    is($work{quick}{gauges}{gauge}, 7, 'modes: a gauge is as it is, not a sum');
+    my @rounds = map { my $r = $_; [map { $_->[0] } sort { $a->[1] <=> $b->[1] } map { [$_, $work{$_}{positions}[$r]] } sort keys %work] } 0 .. 5;
+    is(join('|', map { join '', map { substr $_, 0, 1 } @{ $rounds[$_] } } 1, 3, 5),
+        join('|', map { join '', reverse map { substr $_, 0, 1 } @{ $rounds[$_] } } 0, 2, 4), 'modes: there and back');
+    my $done = join ' ', map { @$_ } @rounds;
+    like("@changes", qr/ \Q$done\E /, 'modes: as the monitor was told');
+    is(scalar(grep { /^(?:work|alu)$/ } @changes), 0, 'modes: the monitor\'s table, which has no room for modes, is not told');
+
+    ($text) = command("$folder/bench -p $folder/modes -i 0.01 -m refused alu");
+    like($text, qr/"bench":"refused".*^\{"bench":"alu","iterations"/ms, 'modes: with none, in the mode that is');
+    ($text) = command("\"\$GUEST\"/bench/bench -p $folder/none -i 0.01 -m ept alu");
+    like($text, qr/^\{"bench":"refused","mode":"ept","error":"no Penumbra is here"\}$/m, 'modes: no monitor');
+    file_write("$folder/modes/fails", "#!/bin/sh\nexit 3\n");
+    ($text, $status) = command("$folder/bench -p $folder/modes -m slow/quick fails");
+    is(join('|', $status, $text =~ /^(\{"bench":"fails".*)$/mg),
+        join('|', 1, map { "{\"bench\":\"fails\",\"mode\":\"$_\",\"positions\":[],\"error\":\"exit status 3; it printed nothing\"}" } qw(slow quick)),
+        'modes: a failure is one in each');
+}
+
 sub penctl_check {
     my $here = qr/^penctl: no Penumbra here: CPUID shows (no monitor|.{1,12})$/m;
-    for my $words ('mode', 'counters -j -a', 'reset', 'mark 1', 'trace', 'stop 3', 'call 1 0 0') {
+    for my $words ('mode', 'mode trace vpid=off', 'counters -j -a', 'reset', 'mark 1', 'trace', 'stop 3', 'call 1 0 0') {
         my ($text, $status) = command("\"\$GUEST\"/penctl/penctl $words");
         like($text, $here, "penctl $words: says what is missing");
         is($status, 1, "penctl $words: status");
     }
-    for my $words ('', 'nonsense', 'mode now', 'mark', 'call', 'call 1 2 3 4 5') {
+    for my $words ('', 'nonsense', 'mark', 'call', 'call 1 2 3 4 5') {
         my ($text, $status) = command("\"\$GUEST\"/penctl/penctl $words");
         like($text, qr/^usage: /, "penctl $words: says how it is used");
         is($status, 2, "penctl $words: status");
@@ -161,6 +207,7 @@ sub take_prog_check {
 bench_check();
 workloads_check();
 programs_check();
+modes_check();
 penctl_check();
 take_prog_check();
 done_testing;
