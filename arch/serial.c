@@ -17,6 +17,7 @@ enum { DATA, IER, FCR, LCR, MCR, LSR, MSR, SCR }; // registers; with LCR.DLAB se
 #define LSR_DATA      0x01
 #define LSR_THR_EMPTY 0x20
 #define LSR_SENT      0x40 // the last bit has left the shift register
+#define LSR_GONE      0xff
 #define FLUSH_TRIES   100000u
 #define DIVISOR       1 // 115200
 
@@ -66,11 +67,20 @@ void serial_flush(struct serial *s)
         pause();
 }
 
+// All ones: the UART has gone, or never was. One that is there never has them: without parity there are no
+// parity errors.
+static u8 line_status(struct serial *s)
+{
+    u8 status = s->port ? inb(s->port + LSR) : LSR_GONE;
+    if (status == LSR_GONE)
+        s->port = 0;
+    return status;
+}
+
 int serial_read(struct serial *s)
 {
-    if (!s->port || !(inb(s->port + LSR) & LSR_DATA))
-        return -1;
-    return inb(s->port + DATA);
+    u8 status = line_status(s);
+    return status != LSR_GONE && status & LSR_DATA ? inb(s->port + DATA) : -1;
 }
 
 void serial_interrupt(struct serial *s, bool on)

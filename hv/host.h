@@ -30,6 +30,7 @@ struct host {
     u32 apic_id;                            // of this processor's local APIC
     struct park park;                       // its other processors
     bool machine_check;                     // it has had one: nothing runs on it any more
+    bool polled;                            // no interrupt announces the console's input
     struct handout *handout;                // NULL: at the end nothing is shown but what is printed
     const struct mmu_ops *const *back_ends; // by enum mmu_mode
 };

@@ -11,6 +11,7 @@
 #include <hv/log.h>
 
 #include "compare.h"
+#include "due.h"
 #include "finish.h"
 #include "handout.h"
 #include "summary.h"
@@ -75,12 +76,18 @@ static void read_parameters(void)
 // Input comes as an NMI where the console's interrupt can be routed so.
 static void start_input(void)
 {
-    int irq = console_irq();
-    if (irq < 0 || host_ioapic_route_nmi(&host.acpi, (u8)irq, host.apic_id)) {
-        log_warn("console input does not work: there is no serial port with an interrupt that can be routed");
+    if (!console_has_serial()) {
+        log_warn("there is no serial port: the guest gets no input, and the monitor no keys");
         return;
     }
-    console_interrupt(true);
+    int irq = console_irq();
+    host.polled = irq < 0 || host_ioapic_route_nmi(&host.acpi, (u8)irq, host.apic_id);
+    if (host.polled)
+        log_warn(
+            "console input is polled, since no interrupt announces it: pasted text may lose characters, and the guest exits %u times a second for it",
+            DUE_POLLS_PER_SECOND);
+    else
+        console_interrupt(true);
     log_info("Ctrl-A h on the console shows the monitor's keys");
 }
 

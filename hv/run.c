@@ -154,6 +154,7 @@ static const char *make_vm(struct vm *vm, struct host *host, const struct effect
     if (params->pmu)
         vm->pmu = host->pmu;
     vm->empty_exit_cycles = host->empty_exit_cycles;
+    vm->vcpu.polled = host->polled;
     vm->vcpu.audit = params->audit;
     vm->vcpu.observed = params->audit || params->churn || params->mode_churn || params->trace;
     apic_init(&vm->apic, host->apic_id);

@@ -13,6 +13,7 @@
 #include "exit.h"
 #include "exit_names.h"
 #include "guest_access.h"
+#include "keys.h"
 #include "legacy.h"
 #include "mode.h"
 #include "nmi.h"
@@ -142,9 +143,11 @@ static __attribute__((noinline)) enum verdict take_due(struct vcpu *v, u64 now)
     v->account = &v->outside;
     v->behind = false;
     console_draw();
+    bool any;
+    enum verdict verdict = v->polled ? keys_read(v, &any) : VERDICT_RESUME;
     due_set(v, now);
     due_arm(v, legacy_wait(v));
-    return VERDICT_RESUME;
+    return verdict;
 }
 
 // Enters the guest once and handles what comes of it.

@@ -1,5 +1,5 @@
-// See nmi.h. Only here is the host console read, with the UART's interrupt off meanwhile: so each NMI from
-// the console finds at least one byte, and an NMI that finds none is the guest's.
+// See nmi.h. The host console is read with the UART's interrupt off meanwhile: so each NMI from the console
+// finds at least one byte, and an NMI that finds none is the guest's.
 #include <arch/console.h>
 #include <arch/cpu.h>
 
@@ -11,12 +11,18 @@
 #include "stop.h"
 #include "../vm.h"
 
+static enum verdict read_console(struct vcpu *v, bool *any)
+{
+    console_interrupt(false);
+    enum verdict verdict = keys_read(v, any);
+    console_interrupt(true);
+    return verdict;
+}
+
 static enum verdict handle(struct vcpu *v)
 {
     bool any = false;
-    console_interrupt(false);
-    enum verdict verdict = keys_read(v, &any);
-    console_interrupt(true);
+    enum verdict verdict = v->polled ? VERDICT_RESUME : read_console(v, &any);
     if (!any)
         event_nmi(v);
     return verdict;

@@ -58,6 +58,8 @@ void summary_table(struct vm *vm)
     }
     if (vm->empty_exit_cycles)
         console_print("  each exit takes %u cycles more by itself: switch_cycles\n", vm->empty_exit_cycles);
+    if (vm->vcpu.polled)
+        console_print("  console input was polled: the exits PREEMPTION_TIMER are the monitor's\n");
     console_print("\n");
     log_notice("end of the statistics");
 }
@@ -93,6 +95,8 @@ void summary_json(struct vm *vm)
         console_print(",\"machine_check\":true");
     if (vm->far_memory)
         console_print(",\"far_memory\":true");
+    if (vm->vcpu.polled)
+        console_print(",\"polled\":true");
     if (vm->status_given)
         console_print(",\"status\":%lu", vm->status);
     for (unsigned i = 0; i < COUNTERS; i++) {

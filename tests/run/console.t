@@ -32,7 +32,7 @@ my $keys = guest('keys', $ECHO, 'trace=50', 'expect guest starts', 'wait 0.5', '
     'expect trace of the last', 'type \x01\x01', "expect \x02", 'type \x01x',
     'expect "penumbra":"summary"');
 is($keys->{end}, 'shutdown', 'keys: every step came, and the machine is switched off') or diag($keys->{text});
-says($keys, qr/^b\n\[penumbra\] Ctrl-A h: this help; s: statistics; t: trace of the last exits \(trace=\); x: stop the guest/m, 'keys: h is for help, a goes to the guest');
+says($keys, qr/^b\n\[penumbra\] Ctrl-A h: this help; s: statistics; t: trace of the last exits \(trace=\); m: .*; x: stop the guest/m, 'keys: h is for help, a goes to the guest');
 is(() = $keys->{text} =~ /this help/g, 2, 'keys: an unknown one is for help too');
 says($keys, qr/^\x02\n\[penumbra\] stopped from the console$/m, 'keys: x stops');
 is(scalar summary_tables($keys->{text}), 2, 'keys: s shows the statistics, and so does the end');
@@ -84,6 +84,22 @@ for my $end (["spins", $SPIN], ["halts", "\xfa\xf4\xeb\xfd"]) {
     my $late = guest($name, "$prints$TEXT\0", '', 'expect line 60', 'wait 4', 'quit');
     like($late->{screen}, qr/^line 38\n(?:line \d+\n)*line 60\n/m, "a guest that prints and $name: all of it is on the screen");
 }
+
+# Input that no interrupt can announce is polled: by a MADT whose IOAPIC has no pin for IRQ 4, and a guest that makes no exit.
+# ACPI 6.5, 5.2.12: local APIC 0, the IOAPIC, an override of IRQ 4.
+my $body = pack 'V2 C4V C4V2 C4Vv', 0xfee00000, 1, 0, 8, 0, 0, 1, 1, 12, 1, 0, 0xfec00000, 0, 2, 10, 0, 4, 999, 0;
+my $madt = pack('a4 V C C a6 a8 V a4 V', 'APIC', 36 + length $body, 3, 0, 'TEST', 'TEST', 1, 'TEST', 1) . $body;
+substr $madt, 9, 1, chr(-unpack('%8C*', $madt) & 0xff);
+Machine::file_write("$folder/madt", $madt);
+multiboot_write("$folder/spin", code => "\xb0\xff\xe6\x21$SPIN", segments => [[1 << 20, 4096]]);
+my $polled = boot(name => 'polled', mem => 64, timeout => 40, files => { kernel => "$folder/spin", madt => "$folder/madt" },
+    script => ['expect guest starts', 'wait 0.5', 'type \x01h', 'expect this help', 'type \x01x', 'expect "penumbra":"summary"'],
+    grub => "acpi --exclude=APIC /madt\nmultiboot2 /penumbra.elf mem=16M\nmodule2 /kernel multiboot");
+is($polled->{end}, 'shutdown', 'polled: the keys come, and the guest is stopped') or diag($polled->{text});
+says($polled, qr/^\[penumbra\] warning: console input is polled, /m, 'polled: it is said');
+my $summary = decode_json(json_line($polled->{text}));
+ok($summary->{polled} && $summary->{exit_reasons}{PREEMPTION_TIMER}{count} > 10, 'polled: it stands in the summary');
+ok(!exists decode_json(json_line($keys->{text}))->{polled}, 'polled: and is not so elsewhere');
 
 my $triple = guest('triple', $TRIPLE, '');
 says($triple, qr/^\[penumbra\] error: guest triple fault at RIP 0x100013$/m, 'a triple fault says where');
