@@ -241,6 +241,11 @@ void console_interrupt(bool on)
     serial_interrupt(&console.serial, on);
 }
 
+bool console_interrupt_is_nmi(u64 (*take_nmis)(void), u64 cycles)
+{
+    return serial_interrupt_is_nmi(&console.serial, take_nmis, cycles);
+}
+
 bool console_has_serial(void)
 {
     return console.serial.port;

@@ -1,19 +1,24 @@
-// Driver for the host's 16550 UART. It never hangs: a port where nothing answers is found by the scratch
-// register, one that stops answering is given up after a bounded wait. CR/LF and escape keys are the
+// Driver for the host's 16550 UART. It never hangs: a port where nothing answers is found by the modem's
+// lines in loopback, one that stops answering is given up after a bounded wait. CR/LF and escape keys are the
 // console's.
 #include "serial.h"
 
 #include <arch/console.h>
 #include <arch/io.h>
 
-enum { DATA, IER, FCR, LCR, MCR, LSR, MSR, SCR }; // registers; with LCR.DLAB set, 0 and 1 are the divisor
+enum { DATA, IER, FCR, LCR, MCR, LSR, MSR }; // registers; with LCR.DLAB set, 0 and 1 are the divisor
 
 #define IER_RECEIVE   0x01
+#define IER_TRANSMIT  0x02 // the transmitter is empty
 #define FCR_ENABLE    0x07 // FIFOs on, both cleared, interrupt at the first received byte
 #define LCR_8N1       0x03
 #define LCR_DLAB      0x80
+#define MCR_RTS       0x02
 #define MCR_DTR_RTS   0x03
 #define MCR_OUT2      0x08 // on a PC this gates the interrupt line
+#define MCR_LOOP      0x10 // RTS is CTS, OUT2 is DCD, and what is sent is received
+#define MSR_LINES     0xf0
+#define MSR_CTS_DCD   0x90
 #define LSR_DATA      0x01
 #define LSR_THR_EMPTY 0x20
 #define LSR_SENT      0x40 // the last bit has left the shift register
@@ -25,16 +30,23 @@ enum { DATA, IER, FCR, LCR, MCR, LSR, MSR, SCR }; // registers; with LCR.DLAB se
 // may in turn wait for a slow terminal.
 #define WRITE_PATIENCE 1000000u
 
-static bool scratch_keeps(u16 port, u8 value)
+// Leaves what is no UART as it was.
+static bool loops_back(u16 port)
 {
-    outb(port + SCR, value);
-    return inb(port + SCR) == value;
+    u8 before = inb(port + MCR);
+    outb(port + MCR, MCR_LOOP | MCR_OUT2 | MCR_RTS);
+    bool is_uart = (inb(port + MSR) & MSR_LINES) == MSR_CTS_DCD;
+    outb(port + MCR, before);
+    return is_uart;
 }
 
+// What the boot loader has sent is let out first: loopback would keep it.
 bool serial_init(struct serial *s, u16 port)
 {
+    s->port = port;
+    serial_flush(s);
     s->port = 0;
-    if (!port || !scratch_keeps(port, 0x55) || !scratch_keeps(port, 0xaa))
+    if (!port || !loops_back(port))
         return false;
     outb(port + IER, 0);
     outb(port + LCR, LCR_DLAB);
@@ -89,6 +101,48 @@ void serial_interrupt(struct serial *s, bool on)
         return;
     outb(s->port + MCR, MCR_DTR_RTS | MCR_OUT2);
     outb(s->port + IER, on ? IER_RECEIVE : 0);
+}
+
+// By a byte that is received in loopback, or by the transmitter, which is empty: some UARTs hold their
+// interrupt in loopback, others do not tell of a transmitter that has been empty for long.
+static void cause_interrupt(const struct serial *s, bool loopback)
+{
+    outb(s->port + MCR, MCR_DTR_RTS | MCR_OUT2 | (loopback ? MCR_LOOP : 0));
+    outb(s->port + IER, loopback ? IER_RECEIVE : IER_TRANSMIT);
+    if (loopback)
+        outb(s->port + DATA, 0);
+}
+
+static void end_interrupt(struct serial *s)
+{
+    outb(s->port + IER, 0);
+    while (serial_read(s) >= 0)
+        ;
+    if (s->port)
+        outb(s->port + MCR, MCR_DTR_RTS | MCR_OUT2);
+}
+
+static bool nmi_comes(u64 (*take_nmis)(void), u64 cycles)
+{
+    u64 start = rdtsc();
+    bool come;
+    do
+        come = take_nmis();
+    while (!come && rdtsc() - start < cycles);
+    return come;
+}
+
+bool serial_interrupt_is_nmi(struct serial *s, u64 (*take_nmis)(void), u64 cycles)
+{
+    bool come = false;
+    serial_flush(s);
+    take_nmis();
+    for (unsigned way = 0; way < 2 && !come && s->port; way++) {
+        cause_interrupt(s, way == 0);
+        come = nmi_comes(take_nmis, cycles);
+        end_interrupt(s);
+    }
+    return come;
 }
 
 int serial_irq(const struct serial *s)

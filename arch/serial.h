@@ -22,5 +22,10 @@ void serial_flush(struct serial *s);
 // Whether the UART raises its interrupt line while received bytes are waiting.
 void serial_interrupt(struct serial *s, bool on);
 
+// Whether an NMI comes, within so many cycles of the TSC, when the UART raises its interrupt. Waits until all
+// is sent, and takes the NMIs that root mode has had; what is received meanwhile is lost. The interrupt is
+// off then.
+bool serial_interrupt_is_nmi(struct serial *s, u64 (*take_nmis)(void), u64 cycles);
+
 // The ISA interrupt of a legacy port (COM1 to COM4), or -1 for another port or none.
 int serial_irq(const struct serial *s);

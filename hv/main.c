@@ -6,6 +6,7 @@
 #include <arch/random.h>
 #include <arch/symbols.h>
 #include <arch/traps.h>
+#include <arch/world.h>
 #include <ept/ept.h>
 #include <shadow/shadow.h>
 #include <hv/log.h>
@@ -16,7 +17,8 @@
 #include "handout.h"
 #include "summary.h"
 
-#define INFO_LIMIT (1 * MIB) // more boot information than any boot loader has
+#define INFO_LIMIT        (1 * MIB) // more boot information than any boot loader has
+#define INPUT_PATIENCE_MS 20        // a byte takes 10 ms at 1,200 baud, and 0.1 at what serial.c sets
 
 static const struct mmu_ops *const back_ends[] = {[MMU_EPT] = &ept_ops, [MMU_SHADOW] = &shadow_ops};
 
@@ -73,15 +75,26 @@ static void read_parameters(void)
         refuse(message);
 }
 
-// Input comes as an NMI where the console's interrupt can be routed so.
+// Where the NMI does not come, nothing of it is left: a late one would be the guest's.
+static bool route_input(void)
+{
+    int irq = console_irq();
+    if (irq < 0 || host_ioapic_route_nmi(&host.acpi, (u8)irq, host.apic_id))
+        return false;
+    bool comes = console_interrupt_is_nmi(world_nmi_take, host.rates.tsc_hz / 1000 * INPUT_PATIENCE_MS);
+    if (!comes)
+        host_ioapic_mask_all(&host.acpi);
+    return comes;
+}
+
+// Input comes as an NMI where the console's interrupt does.
 static void start_input(void)
 {
     if (!console_has_serial()) {
         log_warn("there is no serial port: the guest gets no input, and the monitor no keys");
         return;
     }
-    int irq = console_irq();
-    host.polled = irq < 0 || host_ioapic_route_nmi(&host.acpi, (u8)irq, host.apic_id);
+    host.polled = !route_input();
     if (host.polled)
         log_warn(
             "console input is polled, since no interrupt announces it: pasted text may lose characters, and the guest exits %u times a second for it",

@@ -60,6 +60,12 @@ void serial_interrupt(struct serial *s, bool on)
     (void)s, (void)on;
 }
 
+bool serial_interrupt_is_nmi(struct serial *s, u64 (*take_nmis)(void), u64 cycles)
+{
+    (void)s, (void)take_nmis, (void)cycles;
+    return false;
+}
+
 int serial_irq(const struct serial *s)
 {
     (void)s;

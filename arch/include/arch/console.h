@@ -98,6 +98,11 @@ void console_draw_every(u64 cycles, void (*tell)(void *), void *told);
 // twice.
 void console_interrupt(bool on);
 
+// Whether the UART's interrupt comes as an NMI, within so many cycles of the TSC: tried by one that the UART
+// raises by itself. take_nmis, such as world_nmi_take, says how many NMIs have come since it was called. What
+// is received meanwhile is lost. The interrupt is off then.
+bool console_interrupt_is_nmi(u64 (*take_nmis)(void), u64 cycles) must_check;
+
 // The ISA interrupt of the UART (to be routed by arch/host_ioapic.h), or -1 if there is no UART or it is not
 // COM1 to COM4.
 int console_irq(void);
