@@ -591,6 +591,14 @@ my $FORGED_NATIVE = '{"bench":"begin","monitor":"","kernel":"6.1"}';
 my $FORK = '{"bench":"fork","iterations":30,"cycles":[30,30],"guest_faults":0}';
 my $REFUSED = qr/^\*\*Lines that claim to be the monitor's, or a native run's under it, and are not: (\d+)\.\*\*/m;
 
+subtest 'by turns in several modes' => sub {
+    my ($turn, $refused) = map { '{"bench":' . $_ . '}' } '"fork","mode":"trace","positions":[0],"iterations":30,"cycles":[30]',
+        '"refused","mode":"lazy","error":"no"';
+    my $table = table(with_lines($LOG, $turn, $refused));
+    like($table, qr/^\* results by turns in several modes \(`bench -m`\), which this report cannot read, and left out: 2$/m, 'it is said');
+    is(cells($table, 'Ratio to native', 'fork'), $WHOLE, 'and none is taken for one of the configuration');
+};
+
 subtest 'a guest that speaks for others' => sub {
     my $right = table($LOG);
     unlike($right, $REFUSED, 'of a log without such lines nothing is said');

@@ -313,6 +313,8 @@ sub befell {
     push @lines, fewer_rounds(@{ $report->{shown} });
     push @lines, map { remarks($_, @{ $_->{remarks} }, ineffective_rounds($_), told_too_much($_)) } @columns;
     push @lines, item("lines that could not be read and were left out: $report->{broken}") if $report->{broken};
+    push @lines, item("results by turns in several modes (`bench -m`), which this report cannot read, and left out: $report->{turns}")
+        if $report->{turns};
     my $empty = $report->{empty};
     push @lines, item("logs without any line of JSON, since the monitor refused to run, or are packed or recoded: $empty") if $empty;
     push @lines, item("results that belong to no configuration and were left out: $report->{stray}") if $report->{stray};

@@ -28,13 +28,13 @@ sub line_read {
         grep { /^\{"/ } split /(?=\{"(?:penumbra|bench)":)/, $line;
 }
 
-# The serial line's text as {boots, sections, broken, stray, refused, mixed, late, empty}. A boot, of the monitor, is
+# The serial line's text as {boots, sections, broken, stray, turns, refused, mixed, late, empty}. A boot, of the monitor, is
 # {word, machine}. A section is {boot, configuration, begin, guest, workloads, guest_end, summary, refused}: its boot and objects
 # of the log, workloads a list of them. Then counts: lines that cannot be read, results of no section, lines that claim to be the
 # monitor's; logs of which nothing could be used, that begin in the middle, or that have no line of monitor or bench.
 sub log_read {
     my (@texts) = @_;
-    my $log = { boots => [], sections => [], map { $_ => 0 } qw(broken stray refused mixed late empty) };
+    my $log = { boots => [], sections => [], map { $_ => 0 } qw(broken stray turns refused mixed late empty) };
     for my $text (@texts) {
         my $at = { sections => [] }; # where in this text: {boot or native, open, pending, sections}
         for my $line (split /[\r\n]+/, $text) {
@@ -180,6 +180,7 @@ sub guest_line {
     return guest_begin($log, $at, $line) if $line->{bench} eq 'begin';
     my $open = $at->{pending} // $at->{open};
     if (!$open) { $log->{stray} += $line->{bench} ne 'end' }
+    elsif (defined $line->{mode}) { $log->{turns}++ } # of several modes in one run: no result of its configuration
     elsif ($line->{bench} eq 'end') { $open->{guest_end} = $line }
     elsif (workload_valid($line)) { push @{ $open->{workloads} }, $line }
     else { $log->{broken}++ }
