@@ -70,7 +70,7 @@ $(foreach folder,$(FOLDERS),$(eval $(call FOLDER_RULE,$(folder))))
 # The one file that names the back ends.
 $(BUILD)/hv/main.o: INCLUDES_hv := $(INCLUDES_main)
 $(BUILD)/hv/guest/loader.o: $(BUILD)/hv/guest/dsdt.h
-$(BUILD)/hv/machine.o: $(BUILD)/hv/version.h
+$(BUILD)/hv/version.o: $(BUILD)/hv/version.h
 
 # The monitor's version as git tells it: written anew only when it is another.
 MONITOR_VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
@@ -130,6 +130,7 @@ define HELP
 make             build/penumbra.iso (the same as make iso) and build/penumbra.elf, the monitor alone
 make run         set up, build, and run the monitor and its guest, whose console is this terminal
 make compare     set up, build, and compare all modes with the bare machine: build/compare/table.md and plots
+make machine     what a machine is, of its serial logs or texts of QR codes (SERIAL=): build/machine/machine.md
 make test        set up, build, and run every test
 make check       what can be checked without running: layers, compilers, format, headers
 make host-tests  unit and model tests under sanitizers;   make fuzz  fuzzers, FUZZ_SECONDS=600 each

@@ -41,6 +41,24 @@ static bool table_open(struct table *t, u64 hpa, u64 limit)
     return sum_is_zero(t->data, t->size);
 }
 
+// A table that the firmware lists, and that is listed here in turn. False: it is none.
+static bool table_take(struct acpi *a, struct table *t, u64 hpa, u64 limit)
+{
+    if (!table_open(t, hpa, limit)) {
+        a->unread++;
+        return false;
+    }
+    if (a->tables < ACPI_MAX_TABLES) {
+        struct acpi_table *row = &a->table[a->tables];
+        memcpy(row->signature, t->data, 4);
+        row->revision = t->data[8];
+        memcpy(row->oem, t->data + 10, 6);
+        memcpy(row->oem_table, t->data + 16, 8);
+    }
+    a->tables++;
+    return true;
+}
+
 static bool table_is(const struct table *t, const char *signature)
 {
     return memcmp(t->data, signature, 4) == 0;
@@ -140,7 +158,7 @@ static void parse_fadt(struct acpi *a, const struct table *t, u64 limit)
     }
     u64 dsdt_hpa = table_read(t, FADT_X_DSDT, 8);
     struct table dsdt;
-    if (table_open(&dsdt, dsdt_hpa ? dsdt_hpa : table_read(t, FADT_DSDT, 4), limit) &&
+    if (table_take(a, &dsdt, dsdt_hpa ? dsdt_hpa : table_read(t, FADT_DSDT, 4), limit) &&
         table_is(&dsdt, "DSDT"))
         parse_aml(a, &dsdt, limit);
 }
@@ -314,7 +332,7 @@ static const struct {
 static void parse_table(struct acpi *a, u64 hpa, u64 limit)
 {
     struct table t;
-    if (!table_open(&t, hpa, limit))
+    if (!table_take(a, &t, hpa, limit))
         return;
     for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
         if (table_is(&t, tables[i].signature))

@@ -19,6 +19,7 @@ static struct {
     struct serial serial;
     enum { NO_SCREEN, SCREEN_VGA, SCREEN_FRAMEBUFFER } screen;
     struct framebuffer framebuffer;
+    bool hidden; // what is printed, from the screen
     struct terminal terminal;
     struct guest_stream guest;
     struct console_text *diverted;
@@ -98,8 +99,13 @@ static void write_raw(const char *bytes, size_t size)
 {
     for (size_t i = 0; i < size; i++)
         serial_write(&console.serial, (u8)bytes[i]);
-    if (console.screen)
+    if (console.screen && !console.hidden)
         write_screen(bytes, size);
+}
+
+void console_screen_shows(bool shows)
+{
+    console.hidden = !shows;
 }
 
 // The monitor's text begins a line of its own, whatever the guest has left, and is marked on the screen.

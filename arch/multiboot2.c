@@ -124,6 +124,7 @@ static int read_efi_map(struct boot_info *boot, const struct bytes *tag)
         u32 type, pad;
         u64 start, virtual, pages, attributes;
     } row;
+    boot->efi = true;
     if (!bytes_copy(tag, 8, &descriptor_size, sizeof(descriptor_size)) || descriptor_size < sizeof(row))
         return 0;
     for (u64 at = 16; bytes_copy(tag, at, &row, sizeof(row)); at += descriptor_size) {

@@ -52,6 +52,7 @@ static void once(void)
         machine_halt();
     dumping = true;
     console_divert(NULL);
+    console_screen_shows(true);
 }
 
 static void say_registers(const struct trap_frame *t)

@@ -7,12 +7,10 @@
 #include <arch/traps.h>
 #include <arch/vmx.h>
 
-#define CPUID_1_ECX_VMX        BIT(5)
-#define CPUID_1_ECX_HYPERVISOR BIT(31)
-#define FEATURE_CONTROL_LOCK   BIT(0)
-#define FEATURE_CONTROL_VMX    BIT(2) // VMX outside SMX
-#define BASIC_TRUE_CONTROLS    BIT(55)
-#define BASIC_REVISION         0x7fffffff
+#define FEATURE_CONTROL_LOCK BIT(0)
+#define FEATURE_CONTROL_VMX  BIT(2) // VMX outside SMX
+#define BASIC_TRUE_CONTROLS  BIT(55)
+#define BASIC_REVISION       0x7fffffff
 
 enum { VMX_PIN, VMX_PROC, VMX_EXIT, VMX_ENTRY, VMX_MISC, CR0_FIXED0, CR0_FIXED1, CR4_FIXED0, CR4_FIXED1 };
 #define VMX_CAP(n)  (IA32_VMX_BASIC + 1 + (n)) // 481H to 489H

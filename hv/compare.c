@@ -8,40 +8,19 @@
 #include "machine.h"
 #include "summary.h"
 
-// What the report is to expect: else one that the log has nothing of would not be missed.
-static void list_json(const struct configurations *all, unsigned rounds)
+// The machine, and what the report is to expect: else one that the log has nothing of would not be missed.
+static void plan_json(const struct configurations *all, unsigned rounds, const struct host *host)
 {
     const char *separator = "";
+    machine_json_begin(host);
     console_print(",\"rounds\":%u,\"configurations\":[", rounds);
     for (unsigned i = 0; i < all->count; i++) {
         console_print("%s", separator);
         json_print(all->list[i].name);
         separator = ",";
     }
-    console_print("]}\n");
-}
-
-static void machine_json(const struct comparison *c, unsigned rounds, const struct host *host)
-{
-    const struct frames *f = &host->frames;
-    struct machine m;
-    machine_read(&m);
-    json_line("machine");
-    console_print(",\"version\":");
-    json_print(machine_monitor_version);
-    console_print(",\"processor\":");
-    json_print(m.processor);
-    console_print(",\"frequency\":");
-    json_print(host->frequency.says);
-    console_print(",\"signature\":\"0x%x\",\"microcode\":\"0x%x\",\"hypervisor\":", m.signature, m.microcode);
-    json_print(m.hypervisor);
-    console_print(",\"clock\":\"%s\",\"tsc_khz\":%lu,\"empty_exit_cycles\":%u,\"memory_mib\":%lu",
-                  m.counts_instructions ? "instructions" : "time", host->rates.tsc_hz / 1000,
-                  host->empty_exit_cycles,
-                  (f->count[FRAME_FREE] + f->count[FRAME_KEPT] + f->count[FRAME_HELD]) * PAGE_SIZE / MIB);
-    if (host->numa.known)
-        console_print(",\"node\":%u,\"far_mib\":%lu", host->numa.node, host->numa.far * PAGE_SIZE / MIB);
-    list_json(&c->configurations, rounds);
+    console_print("]");
+    machine_json_end();
 }
 
 // One run of one configuration.
@@ -55,8 +34,8 @@ struct run {
 static void line_begin(const char *what, const struct run *run)
 {
     json_line(what);
-    console_print(",\"run\":%u,\"round\":%u,\"configuration\":", run->number, run->round);
-    json_print(run->configuration->name);
+    console_print(",\"run\":%u,\"round\":%u", run->number, run->round);
+    json_text("configuration", run->configuration->name);
 }
 
 static void effect_json(const struct effect *e)
@@ -79,8 +58,7 @@ static void refuse(const struct run *run, const char *why)
     fmt_mark_cut(o->why, sizeof(o->why), fmt(o->why, sizeof(o->why), "%s", why));
     log_error("%s cannot run here: %s", run->configuration->name, why);
     line_begin("refused", run);
-    console_print(",\"reason\":");
-    json_print(why);
+    json_text("reason", why);
     console_print("}\n");
 }
 
@@ -130,8 +108,7 @@ static void results_json(const struct comparison *c, unsigned configuration)
     for (unsigned i = 0; i < results->count; i++) {
         const struct penumbra_result *r = &results->rows[i];
         json_line("result");
-        console_print(",\"configuration\":");
-        json_print(c->configurations.list[configuration].name);
+        json_text("configuration", c->configurations.list[configuration].name);
         console_print(",\"workload\":\"%s\",\"iterations\":%lu,\"repetitions\":%lu,\"median\":%lu,"
                       "\"lowest\":%lu,\"highest\":%lu,\"exits\":%lu}\n",
                       r->workload, r->iterations, r->repetitions, r->median, r->lowest, r->highest, r->exits);
@@ -142,12 +119,11 @@ static void outcome_json(const struct comparison *c, unsigned configuration)
 {
     const struct outcome *o = &c->outcomes[configuration];
     json_line("outcome");
-    console_print(",\"configuration\":");
-    json_print(c->configurations.list[configuration].name);
+    json_text("configuration", c->configurations.list[configuration].name);
     effect_json(&o->effect);
-    console_print(",\"refused\":%s,\"failed\":%s,\"end\":", o->refused ? "true" : "false",
+    console_print(",\"refused\":%s,\"failed\":%s", o->refused ? "true" : "false",
                   o->failed ? "true" : "false");
-    json_print(o->why);
+    json_text("end", o->why);
     console_print("}\n");
 }
 
@@ -165,7 +141,7 @@ static void end_json(const struct comparison *c)
 
 void compare_json(const struct comparison *c, unsigned rounds, const struct host *host)
 {
-    machine_json(c, rounds, host);
+    plan_json(&c->configurations, rounds, host);
     for (unsigned i = 0; i < c->configurations.count; i++) {
         outcome_json(c, i);
         results_json(c, i);
@@ -176,7 +152,7 @@ void compare_json(const struct comparison *c, unsigned rounds, const struct host
 void compare_run(struct comparison *c, unsigned rounds, struct vm *vm, struct host *host)
 {
     unsigned count = c->configurations.count;
-    machine_json(c, rounds, host);
+    plan_json(&c->configurations, rounds, host);
     for (unsigned i = 0; i < rounds * count; i++) {
         unsigned which = (i + i / count) % count; // each round begins with another
         const struct run run = {

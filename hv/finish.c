@@ -4,9 +4,14 @@
 
 #include "drain.h"
 #include "finish.h"
+#include "json.h"
+#include "machine.h"
 
-_Noreturn void refuse(const char *sentence)
+_Noreturn void refuse(const struct host *host, const char *sentence)
 {
+    machine_json_begin(host);
+    json_text("refused", sentence);
+    machine_json_end();
     log_error("Penumbra cannot run here. %s", sentence);
     machine_halt();
 }

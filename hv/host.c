@@ -41,7 +41,7 @@ static void trim_ram(struct host *h)
 {
     struct mtrrs mtrrs;
     memory_mtrrs(&mtrrs);
-    struct trimmed t = ram_trim(&h->boot, &mtrrs);
+    struct trimmed t = h->trimmed = ram_trim(&h->boot, &mtrrs);
     if (t.all)
         log_warn("the MTRRs make no RAM write-back: all that runs on this machine is slow");
     if (t.bytes)
@@ -79,6 +79,7 @@ static void start_machine(struct host *h, u64 info_hpa, u64 image_hpa)
     trim_ram(h);
     if (memory_init(&h->frames, &h->boot, info_hpa, image_hpa))
         refuse(
+            h,
             "There is too little memory below 4 GiB for the monitor's own tables: give the machine more memory.");
     log_info("memory: %lu MiB free, monitor at 0x%lx", h->frames.count[FRAME_FREE] * PAGE_SIZE / MIB,
              image_hpa);
@@ -104,9 +105,9 @@ static void start_vmx(struct host *h, const struct params *p)
 {
     const char *why = machine_missing(h, p);
     if (why)
-        refuse(why);
+        refuse(h, why);
     if (vmx_on(&h->caps, &h->frames))
-        refuse("VMXON failed although the processor shows VT-x: another monitor may be running below.");
+        refuse(h, "VMXON failed although the processor shows VT-x: another monitor may be running below.");
 }
 
 static void say_measuring(unsigned samples)
@@ -130,10 +131,11 @@ static void measure_timers(struct host *h)
         fmt(message, sizeof(message),
             "The rate of the time stamp counter cannot be measured (%s): enable the HPET in the firmware set-up.",
             r->vain);
-        refuse(message);
+        refuse(h, message);
     }
     if (!r->apic_hz)
         refuse(
+            h,
             "The local APIC timer does not run, or runs unevenly: where a hypervisor is below, let it emulate that timer.");
     log_info("time stamp counter: %lu kHz, local APIC timer: %lu kHz, measured by the %s%s%s",
              r->tsc_hz / 1000, r->apic_hz / 1000, r->reference, r->vain[0] ? "; in vain: " : "", r->vain);
@@ -151,6 +153,7 @@ static void guard_smm(struct host *h)
         break;
     case SMM_IN_USE:
         refuse(
+            h,
             "The boot loader has put something at machine address 0x38000 or 0x3f000, where processors run in system-management mode whose SMBASE no firmware has moved: use another version of GRUB.");
     }
 }
@@ -182,7 +185,7 @@ static void park_processors(struct host *h)
                           .progress = say_parking};
     guard_smm(h);
     if (park_others(park))
-        refuse(park->message);
+        refuse(h, park->message);
     if (park->silent)
         log_warn(
             "%u listed processors do not start, the first of them local APIC ID %u: the firmware lists what is not there, or has switched it off",
@@ -227,7 +230,7 @@ static void find_counters(struct host *h, const struct params *p)
 static void measure_exit(struct host *h)
 {
     if (trial_exit_cost(&h->caps, &h->frames, &h->empty_exit_cycles))
-        refuse("No memory is left for the monitor: give the machine more memory.");
+        refuse(h, "No memory is left for the monitor: give the machine more memory.");
     if (h->empty_exit_cycles)
         log_info("an empty exit costs %u cycles here", h->empty_exit_cycles);
     else

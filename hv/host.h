@@ -10,6 +10,7 @@
 #include <arch/park.h>
 #include <arch/pmu.h>
 #include <arch/timer.h>
+#include <arch/trim.h>
 #include <arch/vmx.h>
 #include <hv/mmu.h>
 
@@ -18,6 +19,7 @@ struct params;
 
 struct host {
     struct boot_info boot;
+    struct trimmed trimmed; // RAM that is not write-back
     struct frames frames;
     struct numa numa;
     struct acpi acpi;
@@ -29,6 +31,7 @@ struct host {
     bool mark_faults;                       // MMU_MARK_BIT of page-table entries is reserved, and faults
     u32 apic_id;                            // of this processor's local APIC
     struct park park;                       // its other processors
+    bool input;                             // of the console comes as an NMI
     bool machine_check;                     // it has had one: nothing runs on it any more
     bool polled;                            // no interrupt announces the console's input
     struct handout *handout;                // NULL: at the end nothing is shown but what is printed

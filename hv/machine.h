@@ -1,18 +1,13 @@
-// What a reader of measurements must know of the machine that they were made on.
+// What a reader of measurements must know of the machine that they were made on, as one line of JSON for
+// programs: raw registers and tables, which iso/report names. iso/report/README.md has its members.
 #pragma once
 
-#include <arch/types.h>
-
-struct machine {
-    char processor[49];       // the brand string
-    u32 signature;            // CPUID.1:EAX
-    u32 microcode;            // its revision; 0: none is told
-    char hypervisor[13];      // signature of the hypervisor below, "": none shows itself
-    bool counts_instructions; // the TSC does: this is an emulator
-};
+#include "host.h"
 
 // The monitor's own version, as git describes it.
 extern const char machine_monitor_version[];
 
-// Reads all. With the traps in place.
-void machine_read(struct machine *m);
+// Begins the line: all that is known of the machine by now. Of what has not been found out yet it says
+// nothing, or 0. The caller may add members, and ends the line. With the traps in place.
+void machine_json_begin(const struct host *host);
+void machine_json_end(void);

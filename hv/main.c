@@ -15,6 +15,7 @@
 #include "due.h"
 #include "finish.h"
 #include "handout.h"
+#include "machine.h"
 #include "summary.h"
 
 #define INFO_LIMIT        (1 * MIB) // more boot information than any boot loader has
@@ -52,7 +53,7 @@ static void read_boot_info(u64 info_hpa)
     int error = multiboot2_parse(&host.boot, phys_ptr(info_hpa), INFO_LIMIT);
     if (error) {
         console_screen_vga();
-        refuse(host.boot.problem);
+        refuse(&host, host.boot.problem);
     }
     symbols_set(phys_ptr(host.boot.symbols.symbols_hpa), host.boot.symbols.symbols_bytes,
                 phys_ptr(host.boot.symbols.strings_hpa), host.boot.symbols.strings_bytes);
@@ -66,13 +67,13 @@ static void read_parameters(void)
         console_init(params.console);
     log_set_level(params.log);
     if (error)
-        refuse(message);
+        refuse(&host, message);
     log_info("Penumbra, a monitor for comparing memory virtualisation on Intel VT-x");
     char line[PARAMS_TEXT];
     params_text(&params, line, sizeof(line));
     log_info("parameters: %s", line);
     if (params.compare && configurations_read(&comparison.configurations, &params, message, sizeof(message)))
-        refuse(message);
+        refuse(&host, message);
 }
 
 // Where the NMI does not come, nothing of it is left: a late one would be the guest's.
@@ -94,7 +95,8 @@ static void start_input(void)
         log_warn("there is no serial port: the guest gets no input, and the monitor no keys");
         return;
     }
-    host.polled = !route_input();
+    host.input = route_input();
+    host.polled = !host.input;
     if (host.polled)
         log_warn(
             "console input is polled, since no interrupt announces it: pasted text may lose characters, and the guest exits %u times a second for it",
@@ -130,6 +132,12 @@ static void hand_out(void)
     handout_show(host.handout, host.rates.tsc_hz, params.on_exit == ON_EXIT_HALT ? 0 : HANDOUT_ROUNDS);
 }
 
+static void machine_json(void)
+{
+    machine_json_begin(&host);
+    machine_json_end();
+}
+
 static void hand_out_run(void)
 {
     if (!host.handout)
@@ -138,6 +146,7 @@ static void hand_out_run(void)
     console_print("%s\n", vm.end);
     summary_table(&vm);
     console_divert(&host.handout->json);
+    machine_json();
     summary_json(&vm);
     console_divert(NULL);
     hand_out();
@@ -161,8 +170,9 @@ static void run_alone(void)
     run_choose(&effect, &host);
     const char *why = run_prepare(&vm, &host, &effect);
     if (why)
-        refuse(why);
+        refuse(&host, why);
     draw_word();
+    machine_json();
     run_guest(&vm, &host);
     enum log_level level = vm.failed ? LOG_ERROR : LOG_NOTICE;
     log_message(level, "%s", vm.end);
@@ -185,7 +195,7 @@ _Noreturn void monitor_main(u64 info_hpa, u64 image_hpa)
     start_console();
     read_parameters();
     if (why)
-        refuse(why);
+        refuse(&host, why);
     host_start(&host, &params, info_hpa, image_hpa);
     start_handout();
     frames_keep(&host.frames);

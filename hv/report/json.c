@@ -21,12 +21,17 @@ void json_print(const char *text)
     console_print("\"");
 }
 
+void json_text(const char *name, const char *text)
+{
+    console_print(",\"%s\":", name);
+    json_print(text);
+}
+
 void json_params(const char *name, const struct params *params)
 {
     char text[PARAMS_TEXT];
     params_text(params, text, sizeof(text));
-    console_print(",\"%s\":", name);
-    json_print(text);
+    json_text(name, text);
 }
 
 static void print_word(const char *name, const struct params *params, unsigned index)

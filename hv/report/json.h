@@ -11,6 +11,9 @@ void json_line(const char *what);
 // bytes that are no printable ASCII are escaped.
 void json_print(const char *text);
 
+// Prints a further member of an object: its name, and its text as a JSON string.
+void json_text(const char *name, const char *text);
+
 // Prints a further member of an object, "without_effect": what of the parameters does nothing.
 void json_effects(const struct effect *e);
 

@@ -83,14 +83,14 @@ void summary_json(struct vm *vm)
     tally_read(vm, values);
     json_line("summary");
     if (vm->compare) {
-        console_print(",\"run\":%u,\"round\":%u,\"configuration\":", vm->run, vm->round);
-        json_print(vm->configuration);
+        console_print(",\"run\":%u,\"round\":%u", vm->run, vm->round);
+        json_text("configuration", vm->configuration);
     } else {
         json_params("parameters", vm->params);
     }
-    console_print(",\"mmu\":\"%s\",\"vpid\":%s,\"failed\":%s,\"end\":", vm->mmu->ops->name,
+    console_print(",\"mmu\":\"%s\",\"vpid\":%s,\"failed\":%s", vm->mmu->ops->name,
                   vm->params->vpid == VPID_ON ? "true" : "false", vm->failed ? "true" : "false");
-    json_print(vm->end);
+    json_text("end", vm->end);
     if (vm->machine_check)
         console_print(",\"machine_check\":true");
     if (vm->far_memory)

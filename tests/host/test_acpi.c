@@ -225,6 +225,38 @@ static void broken_tables_are_absent(void **state)
     assert_int_equal(acpi.pm1a_control.address, 0);
 }
 
+static void check_listed(unsigned index, const char *signature, u8 revision, const char *oem,
+                         const char *oem_table)
+{
+    assert_string_equal(acpi.table[index].signature, signature);
+    assert_int_equal(acpi.table[index].revision, revision);
+    assert_string_equal(acpi.table[index].oem, oem);
+    assert_string_equal(acpi.table[index].oem_table, oem_table);
+}
+
+// Each table in its place, as its header has it; what cannot be read is counted.
+static void tables_are_listed(void **state)
+{
+    (void)state;
+    memcpy(table(MADT) + 10, "OEMABCTABLE678", 14);
+    set(MADT, 8, 5, 1);
+    table(SSDT)[9] ^= 1;
+    assert_int_equal(parse(36), 0);
+    assert_int_equal(acpi.tables, 3);
+    assert_int_equal(acpi.unread, 1);
+    check_listed(0, "FACP", 0, "", "");
+    check_listed(1, "DSDT", 0, "", "");
+    check_listed(2, "APIC", 5, "OEMABC", "TABLE678");
+    u64 pointers[ACPI_MAX_TABLES + 7];
+    for (unsigned i = 0; i < ARRAY_SIZE(pointers); i++)
+        pointers[i] = MADT;
+    make_table(XSDT, "XSDT", pointers, sizeof(pointers));
+    assert_int_equal(parse(36), 0);
+    assert_int_equal(acpi.tables, ACPI_MAX_TABLES + 7);
+    check_listed(ACPI_MAX_TABLES - 1, "APIC", 5, "OEMABC", "TABLE678");
+    assert_int_equal(acpi.pm_timer.address, 0); // what lies behind the list
+}
+
 // Tables at and beyond the end of memory, lengths beyond it or below a header, and a table of tables that
 // names itself.
 static void foreign_addresses(void **state)
@@ -590,7 +622,7 @@ int main(void)
         ON_MACHINE(segments_of_mcfg),      ON_MACHINE(hpets),
         ON_MACHINE(nodes_of_srat),         ON_MACHINE(fadt_of_every_age),
         ON_MACHINE(s5_by_its_bytes),       ON_MACHINE(routes),
-        ON_MACHINE(survives_damage),
+        ON_MACHINE(survives_damage),       ON_MACHINE(tables_are_listed),
     };
     random_start();
     return cmocka_run_group_tests(tests, NULL, NULL);

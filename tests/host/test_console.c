@@ -197,6 +197,18 @@ static void pages_at_once(void **state)
     assert_int_equal(shown(2, 0), 'b');
 }
 
+// What is for programs goes to the serial line alone.
+static void hidden_from_the_screen(void **state)
+{
+    (void)state;
+    console_screen_shows(false);
+    console_write("{}\n", 3);
+    console_screen_shows(true);
+    console_write("x", 1);
+    assert_int_equal(shown(0, 0), 'x');
+    assert_memory_equal(sent, "{}\r\nx", 5);
+}
+
 // A guest that sets the clock back makes the screen no later than it is.
 static void clock_set_back(void **state)
 {
@@ -213,8 +225,9 @@ static void clock_set_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_MACHINE(at_once_at_first), ON_MACHINE(later_while_a_guest_runs), ON_MACHINE(at_the_end),
-        ON_MACHINE(pages_at_once),    ON_MACHINE(clock_set_back),
+        ON_MACHINE(at_once_at_first), ON_MACHINE(later_while_a_guest_runs),
+        ON_MACHINE(at_the_end),       ON_MACHINE(pages_at_once),
+        ON_MACHINE(clock_set_back),   ON_MACHINE(hidden_from_the_screen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -202,6 +202,7 @@ static void special_memory(void **state)
     begin();
     add_efi_map(rows, 6, 48, 0);
     assert_int_equal(finish(), 0);
+    assert_true(boot.efi);
     assert_int_equal(boot.special_count, 2);
     assert_int_equal(boot.special[0].start, GIB);
     assert_int_equal(boot.special[0].end, GIB + 16 * PAGE_SIZE);
@@ -233,6 +234,7 @@ static void rsdp_and_load_base(void **state)
         add_tag(order ? 14 : 15, order ? old : new, order ? 20 : 36);
         add_tag(21, &(u32){0x7e00000}, 4);
         assert_int_equal(finish(), 0);
+        assert_false(boot.efi);
         assert_int_equal(boot.rsdp_bytes, 36);
         assert_memory_equal(boot.rsdp, new, 36);
         assert_true(boot.has_load_base);

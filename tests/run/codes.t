@@ -44,19 +44,22 @@ sub monitored {
     my $run = boot(name => $name, mem => 64, timeout => 300, files => { kernel => "$folder/kernel" }, screen => 1,
         grub => join("\n", $grub, "multiboot2 /penumbra.elf mem=16M on-exit=halt $words", 'module2 /kernel multiboot'),
         script => ['expect Booting', look($folder)]);
-    my ($line) = lines_read($folder, $name);
-    my $summary = eval { decode_json($line) } // {};
-    is_deeply([@$summary{qw(penumbra status end)}], ['summary', 7, 'guest ended with status 7'], "$name: they hold the run's summary");
-    return ($run, $line);
+    my @lines = lines_read($folder, $name);
+    my ($machine, $summary) = map { eval { decode_json($_) } // {} } @lines;
+    is_deeply([@$machine{qw(penumbra signature)}, $machine->{msrs}{'480'}], ['machine', '0x50654', 'd810000000002b'],
+        "$name: they hold what the machine is");
+    is_deeply([@$summary{qw(penumbra status end)}], ['summary', 7, 'guest ended with status 7'],
+        "$name: they hold the run's summary");
+    return ($run, @lines);
 }
 
 # With a serial line, too, the codes are those of what it says.
 sub text_screen {
-    my ($run, $line) = monitored('text', '', 'qr=on');
+    my ($run, @lines) = monitored('text', '', 'qr=on');
     says($run, qr/^\[penumbra\] the screen shows the results in \d+ pages and \d+ QR codes; a key on the serial line ends that$/m,
         'text: it is said');
-    my ($told) = Machine::file_read("$run->{folder}/serial") =~ /^(\{"penumbra":"summary".*\})\r?$/m;
-    is($line, $told, 'text: the codes hold the line of the serial line');
+    my @told = Machine::file_read("$run->{folder}/serial") =~ /^(\{"penumbra":.*\})\r?$/mg;
+    is_deeply(\@lines, \@told, 'text: the codes hold the lines of the serial line');
 }
 
 # Without one they come by themselves.

@@ -10,6 +10,7 @@
 #define ACPI_MAX_OVERRIDES 24u
 #define ACPI_MAX_SEGMENTS  64u
 #define ACPI_MAX_NODES     1024u
+#define ACPI_MAX_TABLES    128u
 
 // ACPI 6.5, 5.2.3.2: where a register is. address 0: there is none.
 enum acpi_space { ACPI_MEMORY = 0, ACPI_IO = 1, ACPI_PCI = 2 };
@@ -49,8 +50,17 @@ struct acpi_memory_node {
     u32 node;
 };
 
+// What a table's header says of it; the texts, as the firmware has them, end with NUL.
+struct acpi_table {
+    char signature[5], oem[7], oem_table[9];
+    u8 revision;
+};
+
 struct acpi {
-    char oem[7]; // of the RSDP, ends with NUL
+    char oem[7];                              // of the RSDP, ends with NUL
+    unsigned tables;                          // that could be read, of any kind
+    struct acpi_table table[ACPI_MAX_TABLES]; // the first of them
+    unsigned unread;                          // out of reach, or with a wrong checksum
 
     struct acpi_register pm_timer; // 3.579545 MHz
     u8 pm_timer_bits;              // 24 or 32

@@ -49,6 +49,10 @@ void console_print(const char *format, ...) printf_like(1);
 void console_set_word(u64 random);
 const char *console_word(void);
 
+// Whether the screen shows what is printed: by default it does. What programs read goes to the serial line
+// alone. Before a guest has printed. A panic is shown.
+void console_screen_shows(bool shows);
+
 // The screen's size in characters. False: there is no screen.
 bool console_screen_size(unsigned *rows, unsigned *columns) must_check;
 

@@ -58,6 +58,9 @@
 #define PFEC_I    BIT(4)
 #define PFEC_PK   BIT(5)
 
+#define CPUID_1_ECX_VMX        BIT(5)
+#define CPUID_1_ECX_HYPERVISOR BIT(31)
+
 enum vector {
     VECTOR_DB = 1,
     VECTOR_NMI = 2,
@@ -98,6 +101,7 @@ enum vector {
 #define IA32_PERF_GLOBAL_CTRL   0x38f
 #define IA32_MC0_CTL            0x400
 #define IA32_VMX_BASIC          0x480
+#define IA32_VMX_EXIT_CTLS2     0x493
 #define IA32_TSC_DEADLINE       0x6e0
 #define IA32_PM_ENABLE          0x770
 #define IA32_HWP_CAPABILITIES   0x771

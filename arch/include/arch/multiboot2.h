@@ -63,6 +63,7 @@ struct boot_info {
     struct boot_module modules[BOOT_MODULES];
     unsigned range_count;
     struct boot_range ranges[BOOT_RANGES]; // in the loader's order; neighbours of one type are merged
+    bool efi;                              // the firmware is UEFI: it has given its own memory map, too
     unsigned special_count;
     struct boot_range
         special[BOOT_SPECIAL]; // RAM that UEFI sets apart for a purpose (EFI_MEMORY_SP): the first of it
