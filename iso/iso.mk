@@ -10,7 +10,7 @@ GUEST_ARGS ?= console=ttyS0 reboot=acpi
 NATIVE_ARGS ?= i8042.noaux
 ISO_PARTS := iso/make-image iso/grub.cfg.in iso/entries.in
 
-.PHONY: iso run compare
+.PHONY: iso run compare machine
 iso: export MONITOR_ARGS := $(MONITOR_ARGS)
 iso: export GUEST_ARGS := $(GUEST_ARGS)
 iso: export INITRDS := $(GUEST_INITRD)
@@ -52,6 +52,11 @@ compare:
 	@$(MAKE) --no-print-directory $(MONITOR) $(GUEST_KERNEL) $(INITRDS)
 	@iso/report/compare
 endif
+
+# What is known of the machines that such logs are of.
+machine:
+	@[ -n "$$SERIAL" ] || { echo "machine: SERIAL= says of which serial logs or texts of QR codes" >&2; exit 2; }
+	@iso/report/machine --output "$${OUT:-$$BUILD/machine}" $$SERIAL
 
 # The monitor's parser of parameters, for the host: what is wrong is said before anything else is built.
 SETTINGS := $(BUILD)/iso/parameters

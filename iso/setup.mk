@@ -3,7 +3,7 @@
 # A goal that is not named here builds something.
 GOALS_OF_none    := help clean version setup-%
 GOALS_OF_run     := run
-GOALS_OF_compare := compare
+GOALS_OF_compare := compare machine
 GOALS_OF_html    := check-html
 GOALS_OF_test    := test test-% run-tests host-tests msan-tests build/host/% build/msan/% fuzz fuzz-short check stress nested plant
 

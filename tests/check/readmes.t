@@ -10,7 +10,7 @@ use Check;
 my $PROSE_COLUMNS = 100;
 my $SOURCE = qr/(?:c|h|def|asm|asl|inc|t|pm|mk|in|ld|sh|expected|svg|md)/;
 # What the build or a run makes, and what is the C library's or Linux's.
-my $ELSEWHERE = qr{^build/|^/|^(?:table|layout|dsdt|version|bench_source|string|8250_port)\.};
+my $ELSEWHERE = qr{^build/|^/|^(?:table|machine|layout|dsdt|version|bench_source|string|8250_port)\.};
 
 my @files = sources('.');
 my (%exists, %bare);

@@ -95,6 +95,7 @@ for (['PROG', 'tests/run/prog'], ['INITRDS', "$initrd build/guest/compare.lz4"])
     my ($text, $status) = command('env', "BUILD=$BUILT", 'EMU=bochs', 'BENCH=-r,2,works', "$name=$value", 'iso/report/compare', '--check');
     is("$status $text", '0 ', "iso/report/compare --check: BENCH= may name a program of $name");
 }
+make_refuses('machine', 'SERIAL= says of which serial logs');
 # The ISO of make alone; iso/run/run looks at its settings.
 for (['MEM=1\.5G: write it as', 'MEM=1.5G'], ['There is no parameter `fast\'', 'MONITOR_ARGS=fast'], ["GUEST_ARGS=it's: $grub", "GUEST_ARGS=it's"],
     map { ["$_=\\S+/nothing: $none", "$_=$folder/nothing"] } qw(KERNEL INITRD)) {

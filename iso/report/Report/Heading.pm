@@ -6,6 +6,7 @@ use warnings;
 use Exporter 'import';
 use List::Util qw(max sum0 uniq);
 use Report::Block qw(plain code heading item paragraph);
+use Report::Machine qw(machine_where far_text);
 use Report::Results qw(SOURCE_OF_EXIT_COST);
 use Report::Statistics qw(grouped listed);
 our @EXPORT_OK = qw(facts notes parameters befell counts_instructions unit_of);
@@ -23,9 +24,7 @@ sub processor {
 sub where {
     my ($report) = @_;
     my $machine = $report->{machine} // return 'not told: the log has no line of the monitor about the machine';
-    return 'an emulator that counts instructions (the TSC advances with them, as in Bochs)' if counts_instructions($report);
-    return "nested: the monitor itself runs under " . plain($machine->{hypervisor}) if length($machine->{hypervisor} // '');
-    return 'bare metal';
+    return machine_where($machine) . (counts_instructions($report) ? ' (the TSC advances with them, as in Bochs)' : '');
 }
 
 # What bench told of the guest, in each round of these columns.
@@ -55,6 +54,8 @@ sub machine_facts {
     my $machine = $report->{machine} // (guests($report))[0] // {};
     my @lines = ('processor: ' . processor($machine));
     push @lines, 'memory of the machine: ' . plain(grouped($machine->{memory_mib})) . ' MiB' if $machine->{memory_mib};
+    my $far = far_text($machine);
+    push @lines, "memory and the processor: $far" if defined $far;
     push @lines, 'where: ' . where($report);
     push @lines, 'an exit and the entry after it, by themselves: ' . grouped($report->{exit_cost}) . ' cycles, measured at boot'
         if defined $report->{exit_cost} && $report->{machine} && !counts_instructions($report);
@@ -315,6 +316,8 @@ sub befell {
     push @lines, item("lines that could not be read and were left out: $report->{broken}") if $report->{broken};
     push @lines, item("results by turns in several modes (`bench -m`), which this report cannot read, and left out: $report->{turns}")
         if $report->{turns};
+    push @lines, map { item('of a log: the monitor refused to run: ' . plain($_)) }
+        uniq map { $_->{refused} } @{ $report->{refusals} };
     my $empty = $report->{empty};
     push @lines, item("logs without any line of JSON, since the monitor refused to run, or are packed or recoded: $empty") if $empty;
     push @lines, item("results that belong to no configuration and were left out: $report->{stray}") if $report->{stray};

@@ -28,13 +28,15 @@ sub line_read {
         grep { /^\{"/ } split /(?=\{"(?:penumbra|bench)":)/, $line;
 }
 
-# The serial line's text as {boots, sections, broken, stray, turns, refused, mixed, late, empty}. A boot, of the monitor, is
-# {word, machine}. A section is {boot, configuration, begin, guest, workloads, guest_end, summary, refused}: its boot and objects
-# of the log, workloads a list of them. Then counts: lines that cannot be read, results of no section, lines that claim to be the
-# monitor's; logs of which nothing could be used, that begin in the middle, or that have no line of monitor or bench.
+# The serial line's text as {boots, sections, refusals, broken, stray, turns, refused, mixed, late, empty}. A boot, of the monitor,
+# is {word, machine}. A section is {boot, configuration, begin, guest, workloads, guest_end, summary, refused}: its boot and objects
+# of the log, workloads a list of them. A refusal is what a monitor told of a machine that it would not run on, before there was a
+# word. Then counts: lines that cannot be read, results of no section, lines that claim to be the monitor's; logs of which nothing
+# could be used, that begin in the middle, or that have no line of monitor or bench.
 sub log_read {
     my (@texts) = @_;
-    my $log = { boots => [], sections => [], map { $_ => 0 } qw(broken stray turns refused mixed late empty) };
+    my $log = { boots => [], sections => [], refusals => [],
+        map { $_ => 0 } qw(broken stray turns refused mixed late empty) };
     for my $text (@texts) {
         my $at = { sections => [] }; # where in this text: {boot or native, open, pending, sections}
         for my $line (split /[\r\n]+/, $text) {
@@ -58,12 +60,15 @@ sub boot_open {
     push @{ $log->{boots} }, $at->{boot};
 }
 
+# A comparison says what is to come.
+sub planned { my ($boot) = @_; return ($boot->{machine} // {})->{configurations} }
+
 # What is still open at the end of a text, or of a boot. Only a run without compare= has no section of the monitor's making: what
 # else is pending belongs to nobody.
 sub boot_end {
     my ($log, $at) = @_;
     my $pending = $at->{pending};
-    if ($pending && $at->{boot} && !$at->{boot}{machine} && !$at->{boot}{late}) { push @{ $at->{sections} }, $pending }
+    if ($pending && $at->{boot} && !planned($at->{boot}) && !$at->{boot}{late}) { push @{ $at->{sections} }, $pending }
     elsif ($pending) { $log->{stray} += @{ $pending->{workloads} } }
     delete @$at{qw(boot open pending outcome)};
 }
@@ -128,6 +133,7 @@ sub section_open { my ($at, $section) = @_; $at->{open} = $section; delete $at->
 sub monitor_line {
     my ($log, $at, $line) = @_;
     my $word = $line->{word};
+    return push @{ $log->{refusals} }, $line if !$at->{boot} && defined $line->{refused} && ($word // '') eq '';
     if (!$at->{boot} && defined $word && !ref $word && $word =~ /^[0-9a-f]{12}$/) {
         boot_open($log, $at, $word);
         $at->{boot}{late} = $line->{penumbra} ne 'machine';

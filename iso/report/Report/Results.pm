@@ -96,7 +96,7 @@ sub report_make {
     my ($base) = grep { $_ && $_->{measured} } $results->{native}, @shown;
     die "report: there is no result in the log\n" unless $base;
     return {
-        %$results, %options, %$log{qw(boots broken stray turns refused mixed late empty)}, base => $base, shown => \@shown,
+        %$results, %options, %$log{qw(boots refusals broken stray turns refused mixed late empty)}, base => $base, shown => \@shown,
         machines => \@machines, machine => $machines[-1], exit_cost => exit_cost($machines[-1], $options{exit_cost}),
     };
 }

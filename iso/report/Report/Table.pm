@@ -10,6 +10,7 @@ use Report::Equality qw(inequalities kernels_differ);
 use Report::Fastest 'fastest';
 use Report::Frequency qw(frequency_warnings frequency_of interrupted smis_of);
 use Report::Heading qw(facts notes parameters befell counts_instructions unit_of);
+use Report::Machine qw(machines_of machine_blocks);
 use Report::Results qw(measured counted with_exit_cost memory_gauges ratio);
 use Report::Statistics qw(differs best_of ratio_text count_text spread_text grouped listed);
 our @EXPORT_OK = 'report_blocks';
@@ -299,7 +300,8 @@ sub rest_parts {
     my ($report) = @_;
     return (
         frequency_part($report), @{ $report->{shown} } ? memory_part($report) : (),
-        heading(2, 'The machine and the guest'), facts($report), parameters($report), kernels_differ($report), raw_part($report));
+        heading(2, 'The machine and the guest'), facts($report), parameters($report), kernels_differ($report),
+        map({ machine_blocks($_->{machine}, 'The machine', 2) } machines_of($report)), raw_part($report));
 }
 
 sub report_blocks {
