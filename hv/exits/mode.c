@@ -3,7 +3,7 @@
 // hold of an earlier use. Nothing here is on the way of an exit that changes no mode.
 #include <arch/lib.h>
 #include <hv/log.h>
-#include <hv/p2m_change.h>
+#include <hv/p2m.h>
 
 #include "configurations.h"
 #include "effect.h"

@@ -17,9 +17,9 @@
 #define MEMTYPE_UC 0u // SDM vol. 3, table 12-2
 #define FLAGS_AD   (EPT_ACCESSED | EPT_DIRTY)
 
-enum action { ACTION_MAP, ACTION_CLEAR, ACTION_PROTECT };
+enum action { ACTION_MAP, ACTION_CLEAR, ACTION_PROTECT, ACTION_FIT };
 
-// One call of p2m_map, p2m_clear or p2m_protect.
+// One call of p2m_map, p2m_clear, p2m_protect or p2m_fit.
 struct change {
     struct p2m *p;
     enum action action;
@@ -185,6 +185,8 @@ static bool single_entry(const struct change *c, u64 entry, unsigned level, u64 
     case ACTION_CLEAR:
         *result = covered ? type_bits(c->type) : entry;
         return covered || entry == type_bits(c->type);
+    case ACTION_FIT:
+        return !is_table(entry) && (!is_translation(entry) || level <= c->p->max_level);
     case ACTION_PROTECT:
     default:
         if (is_table(entry))
@@ -206,6 +208,8 @@ struct span {
 static struct span span_of(const struct change *c, unsigned level, u64 first)
 {
     u64 frames = level_frames(level);
+    if (c->action == ACTION_FIT && level == P2M_LEVEL_4K)
+        return (struct span){0, 0}; // they stay
     u64 from = c->first > first ? (c->first - first) / frames : 0;
     u64 to = c->end < first + ENTRIES * frames ? (c->end - first + frames - 1) / frames : ENTRIES;
     return (struct span){(unsigned)from, (unsigned)to};
@@ -341,6 +345,17 @@ int p2m_protect(struct p2m *p, gfn_t first, u64 count, enum p2m_type type)
         return ERR_INVALID;
     struct change c = {p, ACTION_PROTECT, type, first.n, first.n + count, 0, 0, 0};
     return change_run(&c);
+}
+
+int p2m_fit(struct p2m *p, unsigned max_level)
+{
+    unsigned before = p->max_level;
+    struct change c = {p, ACTION_FIT, P2M_HOLE, 0, BIT(P2M_GFN_BITS), 0, 0, 0};
+    p->max_level = max_level;
+    int error = change_run(&c);
+    if (error)
+        p->max_level = before;
+    return error;
 }
 
 int p2m_init(struct p2m *p, struct frames *frames, unsigned max_level, p2m_memtype_fn *memtype)

@@ -35,41 +35,6 @@ int p2m_give(struct p2m *p, gfn_t g, mfn_t frame)
     return p2m_map(p, g, frame, 1, P2M_RAM);
 }
 
-// The frames from `at` on that are one piece of RAM, or one entry of anything else.
-static u64 piece_from(const struct p2m *p, u64 at, const struct p2m_leaf *first)
-{
-    u64 end = at;
-    struct p2m_leaf leaf = *first;
-    do {
-        u64 frames = BIT(9 * (leaf.level - 1));
-        end = align_down(end, frames) + frames;
-        leaf = p2m_lookup(p, gfn(end));
-    } while (p2m_is_ram(first->type) && leaf.type == first->type && leaf.mfn.n == first->mfn.n + (end - at));
-    return end - at;
-}
-
-static int map_again(struct p2m *p, unsigned max_level)
-{
-    int error = 0;
-    p->max_level = max_level;
-    for (u64 at = 0, count; !error && at < BIT(P2M_GFN_BITS); at += count) {
-        struct p2m_leaf leaf = p2m_lookup(p, gfn(at));
-        count = piece_from(p, at, &leaf);
-        if (p2m_is_ram(leaf.type))
-            error = p2m_map(p, gfn(at), leaf.mfn, count, leaf.type);
-    }
-    return error;
-}
-
-int p2m_fit(struct p2m *p, unsigned max_level)
-{
-    unsigned before = p->max_level;
-    int error = map_again(p, max_level);
-    if (error)
-        map_again(p, before); // to larger pages again, which takes no memory
-    return error;
-}
-
 int p2m_find(const struct p2m *p, mfn_t frame, gfn_t *g)
 {
     u64 frames;

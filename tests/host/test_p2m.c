@@ -240,7 +240,7 @@ static struct {
 } happened;
 
 struct op {
-    enum { MAP, CLEAR, PROTECT } kind;
+    enum { MAP, CLEAR, PROTECT, FIT } kind; // FIT: to pages of at most level `target`
     u64 first;
     u64 count;
     u64 target;
@@ -270,6 +270,8 @@ static void model_apply_one(const struct op *op, u64 g, u64 *value)
 static void model_apply(const struct op *op)
 {
     u64 end = op->first + op->count;
+    if (op->kind == FIT)
+        return;
     if (op->count == SPACE)
         elsewhere = op->type;
     for (unsigned r = 0; r < REGIONS; r++) {
@@ -288,6 +290,8 @@ static int op_run(const struct op *op)
         return p2m_map(&p2m, gfn(op->first), mfn(op->target), op->count, op->type);
     if (op->kind == CLEAR)
         return p2m_clear(&p2m, gfn(op->first), op->count, op->type);
+    if (op->kind == FIT)
+        return p2m_fit(&p2m, (unsigned)op->target);
     return p2m_protect(&p2m, gfn(op->first), op->count, op->type);
 }
 
@@ -403,10 +407,12 @@ static void op_run_short(const struct op *op, u64 left, u64 hash)
 {
     hoard_all_but(left);
     u64 tables = p2m.tables;
+    unsigned max_level = p2m.max_level;
     int result = op_run(op);
     if (result == ERR_NOMEM) {
         happened.nomem++;
         assert_int_equal(seen.calls, 0);
+        assert_int_equal(p2m.max_level, max_level);
         assert_int_equal(frames.count[FRAME_FREE], left);
         assert_int_equal(check_tree(false), hash);
         hoard_release();
@@ -444,9 +450,8 @@ static void op_check(const struct op *op, const u64 before[2])
         check_lookup(op->first + op->count);
 }
 
-static void random_step(unsigned step)
+static void step_with(struct op op, unsigned step)
 {
-    struct op op = random_op();
     for (unsigned i = 0; i < 4; i++)
         hardware_walk(random_gfn());
     bool whole = random_below(p2m.tables) < 20; // what the walks cost does not depend on the tree's size
@@ -471,6 +476,11 @@ static void random_step(unsigned step)
     check_lookup(random_gfn());
     if (whole)
         check_tree(step % 64 == 0);
+}
+
+static void random_step(unsigned step)
+{
+    step_with(random_op(), step);
 }
 
 // The guest's three gibibytes: one uniform, one of many memory types, one in which a frame is the monitor's;
@@ -504,12 +514,17 @@ static void machine_gone(void)
     memory_gone();
 }
 
-static void random_run(unsigned max_level, unsigned steps)
+static void random_begin(unsigned max_level)
 {
     memset(&happened, 0, sizeof(happened));
     machine_make(max_level);
     for (unsigned i = 0; i < ARRAY_SIZE(recent); i++)
         recent[i] = region_gib[i % REGIONS] * REGION;
+}
+
+static void random_run(unsigned max_level, unsigned steps)
+{
+    random_begin(max_level);
     for (unsigned step = 0; step < steps; step++)
         random_step(step);
     check_tree(true);
@@ -598,6 +613,24 @@ static void test_accessed_and_dirty(void **unused)
     machine_gone();
 }
 
+// The largest size of pages changes, with enough memory or too little.
+static void test_fit(void **unused)
+{
+    (void)unused;
+    random_begin(P2M_LEVEL_1G);
+    for (unsigned round = 0; round < 24; round++) {
+        for (unsigned step = 0; step < 20; step++)
+            random_step(1);
+        const struct op fit = {FIT, 0, SPACE, 1 + random_below(3), P2M_HOLE};
+        known_count = 0;
+        op_run_short(&fit, random_below(3), check_tree(false));
+        assert_int_equal(p2m.max_level, fit.target);
+        check_tree(true);
+    }
+    assert_true(happened.nomem);
+    machine_gone();
+}
+
 static void test_errors(void **unused)
 {
     (void)unused;
@@ -632,9 +665,13 @@ int main(void)
 {
     random_start();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_split_and_merge), cmocka_unit_test(test_accessed_and_dirty),
-        cmocka_unit_test(test_errors),          cmocka_unit_test(test_random_1g),
-        cmocka_unit_test(test_random_2m),       cmocka_unit_test(test_random_4k),
+        cmocka_unit_test(test_split_and_merge),
+        cmocka_unit_test(test_accessed_and_dirty),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_random_1g),
+        cmocka_unit_test(test_fit),
+        cmocka_unit_test(test_random_2m),
+        cmocka_unit_test(test_random_4k),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -94,6 +94,10 @@ int p2m_clear(struct p2m *p, gfn_t first, u64 count, enum p2m_type type) must_ch
 // other frames stay. Splits and merges as needed. Errors as p2m_map.
 int p2m_protect(struct p2m *p, gfn_t first, u64 count, enum p2m_type type) must_check;
 
+// From now on max_level (1 to 3) limits the pages: larger ones are split, and what lies in one piece becomes
+// as large as that allows. ERR_NOMEM: no frame for a table; nothing changed.
+int p2m_fit(struct p2m *p, unsigned max_level) must_check;
+
 // What there is at `g`. Never fails: beyond the address width there is a hole.
 struct p2m_leaf p2m_lookup_tree(const struct p2m *p, gfn_t g);
 static inline struct p2m_leaf p2m_lookup(const struct p2m *p, gfn_t g)
@@ -109,7 +113,7 @@ static inline struct p2m_leaf p2m_lookup(const struct p2m *p, gfn_t g)
 void p2m_path(const struct p2m *p, gfn_t g, u64 entries[P2M_LEVELS + 1]);
 
 // p2m_map calls `adding` with the machine frames that become RAM before all else: an error of it is that of
-// p2m_map. Each of the three changes calls `changing` once with the range when nothing can fail any more and
+// p2m_map. Each of the four changes calls `changing` once with the range when nothing can fail any more and
 // before any entry is written: it may look up, and finds what was there before; it may not change. On an
 // error, and for an empty range, it is not called. After the entries are written, neighbouring ones that
 // again form one large page are merged (also those that surround the range), and the tables that fell out of

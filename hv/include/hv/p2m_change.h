@@ -6,8 +6,7 @@
 
 #include <hv/p2m.h>
 
-// Between two runs of the guest. But for p2m_fit the page must be P2M_RAM, mapped by this gfn alone: its
-// frame is given away.
+// Between two runs of the guest. The page must be P2M_RAM, mapped by this gfn alone: its frame is given away.
 
 // Moves the page to another machine frame, contents and all, and frees the old one. ERR_INVALID: not P2M_RAM.
 // ERR_NOMEM: no frame; nothing has changed.
@@ -20,10 +19,6 @@ int p2m_take(struct p2m *p, gfn_t g, enum p2m_type type, mfn_t *frame) must_chec
 // The page whose frame this is: the first that is P2M_RAM there. Looks at every leaf: for what is rare.
 // ERR_ABSENT.
 int p2m_find(const struct p2m *p, mfn_t frame, gfn_t *g) must_check;
-
-// From now on max_level (1 to 3) limits the pages: larger ones are split, and what lies in one piece becomes
-// as large as that allows. ERR_NOMEM: no frame for a table; all is as it was.
-int p2m_fit(struct p2m *p, unsigned max_level) must_check;
 
 // Puts a frame that p2m_take gave to where nothing of RAM is: P2M_RAM again. ERR_INVALID: there is RAM.
 // ERR_NOMEM: no frame for a table (only where no other RAM is near); nothing has changed.
