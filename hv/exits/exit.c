@@ -87,9 +87,12 @@ static __attribute__((noinline)) enum verdict attend(struct vcpu *v, enum verdic
         trace_exit(v, verdict);
     if (verdict == VERDICT_STOP)
         return verdict;
-    if (v->observed)
+    if (v->observed) {
         churn_exit(v);
-    mode_exit(v);
+        mode_churn(v);
+    }
+    if (unlikely(v->vm->modes.asked))
+        mode_change(v);
     if (v->unsupported)
         return vm_stop_unsupported(v, "%s", v->unsupported);
     if (v->refresh || v->refresh_controls)

@@ -1,5 +1,5 @@
-// See mode.h. A change is: leave the back end, fit the p2m's pages, configure and enter the other one, which
-// begins with nothing of the guest's, and write the VMCS anew. Each back end flushes in enter what a TLB may
+// See mode.h. A change is: leave the back end, configure and enter the other one, which begins with nothing
+// of the guest's, fit the p2m's pages, and write the VMCS anew. Each back end flushes in enter what a TLB may
 // hold of an earlier use. Nothing here is on the way of an exit that changes no mode.
 #include <arch/lib.h>
 #include <hv/log.h>
@@ -54,7 +54,7 @@ static void ask(struct vcpu *v, const struct effect *wanted)
     struct modes *m = &v->vm->modes;
     m->wanted = *wanted;
     m->asked = true;
-    v->refresh_controls = true; // so that mode_exit is called
+    v->refresh_controls = true; // so that mode_change is called
 }
 
 const char *mode_ask(struct vcpu *v, const char *words)
@@ -99,25 +99,28 @@ static int enter(struct vcpu *v, const struct params *params)
 {
     struct mmu *mmu = mode_back_end(v->vm, params->mmu);
     const struct mmu_options options = effect_options(params, &v->vm->machine);
+    struct p2m *p2m = &v->vm->p2m;
     mmu_configure(mmu, &options);
-    return mmu_enter(v, mmu);
+    int error = mmu_enter(v, mmu);
+    if (error || params->p2m_max == p2m->max_level)
+        return error;
+    error = p2m_fit(p2m, params->p2m_max);
+    if (error)
+        mmu_leave(v);
+    return error;
 }
 
 // Where there is no memory for the mode that was asked for, the guest stays in the one that it has.
-static void change(struct vcpu *v)
+void mode_change(struct vcpu *v)
 {
-    struct vm *vm = v->vm;
-    struct modes *m = &vm->modes;
+    struct modes *m = &v->vm->modes;
     struct paging_regs guest = vcpu_paging(v);
-    if (m->wanted.now.p2m_max != vm->params->p2m_max && p2m_fit(&vm->p2m, m->wanted.now.p2m_max)) {
-        log_warn("the mode does not change: no memory is left for so many tables of smaller pages");
-        return;
-    }
+    m->asked = false;
     mmu_leave(v);
     if (!enter(v, &m->wanted.now)) {
         m->now = m->wanted;
         m->changes++;
-    } else if (!enter(v, vm->params)) {
+    } else if (!enter(v, v->vm->params)) {
         log_warn("the mode does not change: no memory is left for it");
     } else {
         v->unsupported = "no memory is left to translate the guest's memory";
@@ -154,7 +157,7 @@ void mode_churn_init(struct vm *vm)
     }
 }
 
-static void churn(struct vcpu *v)
+void mode_churn(struct vcpu *v)
 {
     struct modes *m = &v->vm->modes;
     if (!m->left || --m->left || !m->count)
@@ -164,14 +167,4 @@ static void churn(struct vcpu *v)
     const struct paging_regs guest = vcpu_paging(v);
     if (!mmu_unfit(ops_of(v->vm, &wanted->now), &guest))
         ask(v, wanted);
-}
-
-void mode_exit(struct vcpu *v)
-{
-    struct modes *m = &v->vm->modes;
-    churn(v);
-    if (!m->asked)
-        return;
-    m->asked = false;
-    change(v);
 }

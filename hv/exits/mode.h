@@ -26,6 +26,9 @@ const char *mode_ask(struct vcpu *v, const char *words);
 // allow; NULL, or why none is.
 const char *mode_ask_next(struct vcpu *v);
 
-// Does what was asked for, or what mmu.churn= wants now. After an exit has been handled, before the back end
-// is asked for anything else. An error is v->unsupported: the guest cannot go on.
-void mode_exit(struct vcpu *v);
+// Asks for what mmu.churn= wants now. After an exit has been handled.
+void mode_churn(struct vcpu *v);
+
+// Does what was asked for: vm->modes.asked. After an exit has been handled, before the back end is asked for
+// anything else. An error is v->unsupported: the guest cannot go on.
+void mode_change(struct vcpu *v);

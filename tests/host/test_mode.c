@@ -45,13 +45,21 @@ static void start(bool on, u32 churn)
     mode_churn_init(vm);
 }
 
+// As the dispatcher does it.
+static void mode_exit(void)
+{
+    mode_churn(v);
+    if (v->vm->modes.asked)
+        mode_change(v);
+}
+
 static void asked(const char *words)
 {
     const char *why = mode_ask(v, words);
     if (why)
         fail_msg("%s: %s", words, why);
     assert_true(v->refresh_controls);
-    mode_exit(v);
+    mode_exit();
     assert_null(v->unsupported);
     paging_refresh(v);
     fake_entry_check();
@@ -63,7 +71,7 @@ static void refused(const char *words, const char *sentence)
     u64 changes = v->vm->modes.changes;
     struct params before = *v->vm->params;
     assert_string_equal(mode_ask(v, words), sentence);
-    mode_exit(v);
+    mode_exit();
     assert_ptr_equal(v->vm->mmu, mmu);
     assert_int_equal(v->vm->modes.changes, changes);
     assert_memory_equal(&before, v->vm->params, sizeof(before));
@@ -212,7 +220,7 @@ static void test_no_memory(void **state)
         continue;
     frames_free(v->vm->frames, one, ORDER_4K); // for one table of many
     assert_null(mode_ask(v, "p2m.max=4k"));
-    mode_exit(v);
+    mode_exit();
     assert_int_equal(p->leaves[P2M_LEVEL_2M], large);
     assert_int_equal(p->tables, tables);
     assert_int_equal(frames_alloc(v->vm->frames, ORDER_4K, FRAME_MONITOR, &one), 0);
@@ -221,7 +229,7 @@ static void test_no_memory(void **state)
     assert_non_null(strstr(machine_log, "the mode does not change: no memory"));
     machine_log[0] = 0;
     assert_null(mode_ask(v, "trace"));
-    mode_exit(v);
+    mode_exit();
     assert_null(v->unsupported);
     assert_ptr_equal(v->mmu->ops, &ept_ops);
     assert_int_equal(v->vm->params->mmu, MMU_EPT);
@@ -237,14 +245,14 @@ static void test_next(void **state)
     for (unsigned round = 0; round < 2; round++) {
         for (unsigned i = 0; i < ARRAY_SIZE(order); i++) {
             assert_null(mode_ask_next(v));
-            mode_exit(v);
+            mode_exit();
             assert_ptr_equal(v->mmu->ops, &shadow_ops);
             char text[40];
             params_format(v->vm->params, PARAM_INDEX_shadow, text, sizeof(text));
             assert_string_equal(text + strlen("shadow="), order[i]);
         }
         assert_null(mode_ask_next(v));
-        mode_exit(v);
+        mode_exit();
         assert_ptr_equal(v->mmu->ops, &ept_ops);
     }
 }
@@ -258,7 +266,7 @@ static void test_churn(void **state)
     u64 seen[MMU_MODES] = {0};
     for (unsigned i = 0; i < ROUNDS * PERIOD; i++) {
         v->cr3_unseen = true; // as after an exit
-        mode_exit(v);
+        mode_exit();
         assert_int_equal(v->vm->modes.changes, (i + 1) / PERIOD);
         if (v->refresh_controls)
             paging_refresh(v);
@@ -295,7 +303,7 @@ static void test_vmcall(void **state)
     start(true, 0);
     assert_int_equal(call("adaptive,vpid=off", 160), 0);
     assert_true(v->vm->modes.asked);
-    mode_exit(v);
+    mode_exit();
     assert_int_equal(v->vm->params->shadow, SHADOW_ADAPTIVE);
     assert_int_equal(call("audit=on", 160), PENUMBRA_ARGUMENT);
     answered("audit= cannot change while the guest runs: boot with it.");
