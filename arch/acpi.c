@@ -323,11 +323,58 @@ static void parse_hpet(struct acpi *a, const struct table *t, u64 limit)
         a->hpet_hpa = r.address;
 }
 
+// Interface types of SPCR and DBG2: 16550, 16450, 16550 whose registers the address describes.
+static bool is_16550(u64 type)
+{
+    return type == 0 || type == 1 || type == 0x12;
+}
+
+// Serial Port Console Redirection Table 1.10.
+#define SPCR_TYPE    36
+#define SPCR_ADDRESS 40
+#define SPCR_BAUD    58
+
+static void parse_spcr(struct acpi *a, const struct table *t, u64 limit)
+{
+    static const u32 bauds[] = {[3] = 9600, [4] = 19200, [6] = 57600, [7] = 115200};
+    (void)limit;
+    u64 baud = table_read(t, SPCR_BAUD, 1);
+    if (is_16550(table_read(t, SPCR_TYPE, 1)))
+        a->spcr =
+            (struct acpi_uart){read_register(t, SPCR_ADDRESS, 0), baud < ARRAY_SIZE(bauds) ? bauds[baud] : 0};
+}
+
+// Debug Port Table 2, 1.0: the offset of the first device and their number; of each device its length, the
+// number of its registers, its type and subtype, and where it has the registers' addresses.
+#define DBG2_FIRST       36
+#define DBG2_COUNT       40
+#define DBG2_DEVICE      22 // bytes at least
+#define DBG2_TYPE_SERIAL 0x8000
+
+static void add_debug_port(struct acpi *a, const struct table *t, u64 at)
+{
+    bool serial = table_read(t, at + 12, 2) == DBG2_TYPE_SERIAL && is_16550(table_read(t, at + 14, 2));
+    if (serial && table_read(t, at + 3, 1) && !a->dbg2.at.address)
+        a->dbg2.at = read_register(t, at + table_read(t, at + 18, 2), 0);
+}
+
+static void parse_dbg2(struct acpi *a, const struct table *t, u64 limit)
+{
+    (void)limit;
+    u64 at = table_read(t, DBG2_FIRST, 4), length;
+    for (u64 left = table_read(t, DBG2_COUNT, 4); left && at < t->size; left--, at += length) {
+        length = table_read(t, at + 1, 2);
+        if (length < DBG2_DEVICE || length > t->size - at)
+            return;
+        add_debug_port(a, t, at);
+    }
+}
+
 static const struct {
     char signature[5];
     void (*parse)(struct acpi *a, const struct table *t, u64 limit);
-} tables[] = {{"FACP", parse_fadt}, {"APIC", parse_madt}, {"MCFG", parse_mcfg},
-              {"HPET", parse_hpet}, {"SRAT", parse_srat}, {"SSDT", parse_aml}};
+} tables[] = {{"FACP", parse_fadt}, {"APIC", parse_madt}, {"MCFG", parse_mcfg}, {"HPET", parse_hpet},
+              {"SRAT", parse_srat}, {"SSDT", parse_aml},  {"SPCR", parse_spcr}, {"DBG2", parse_dbg2}};
 
 static void parse_table(struct acpi *a, u64 hpa, u64 limit)
 {

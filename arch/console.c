@@ -11,12 +11,14 @@
 #include "guest_stream.h"
 #include "screen_map.h"
 #include "serial.h"
+#include "serial_find.h"
 #include "vga.h"
 #include "vga_font.h"
 
 // The machine has one console, and a panic must find it without help: hence global.
 static struct {
     struct serial serial;
+    bool unasked; // nobody has said that the port is for a console
     enum { NO_SCREEN, SCREEN_VGA, SCREEN_FRAMEBUFFER } screen;
     struct framebuffer framebuffer;
     bool hidden; // what is printed, from the screen
@@ -40,7 +42,15 @@ extern const u8 font_psf[], font_psf_end[];
 
 bool console_init(u16 serial_port)
 {
-    return serial_init(&console.serial, serial_port);
+    console.unasked = false;
+    return serial_init(&console.serial, serial_port, SERIAL_115200);
+}
+
+const char *console_find(const struct acpi *acpi, u16 *port)
+{
+    const char *how = serial_find(&console.serial, acpi, &console.unasked);
+    *port = console.serial.port;
+    return how;
 }
 
 void console_screen_vga(void)
@@ -255,6 +265,11 @@ bool console_interrupt_is_nmi(u64 (*take_nmis)(void), u64 cycles)
 bool console_has_serial(void)
 {
     return console.serial.port;
+}
+
+bool console_is_heard(void)
+{
+    return console.serial.port && !console.unasked;
 }
 
 int console_irq(void)

@@ -24,7 +24,6 @@ enum { DATA, IER, FCR, LCR, MCR, LSR, MSR }; // registers; with LCR.DLAB set, 0 
 #define LSR_SENT      0x40 // the last bit has left the shift register
 #define LSR_GONE      0xff
 #define FLUSH_TRIES   100000u
-#define DIVISOR       1 // 115200
 
 // A byte takes 87 us at 115200; an LSR read takes about 1 us on a board and less in an emulator, whose UART
 // may in turn wait for a slow terminal.
@@ -40,8 +39,18 @@ static bool loops_back(u16 port)
     return is_uart;
 }
 
+// LCR.DLAB is set. A card's clock may be another than a PC's; a divisor of 0 was never set.
+static void set_divisor(u16 port, unsigned divisor)
+{
+    if (divisor == SERIAL_KEEP && (inb(port + DATA) || inb(port + IER)))
+        return;
+    divisor = divisor == SERIAL_KEEP ? SERIAL_115200 : divisor;
+    outb(port + DATA, (u8)divisor);
+    outb(port + IER, (u8)(divisor >> 8));
+}
+
 // What the boot loader has sent is let out first: loopback would keep it.
-bool serial_init(struct serial *s, u16 port)
+bool serial_init(struct serial *s, u16 port, unsigned divisor)
 {
     s->port = port;
     serial_flush(s);
@@ -50,8 +59,7 @@ bool serial_init(struct serial *s, u16 port)
         return false;
     outb(port + IER, 0);
     outb(port + LCR, LCR_DLAB);
-    outb(port + DATA, DIVISOR);
-    outb(port + IER, DIVISOR >> 8);
+    set_divisor(port, divisor);
     outb(port + LCR, LCR_8N1);
     outb(port + FCR, FCR_ENABLE);
     outb(port + MCR, MCR_DTR_RTS);

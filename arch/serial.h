@@ -7,8 +7,13 @@ struct serial {
     u16 port; // I/O base; 0: there is none
 };
 
-// Sets 115200 8N1 with the FIFOs on. False, and every later call does nothing, if no UART answers at `port`.
-bool serial_init(struct serial *s, u16 port);
+// The divisor of the UART's clock: 115200 on a PC's, or what firmware has set.
+#define SERIAL_115200 1
+#define SERIAL_KEEP   0
+
+// Sets this divisor and 8N1, with the FIFOs on. False, and every later call does nothing, if no UART answers
+// at `port`.
+bool serial_init(struct serial *s, u16 port, unsigned divisor);
 
 // Sends one byte as it is. Waits for room for a bounded time: a UART that stops answering is given up.
 void serial_write(struct serial *s, u8 byte);

@@ -1,6 +1,7 @@
 // The monitor from its first instruction in C to its last: a table of contents.
 #include <arch/console.h>
 #include <arch/host_ioapic.h>
+#include <arch/memory.h>
 #include <arch/phys.h>
 #include <arch/processor.h>
 #include <arch/random.h>
@@ -59,13 +60,33 @@ static void read_boot_info(u64 info_hpa)
                 phys_ptr(host.boot.symbols.strings_hpa), host.boot.symbols.strings_bytes);
 }
 
+// Output goes to COM1 until here. ACPI's tables are read as far as they are mapped by now.
+static void start_serial(void)
+{
+    u16 port;
+    if (params.console != CONSOLE_AUTO) {
+        if (params.console != COM1_PORT)
+            console_init(params.console);
+        return;
+    }
+    bool acpi = !acpi_parse(&host.acpi, host.boot.rsdp, host.boot.rsdp_bytes, memory_map_end());
+    const char *how = console_find(&host.acpi, &port);
+    if (how)
+        log_info("console=auto: the serial port at 0x%x, %s", port, how);
+    else
+        log_warn("console=auto: there is no serial port that the monitor can drive");
+    if (acpi && host.acpi.spcr.at.address && host.acpi.spcr.at.space != ACPI_IO)
+        log_warn(
+            "the firmware's console is a serial port in memory, at 0x%lx, which the monitor cannot drive",
+            host.acpi.spcr.at.address);
+}
+
 static void read_parameters(void)
 {
     char message[512];
     int error = params_parse(&params, host.boot.command_line, message, sizeof(message));
-    if (params.console != COM1_PORT)
-        console_init(params.console);
     log_set_level(params.log);
+    start_serial();
     if (error)
         refuse(&host, message);
     log_info("Penumbra, a monitor for comparing memory virtualisation on Intel VT-x");
@@ -109,7 +130,7 @@ static void start_input(void)
 // Somebody who has a serial line reads there what the screen would show.
 static void start_handout(void)
 {
-    if (params.qr == QR_OFF || (params.qr == QR_AUTO && console_has_serial()))
+    if (params.qr == QR_OFF || (params.qr == QR_AUTO && console_is_heard()))
         return;
     if (!console_picture_room(0)) {
         log_warn("results are not shown at the end: there is no screen");

@@ -417,6 +417,80 @@ static void hpets(void **state)
     assert_int_equal(acpi.hpet_hpa, 0x2000);
 }
 
+// Of the kinds of UARTs that a table can name only a 16550, at a speed or the firmware's.
+static void console_of_spcr(void **state)
+{
+    (void)state;
+    static const struct {
+        u8 type, space, baud;
+        u64 address, expected;
+        u32 speed;
+    } rows[] = {
+        {0, ACPI_IO, 7, 0x3f8, 0x3f8, 115200},
+        {1, ACPI_IO, 3, 0x2f8, 0x2f8, 9600},
+        {0x12, ACPI_MEMORY, 0, 0xfe03000000, 0xfe03000000, 0},
+        {0, ACPI_IO, 5, 0x3f8, 0x3f8, 0},
+        {0, ACPI_IO, 255, 0x3f8, 0x3f8, 0},
+        {3, ACPI_MEMORY, 7, 0x9000000, 0, 0}, // a PL011
+        {0, ACPI_IO, 7, 0, 0, 115200},        // redirection is off
+    };
+    set(XSDT, 36 + 16, HPET, 8);
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        u8 body[80 - 36] = {rows[i].type, 0, 0, 0, rows[i].space, 8, 0, 1};
+        put(body + 44 - 36, rows[i].address, 8);
+        body[58 - 36] = rows[i].baud;
+        make_table(HPET, "SPCR", body, sizeof(body));
+        assert_int_equal(parse(36), 0);
+        assert_int_equal(acpi.spcr.at.address, rows[i].expected);
+        assert_int_equal(acpi.spcr.baud, rows[i].speed);
+        assert_true(!rows[i].expected || acpi.spcr.at.space == rows[i].space);
+        make_table(HPET, "SPCR", body, 15); // cut within the address
+        assert_int_equal(parse(36), 0);
+        assert_int_equal(acpi.spcr.at.address, 0);
+    }
+}
+
+// A device of DBG2 at `at` of the table's body, with its address right behind it.
+static void put_debug_port(u8 *body, unsigned at, u16 type, u16 subtype, u16 port)
+{
+    put(body + at + 1, 22 + 12, 2);
+    body[at + 3] = 1;
+    put(body + at + 12, type, 2);
+    put(body + at + 14, subtype, 2);
+    put(body + at + 18, 22, 2);
+    body[at + 22] = ACPI_IO;
+    put(body + at + 26, port, 8);
+}
+
+static u64 debug_port(u8 *body, size_t size, u64 first, u64 devices)
+{
+    put(body, first, 4);
+    put(body + 4, devices, 4);
+    make_table(HPET, "DBG2", body, size);
+    assert_int_equal(parse(36), 0);
+    return acpi.dbg2.at.address;
+}
+
+static void debug_port_of_dbg2(void **state)
+{
+    (void)state;
+    u8 body[8 + 3 * 34] = {0};
+    set(XSDT, 36 + 16, HPET, 8);
+    put_debug_port(body, 8, 0x8003, 0, 0x1000);      // a network card
+    put_debug_port(body, 8 + 34, 0x8000, 3, 0x2000); // a PL011
+    put_debug_port(body, 8 + 68, 0x8000, 0x12, 0x3000);
+    assert_int_equal(debug_port(body, sizeof(body), 44, 3), 0x3000);
+    assert_int_equal(acpi.dbg2.at.space, ACPI_IO);
+    assert_int_equal(debug_port(body, sizeof(body), 44, 2), 0);
+    assert_int_equal(debug_port(body, sizeof(body), 44, 0xffffffff), 0x3000);
+    assert_int_equal(debug_port(body, sizeof(body) - 1, 44, 3), 0);
+    assert_int_equal(debug_port(body, sizeof(body), 0xfffffff0, 3), 0);
+    put(body + 8 + 68 + 18, 0xffff, 2); // its address lies elsewhere
+    assert_int_equal(debug_port(body, sizeof(body), 44, 3), 0);
+    put(body + 8 + 1, 0, 2); // a device without a length ends the list
+    assert_int_equal(debug_port(body, sizeof(body), 44, 0xffffffff), 0);
+}
+
 // A processor by its local APIC, one by its local x2APIC, memory.
 static u8 *put_cpu_node(u8 *at, u8 apic_id, u32 node, u32 flags)
 {
@@ -620,6 +694,7 @@ int main(void)
         ON_MACHINE(foreign_addresses),     ON_MACHINE(madt_entries_are_bounded),
         ON_MACHINE(processors_of_servers), ON_MACHINE(more_than_fits),
         ON_MACHINE(segments_of_mcfg),      ON_MACHINE(hpets),
+        ON_MACHINE(console_of_spcr),       ON_MACHINE(debug_port_of_dbg2),
         ON_MACHINE(nodes_of_srat),         ON_MACHINE(fadt_of_every_age),
         ON_MACHINE(s5_by_its_bytes),       ON_MACHINE(routes),
         ON_MACHINE(survives_damage),       ON_MACHINE(tables_are_listed),

@@ -8,6 +8,7 @@
 #include "arch/framebuffer.h"
 #include "arch/screen_map.h"
 #include "arch/serial.h"
+#include "arch/serial_find.h"
 #include "arch/vga.h"
 #include "arch/vga_font.h"
 
@@ -31,8 +32,9 @@ void outb(u16 port, u8 value)
     (void)port, (void)value;
 }
 
-bool serial_init(struct serial *s, u16 port)
+bool serial_init(struct serial *s, u16 port, unsigned divisor)
 {
+    (void)divisor;
     s->port = port;
     return port;
 }
@@ -58,6 +60,12 @@ void serial_flush(struct serial *s)
 void serial_interrupt(struct serial *s, bool on)
 {
     (void)s, (void)on;
+}
+
+const char *serial_find(struct serial *s, const struct acpi *acpi, bool *unasked)
+{
+    (void)s, (void)acpi, (void)unasked;
+    return NULL;
 }
 
 bool serial_interrupt_is_nmi(struct serial *s, u64 (*take_nmis)(void), u64 cycles)

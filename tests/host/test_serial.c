@@ -127,7 +127,7 @@ static int setup(void **state)
     uart.present = uart.wired = true;
     uart.absent = 0xff;
     uart.busy = 100; // the boot loader's last words
-    assert_true(serial_init(&s, PORT));
+    assert_true(serial_init(&s, PORT, SERIAL_115200));
     return 0;
 }
 
@@ -151,12 +151,12 @@ static void not_found(void **state)
     uart.present = false;
     for (size_t i = 0; i < ARRAY_SIZE(reads); i++) {
         uart.absent = reads[i];
-        assert_false(serial_init(&s, PORT));
+        assert_false(serial_init(&s, PORT, SERIAL_115200));
         assert_int_equal(uart.foreign, 0);
         assert_int_equal(serial_read(&s), -1);
         assert_int_equal(serial_irq(&s), -1);
     }
-    assert_false(serial_init(&s, 0));
+    assert_false(serial_init(&s, 0, SERIAL_115200));
 }
 
 static void gone(void **state)

@@ -40,6 +40,12 @@ struct acpi_segment {
     u8 first_bus, last_bus;
 };
 
+// A UART of the 16550's kind that a table names.
+struct acpi_uart {
+    struct acpi_register at; // address 0: the table is not there, or names a UART of another kind
+    u32 baud;                // that it shall run at; 0: as firmware has set it
+};
+
 // SRAT: the proximity domain ("node") of a processor, and of a part of the memory map, [start, end), that may
 // have RAM.
 struct acpi_cpu_node {
@@ -75,6 +81,9 @@ struct acpi {
     bool s5;                            // the power-off sleep types are known:
     u8 s5_type_a, s5_type_b;
 
+    struct acpi_uart spcr; // the firmware's console
+    struct acpi_uart dbg2; // a port for debuggers
+
     u64 local_apic_hpa;
     unsigned cpus; // enabled ones, each once, the first ACPI_MAX_CPUS of them
     u32 apic_id[ACPI_MAX_CPUS];
@@ -92,7 +101,7 @@ struct acpi {
 
 // Reads the tables from a copy of the RSDP (`size` bytes) on. Tables are reached by phys_ptr; one that is not
 // wholly below hpa `limit`, the end of the direct map, or whose checksum is wrong is left out as if absent,
-// and so is a register in memory above it.
+// and so is a register in memory above it, but for the UARTs'.
 // Always fills `a`, with zeros for what is absent. ERR_INVALID: the RSDP or its table of tables is broken.
 int acpi_parse(struct acpi *a, const void *rsdp, size_t size, u64 limit) must_check;
 

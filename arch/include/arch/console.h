@@ -23,6 +23,13 @@ struct console_picture {
 // another port: the screen stays. False if no UART answers there: the console works without one.
 bool console_init(u16 serial_port);
 
+// The same on the first serial port that answers, in this order: the firmware's console (ACPI's SPCR), COM1
+// to COM4, PCI cards, the port for debuggers (DBG2). Returns which of these it is, as words, and its I/O
+// port; NULL and 0: there is none. One that is not COM1 to COM4 keeps the speed that firmware has set, or
+// SPCR says.
+struct acpi;
+const char *console_find(const struct acpi *acpi, u16 *port);
+
 // Adds the screen, blank: VGA text, or a framebuffer, which is mapped here wherever it is. Only one can be in
 // use: the last one. ERR_INVALID: the framebuffer is not of a kind that is known; ERR_ABSENT: it is where the
 // processor has no addresses, or larger than 1 GiB. The screen is as before then.
@@ -75,8 +82,10 @@ struct console_text {
 };
 void console_divert(struct console_text *text);
 
-// Whether there is a serial port that anybody could listen to.
+// Whether there is a serial port; and whether somebody may be taken to listen there: a port that console_find
+// has found on a card, or that is for debuggers, need have no other end.
 bool console_has_serial(void);
+bool console_is_heard(void);
 
 // One byte that the guest sent to its UART, passed on as it is.
 void console_guest_write(u8 byte);

@@ -12,8 +12,13 @@
 #define PCI_FUNCTION(at)              ((at) >> 12 & 7)
 #define PCI_OFFSET(at)                ((at)&0xfff)
 
-#define PCI_COMMAND            0x04 // in its upper half the status, whose bits a write of 1 clears
+#define PCI_COMMAND            0x04   // in its upper half the status, whose bits a write of 1 clears
+#define PCI_COMMAND_IO         BIT(0) // the function answers to its I/O ports
 #define PCI_COMMAND_BUS_MASTER BIT(2)
+#define PCI_BAR                0x10 // the first of the base address registers of a header of layout 0:
+#define PCI_BARS               6
+#define PCI_BAR_IO             BIT(0) // an I/O port, else memory,
+#define PCI_BAR_64             BIT(2) // whose upper half is the next register
 
 #define PCI_HEADER_DEVICE 0 // of struct pci_function; the others are bridges'
 
