@@ -6,6 +6,7 @@
 #include <arch/lib.h>
 #include <arch/phys.h>
 #include <ept/ept.h>
+#include <hv/kept.h>
 #include <hv/log.h>
 
 #include "identity.h"
@@ -135,7 +136,7 @@ static void ept_load(struct vcpu *v)
     const struct ept *ept = ept_of(v);
     vmcs_write(EPT_POINTER, ept->eptp);
     if (ept->vpid)
-        vmcs_write(VPID, GUEST_VPID);
+        kept_write(v, KEPT_VPID, GUEST_VPID);
 }
 
 // A guest page table in a hole or in read-only memory. With accessed and dirty bits in the EPT the processor

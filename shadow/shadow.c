@@ -3,6 +3,7 @@
 #include <arch/io.h>
 #include <arch/lib.h>
 #include <arch/phys.h>
+#include <hv/kept.h>
 #include <shadow/shadow.h>
 
 #include "engine.h"
@@ -190,7 +191,7 @@ static void shadow_load(struct vcpu *v)
 {
     const struct shadow_cpu *cpu = cpu_of(v);
     if (mmu_of(cpu)->vpid)
-        vmcs_write(VPID, cpu->root_vpid);
+        kept_write(v, KEPT_VPID, cpu->root_vpid);
 }
 
 // INVLPG must be seen while a table is out of sync or none is traced; and which #PF and MOV to CR3 must be.

@@ -2,6 +2,7 @@
 // MOV CR.
 #include <arch/cpu.h>
 #include <arch/lib.h>
+#include <hv/kept.h>
 #include <hv/walk.h>
 
 #include "debug.h"
@@ -47,7 +48,7 @@ static void apply_cr4(struct vcpu *v, const struct paging_regs *guest, const str
 {
     u64 set = v->caps->cr4_fixed0 | (CR4_MCE & v->caps->cr4_fixed1);
     v->cr4_mask = ~v->cr4_allowed | CR4_MCE | needs->cr4_owned;
-    vmcs_write(CR4_MASK, v->cr4_mask);
+    kept_write(v, KEPT_CR4_MASK, v->cr4_mask);
     vmcs_write(CR4_READ_SHADOW, guest->cr4);
     vmcs_write(GUEST_CR4, needs->hw.cr4 | set);
 }
@@ -57,19 +58,21 @@ static void apply_efer(struct vcpu *v, const struct paging_regs *guest, const st
     v->efer_owned = needs->efer_owned;
     v->owned_efer = guest->efer;
     msr_efer_direct(v, !needs->efer_owned);
-    msr_switch_set(&v->vm->msr_switch, SWITCHED_EFER, needs->hw.efer);
-    vmcs_write(ENTRY_CONTROLS, v->entry_controls | (needs->hw.efer & EFER_LMA ? ENTRY_IA32E_GUEST : 0));
+    if (!kept_same(v, KEPT_GUEST_IA32_EFER, needs->hw.efer))
+        msr_switch_set(&v->vm->msr_switch, SWITCHED_EFER, needs->hw.efer);
+    kept_write(v, KEPT_ENTRY_CONTROLS,
+               v->entry_controls | (needs->hw.efer & EFER_LMA ? ENTRY_IA32E_GUEST : 0));
+    if (!needs->efer_owned) { // VM exit saves what the guest has made of both
+        kept_forget(v, KEPT_GUEST_IA32_EFER);
+        kept_forget(v, KEPT_ENTRY_CONTROLS);
+    }
 }
 
 static void apply_cr3_targets(struct vcpu *v, const struct mmu_needs *needs)
 {
-    for (unsigned i = 0; i < needs->cr3_targets; i++) {
-        if (v->cr3_target[i] != needs->cr3_target[i])
-            vmcs_write(CR3_TARGET_0 + 2 * i, needs->cr3_target[i]);
-        v->cr3_target[i] = needs->cr3_target[i];
-    }
-    if (v->cr3_targets != needs->cr3_targets)
-        vmcs_write(CR3_TARGET_COUNT, needs->cr3_targets);
+    for (unsigned i = 0; i < needs->cr3_targets; i++)
+        kept_write(v, KEPT_CR3_TARGET_0 + i, needs->cr3_target[i]);
+    kept_write(v, KEPT_CR3_TARGET_COUNT, needs->cr3_targets);
     v->cr3_targets = needs->cr3_targets;
 }
 
@@ -81,8 +84,8 @@ static void paging_apply_controls(struct vcpu *v, const struct mmu_needs *needs)
     if (proc != v->proc_controls)
         vmcs_write(PROCESSOR_BASED_CONTROLS, proc);
     v->proc_controls = proc;
-    vmcs_write(PAGE_FAULT_ERROR_CODE_MASK, needs->pf_mask);
-    vmcs_write(PAGE_FAULT_ERROR_CODE_MATCH, needs->pf_match);
+    kept_write(v, KEPT_PAGE_FAULT_ERROR_CODE_MASK, needs->pf_mask);
+    kept_write(v, KEPT_PAGE_FAULT_ERROR_CODE_MATCH, needs->pf_match);
     apply_cr3_targets(v, needs);
 }
 
@@ -90,7 +93,8 @@ static void apply_controls(struct vcpu *v, const struct mmu_needs *needs)
 {
     paging_apply_controls(v, needs);
     if (v->proc_controls & PROC_SECONDARY_CONTROLS)
-        vmcs_write(SECONDARY_CONTROLS, vmx_controls_fit(v->caps->proc2, v->base_proc2 | needs->proc2));
+        kept_write(v, KEPT_SECONDARY_CONTROLS,
+                   vmx_controls_fit(v->caps->proc2, v->base_proc2 | needs->proc2));
     vmcs_write(EXCEPTION_BITMAP, needs->exceptions | DEBUG_EXCEPTIONS | BIT(VECTOR_MC));
 }
 

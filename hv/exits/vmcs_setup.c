@@ -3,6 +3,7 @@
 #include <arch/io.h>
 #include <arch/layout.h>
 #include <arch/traps.h>
+#include <hv/kept.h>
 
 #include "due.h"
 #include "msr_bitmap.h"
@@ -59,7 +60,6 @@ static void setup_controls(struct vcpu *v)
     u32 exit = EXIT_NEEDED | msrs->exit_controls;
     vmcs_write(EXIT_CONTROLS, vmx_controls_fit(caps->exit, exit));
     vmcs_write(MSR_BITMAP, v->vm->msr_bitmap_hpa);
-    vmcs_write(CR3_TARGET_COUNT, 0);
     vmcs_write(ENTRY_INTERRUPTION_INFO, 0);
     vmcs_write(TSC_OFFSET, 0);
     if (v->base_proc2 & caps->proc2.may & PROC2_XSAVES)
@@ -91,6 +91,8 @@ static void setup_host(void)
 
 void vmcs_setup(struct vcpu *v)
 {
+    for (unsigned i = 0; i < KEPT_FIELDS; i++)
+        kept_forget(v, i);
     setup_controls(v);
     setup_host();
     msr_switch_setup(&v->vm->msr_switch);

@@ -10,7 +10,7 @@ static const struct {
     enum vmcs_field field;
     const char *name;
 } fields[] = {
-#define FIELD(name, encoding) {name, #name},
+#define FIELD(name, ...) {name, #name},
 #include <arch/vmcs.def>
 #undef FIELD
 };

@@ -30,12 +30,15 @@ unsigned vcpu_cpl(const struct vcpu *v)
 
 // "IA-32e mode guest" is EFER.LMA: where the guest can change it without an exit, exits store it there (SDM
 // vol. 3, A.6, bit 5), and not every processor has the field GUEST_IA32_EFER.
+static bool long_mode(const struct vcpu *v)
+{
+    return v->efer_owned ? v->owned_efer & EFER_LMA : vmcs_read(ENTRY_CONTROLS) & ENTRY_IA32E_GUEST;
+}
+
 unsigned vcpu_code_bits(const struct vcpu *v)
 {
-    (void)v;
     u64 rights = vmcs_read(GUEST_CS_ACCESS_RIGHTS);
-    bool long_mode = vmcs_read(ENTRY_CONTROLS) & ENTRY_IA32E_GUEST;
-    return long_mode && rights & RIGHTS_L ? 64 : rights & RIGHTS_DB ? 32 : 16;
+    return rights & RIGHTS_L && long_mode(v) ? 64 : rights & RIGHTS_DB ? 32 : 16;
 }
 
 // A processor without EPT does not have the fields.

@@ -9,8 +9,8 @@ use Check;
 my %sees_all_of = (arch => [qw(arch)], hv => [qw(arch hv)], ept => [qw(arch ept)], shadow => [qw(arch shadow)]);
 my %includes = folder_table('CHECK_INCLUDES');
 my %hv_headers = (    # what of hv a back end may see
-    ept    => qr/^(mmu|p2m|vcpu|log|trace)\.h$|^counters\.def$/,
-    shadow => qr/^(mmu|p2m|p2m_change|vcpu|log|trace|walk)\.h$|^(counters|strategies)\.def$/,
+    ept    => qr/^(kept|mmu|p2m|vcpu|log|trace)\.h$|^counters\.def$/,
+    shadow => qr/^(kept|mmu|p2m|p2m_change|vcpu|log|trace|walk)\.h$|^(counters|strategies)\.def$/,
 );
 my @compiler = qw(stdarg.h stdbool.h stddef.h stdint.h);    # and string.h for lib.h, whose functions lib.c has
 

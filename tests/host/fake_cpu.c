@@ -37,9 +37,19 @@ static u64 field_mask(enum vmcs_field field)
     return masks[field >> 13 & 3];
 }
 
+enum shadowed { NO, RO, RW };
+
+static const u8 shadowed[FIELDS] = {
+#define FIELD(name, encoding, shadowed) [encoding] = shadowed,
+#include <arch/vmcs.def>
+#undef FIELD
+};
+unsigned fake_dear;
+
 u64 vmcs_read(enum vmcs_field field)
 {
     counts->reads++;
+    fake_dear += shadowed[field] == NO;
     return vmcs[field];
 }
 
@@ -56,6 +66,7 @@ void vmcs_write(enum vmcs_field field, u64 value)
     if (value & ~field_mask(field))
         fail_msg("VMWRITE of %lx to field %x", value, field);
     counts->writes++;
+    fake_dear += shadowed[field] != RW;
     vmcs[field] = value;
 }
 

@@ -37,6 +37,9 @@ extern unsigned fake_msr_write_count;
 struct cpuid;
 extern struct cpuid (*fake_cpuid)(u32 leaf, u32 subleaf);
 
+// VMREADs and VMWRITEs of fields that KVM does not shadow (arch/vmcs.def): each would be an exit to it.
+extern unsigned fake_dear;
+
 // What timer_counts_instructions says.
 extern bool fake_counts_instructions;
 

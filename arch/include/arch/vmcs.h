@@ -6,7 +6,7 @@
 #include <arch/vmcs_counts.h>
 
 enum vmcs_field {
-#define FIELD(name, encoding) name = (encoding),
+#define FIELD(name, encoding, ...) name = (encoding),
 #include <arch/vmcs.def>
 #undef FIELD
 };

@@ -40,6 +40,12 @@ struct exit_account {
     u64 log2[64]; // [n]: exits of 2^n to 2^(n+1) - 1 cycles; one of none is in [0]
 };
 
+enum kept_field {
+#define KEPT(name) KEPT_##name,
+#include <hv/kept.def>
+    KEPT_FIELDS
+};
+
 struct vcpu {
     struct world world; // the guest's registers are world.regs
     struct vm *vm;
@@ -75,7 +81,7 @@ struct vcpu {
     u32 proc_controls;             // primary processor-based controls as written last
     unsigned cr3_targets;          // as written last
     bool cr3_unseen;               // since the exit nobody has looked whether the guest has loaded one
-    u64 cr3_target[VCPU_CR3_TARGETS];
+    u64 kept[KEPT_FIELDS];         // what the VMCS holds: kept.h
 
     struct vmcs_counts vmcs;                 // of the VMCS accesses of the processor that it runs on
     struct exit_account exits[EXIT_REASONS]; // by basic reason
