@@ -3,6 +3,7 @@
 #include <arch/cpu.h>
 #include <arch/io.h>
 #include <arch/lib.h>
+#include <arch/local_apic.h>
 #include <arch/mca.h>
 #include <arch/park.h>
 #include <arch/phys.h>
@@ -12,7 +13,6 @@
 #include "paging.h"
 
 // Local APIC: SDM vol. 3, 11.4.6, 11.6.1, 11.12.9.
-#define APIC_ID       0x20
 #define APIC_ICR      0x300
 #define APIC_ICR_HIGH 0x310
 #define ICR_NMI       0x4400u // assert
@@ -118,31 +118,16 @@ bool park_machine_checked(const struct parked *p)
     return __atomic_load_n(&p->machine_checks, __ATOMIC_ACQUIRE);
 }
 
-static bool x2apic(void)
-{
-    return rdmsr(IA32_APIC_BASE) & APIC_BASE_X2APIC;
-}
-
-static volatile u32 *apic_register(u32 offset)
-{
-    return phys_ptr(APIC_BASE_RESET + offset);
-}
-
-static u32 own_id(void)
-{
-    return x2apic() ? (u32)rdmsr(X2APIC_MSR(APIC_ID)) : *apic_register(APIC_ID) >> 24;
-}
-
 static void ipi_send(u32 id, u32 command)
 {
     asm volatile("mfence; lfence" : : : "memory"); // a WRMSR to the ICR does not wait for stores (11.12.3)
-    if (x2apic()) {
+    if (local_apic_is_x2apic()) {
         wrmsr(X2APIC_MSR(APIC_ICR), (u64)id << 32 | command);
         return;
     }
-    *apic_register(APIC_ICR_HIGH) = id << 24;
-    *apic_register(APIC_ICR) = command;
-    for (unsigned i = 0; i < PENDING_READS && *apic_register(APIC_ICR) & ICR_PENDING; i++)
+    *local_apic_page(APIC_ICR_HIGH) = id << 24;
+    *local_apic_page(APIC_ICR) = command;
+    for (unsigned i = 0; i < PENDING_READS && *local_apic_page(APIC_ICR) & ICR_PENDING; i++)
         pause();
 }
 
@@ -268,7 +253,7 @@ static int park_listed(struct park *p, u32 id, mfn_t page)
 
 static int park_each(struct park *p, mfn_t page)
 {
-    u32 own = own_id();
+    u32 own = local_apic_id();
     u64 told = rdtsc();
     for (unsigned i = 0; i < p->acpi->cpus; i++) {
         if (rdtsc() - told > p->tsc_hz) {
@@ -286,7 +271,8 @@ static int park_each(struct park *p, mfn_t page)
 static int reset_others(struct park *p)
 {
     int count = 0;
-    u32 own = own_id(), last_id = x2apic() ? 0xfffffffe : 0xfe; // the next one means all processors
+    u32 own = local_apic_id(),
+        last_id = local_apic_is_x2apic() ? 0xfffffffe : 0xfe; // the next one means all processors
     for (unsigned i = 0; i < p->acpi->cpus; i++) {
         u32 id = p->acpi->apic_id[i];
         if (id == own)

@@ -4,6 +4,7 @@
 
 #include <arch/cpu.h>
 #include <arch/io.h>
+#include <arch/local_apic.h>
 #include <arch/phys.h>
 
 #include "timer_rate.h"
@@ -20,7 +21,7 @@
 #define HPET_PERIOD_MOST  100000000u
 #define HPET_PERIOD_LEAST 100000u // a counter of 10 GHz
 
-// Local APIC, SDM vol. 3, 11.5.4 and 11.12.1.2: offset in the page; MSR 800H + offset / 16.
+// Local APIC, SDM vol. 3, 11.5.4.
 #define APIC_LVT_TIMER     0x320u
 #define APIC_INITIAL_COUNT 0x380u
 #define APIC_CURRENT_COUNT 0x390u
@@ -98,38 +99,19 @@ static u64 read_pit(const void *of)
     return (u16) - (low | inb(PIT_CHANNEL2) << 8);
 }
 
-static bool is_x2apic(void)
-{
-    return rdmsr(IA32_APIC_BASE) & APIC_BASE_X2APIC;
-}
-
-static volatile u32 *apic_page_register(u32 offset)
-{
-    u64 hpa = align_down(rdmsr(IA32_APIC_BASE) & (BIT(52) - 1), PAGE_SIZE);
-    return phys_ptr(hpa + offset);
-}
-
-static void apic_write(u32 offset, u32 value)
-{
-    if (is_x2apic())
-        wrmsr(X2APIC_MSR(offset), value);
-    else
-        *apic_page_register(offset) = value;
-}
-
 static void start_apic(void)
 {
-    apic_write(APIC_LVT_TIMER, APIC_LVT_MASKED); // one-shot
-    apic_write(APIC_DIVIDE, APIC_DIVIDE_BY_1);
-    apic_write(APIC_INITIAL_COUNT, APIC_COUNT_FROM);
+    bool x2apic = local_apic_is_x2apic();
+    local_apic_write(x2apic, APIC_LVT_TIMER, APIC_LVT_MASKED); // one-shot
+    local_apic_write(x2apic, APIC_DIVIDE, APIC_DIVIDE_BY_1);
+    local_apic_write(x2apic, APIC_INITIAL_COUNT, APIC_COUNT_FROM);
 }
 
 // It counts down.
 static u64 read_apic(const void *of)
 {
     (void)of;
-    return APIC_COUNT_FROM - (is_x2apic() ? (u32)rdmsr(X2APIC_MSR(APIC_CURRENT_COUNT))
-                                          : *apic_page_register(APIC_CURRENT_COUNT));
+    return APIC_COUNT_FROM - local_apic_read(local_apic_is_x2apic(), APIC_CURRENT_COUNT);
 }
 
 // The HPET may be switched off: then it counts for as long as this takes.
@@ -148,7 +130,7 @@ int timer_measure(const struct acpi *acpi, struct timer_rates *rates, timer_prog
     int error = timer_rates_measure(rates, references, ARRAY_SIZE(references), &apic, progress);
     if (off)
         *hpet_register(acpi, HPET_CONFIG) &= ~HPET_ENABLE;
-    apic_write(APIC_INITIAL_COUNT, 0);
+    local_apic_write(local_apic_is_x2apic(), APIC_INITIAL_COUNT, 0);
     return error;
 }
 

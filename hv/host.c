@@ -2,6 +2,7 @@
 #include <arch/bus_master.h>
 #include <arch/host_ioapic.h>
 #include <arch/lib.h>
+#include <arch/local_apic.h>
 #include <arch/memory.h>
 #include <arch/phys.h>
 #include <arch/reserved_bit.h>
@@ -51,7 +52,7 @@ static void trim_ram(struct host *h)
 
 static void hold_far_memory(struct host *h)
 {
-    h->apic_id = apic_host_id();
+    h->apic_id = local_apic_id();
     h->numa = numa_hold(&h->frames, &h->acpi, &h->boot, h->apic_id);
     const struct numa *n = &h->numa;
     u64 near = h->frames.count[FRAME_FREE] * PAGE_SIZE / MIB;

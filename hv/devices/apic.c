@@ -1,7 +1,7 @@
 // See apic.h. SDM vol. 3, chapter 11.
 #include <arch/cpu.h>
 #include <arch/io.h>
-#include <arch/phys.h>
+#include <arch/local_apic.h>
 #include <arch/timer.h>
 #include <arch/traps.h>
 
@@ -19,7 +19,7 @@
 #define SVR_ENABLED       BIT(8)
 
 enum {
-    REG_ID = 0x20,
+    REG_ID = LOCAL_APIC_ID,
     REG_VERSION = 0x30,
     REG_TPR = 0x80,
     REG_EOI = 0xb0,
@@ -38,14 +38,9 @@ enum {
     REG_DIVIDE = 0x3e0,
 };
 
-static volatile u32 *page_register(u32 offset)
-{
-    return phys_ptr(GUEST_LAPIC_GPA + offset); // the machine's page: apic_init has checked that it is there
-}
-
 static u32 register_read(const struct apic *apic, u32 offset)
 {
-    return apic->hardware_x2apic ? (u32)rdmsr(X2APIC_MSR(offset)) : *page_register(offset);
+    return local_apic_read(apic->hardware_x2apic, offset);
 }
 
 // What the register refuses is dropped, as the page drops it.
@@ -60,7 +55,7 @@ static void register_write(const struct apic *apic, u32 offset, u32 value)
     if (apic->hardware_x2apic)
         msr_write(offset, value);
     else
-        *page_register(offset) = value;
+        *local_apic_page(offset) = value;
 }
 
 void apic_end_service(const struct apic *apic)
@@ -116,13 +111,6 @@ const char *apic_missing(void)
     return NULL;
 }
 
-u32 apic_host_id(void)
-{
-    const struct apic apic = {.hardware_x2apic = rdmsr(IA32_APIC_BASE) & APIC_BASE_X2APIC};
-    u32 id = register_read(&apic, REG_ID);
-    return apic.hardware_x2apic ? id : id >> 24;
-}
-
 void apic_init(struct apic *apic, u32 id)
 {
     u64 base = rdmsr(IA32_APIC_BASE);
@@ -130,7 +118,7 @@ void apic_init(struct apic *apic, u32 id)
     if (apic->hardware_x2apic && !timer_counts_instructions())
         to_xapic(apic, base);
     if (!apic->hardware_x2apic)
-        *page_register(REG_ID) = id << 24; // some processors let a guest write it
+        *local_apic_page(REG_ID) = id << 24; // some processors let a guest write it
     apic->base = GUEST_LAPIC_GPA | APIC_BASE_BSP | APIC_BASE_ENABLE;
     apic->id = id;
     reset(apic);
@@ -150,11 +138,7 @@ int apic_map(struct vcpu *v)
 
 void apic_raise(struct vcpu *v, u8 vector)
 {
-    const struct apic *apic = &v->vm->apic;
-    if (apic->hardware_x2apic)
-        wrmsr(X2APIC_MSR(REG_ICR), ICR_SELF | vector);
-    else
-        *page_register(REG_ICR) = ICR_SELF | vector;
+    local_apic_write(v->vm->apic.hardware_x2apic, REG_ICR, ICR_SELF | vector);
 }
 
 void apic_self_registers(const struct apic *apic, u8 vector, struct gprs *regs)
@@ -162,7 +146,7 @@ void apic_self_registers(const struct apic *apic, u8 vector, struct gprs *regs)
     regs->r[GPR_RAX] = ICR_SELF | vector;
     regs->r[GPR_RDX] = 0;
     regs->r[GPR_RCX] = X2APIC_MSR(REG_ICR);
-    regs->r[GPR_RDI] = apic->hardware_x2apic ? 0 : (u64)page_register(REG_ICR);
+    regs->r[GPR_RDI] = apic->hardware_x2apic ? 0 : (u64)local_apic_page(REG_ICR);
 }
 
 // LINT0 of the machine's own leads to 8259s that the monitor has masked.

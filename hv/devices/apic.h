@@ -21,9 +21,6 @@ struct apic {
 // What keeps the machine's local APIC from being used, as one sentence with the remedy, or NULL.
 const char *apic_missing(void);
 
-// The machine's own local APIC ID. After apic_missing has found nothing.
-u32 apic_host_id(void);
-
 // Takes the machine's local APIC, whose ID was `id` at boot, over from firmware or from the guest before, in
 // xAPIC mode where it lets itself be put there, with its registers at their reset values. What is pending
 // stays so (drain.h). After apic_missing has found nothing.
