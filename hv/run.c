@@ -46,6 +46,7 @@ static struct effect_machine machine_of(const struct host *host)
         .pcid = cpuid(1, 0).ecx & CPUID_1_ECX_PCID,
         .pku = read_cr4() & CR4_PKE,
         .counts = host->pmu.enabled,
+        .counts_walks = pmu_counts(&host->pmu, PMU_WALK_CYCLES_LOAD),
     };
 }
 

@@ -10,6 +10,7 @@
 
 #include "devices/apic.h"
 #include "access/churn.h"
+#include "exits/auto_mode.h"
 #include "policy/cpuid.h"
 #include "memory/guest_map.h"
 #include "insn/insn_cache.h"
@@ -42,6 +43,7 @@ struct vm {
     struct uart uart;
     struct legacy legacy;
     struct churn churn;
+    struct auto_mode auto_mode;
     struct insn_cache insn_cache;
     struct tally tally;
     struct trace trace;

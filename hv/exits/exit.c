@@ -6,6 +6,7 @@
 #include <hv/log.h>
 #include <hv/mmu.h>
 
+#include "auto_mode.h"
 #include "debug.h"
 #include "due.h"
 #include "dump_vmcs.h"
@@ -148,9 +149,10 @@ static __attribute__((noinline)) enum verdict take_due(struct vcpu *v, u64 now)
     console_draw();
     bool any;
     enum verdict verdict = v->polled ? keys_read(v, &any) : VERDICT_RESUME;
+    auto_mode_due(v, now);
     due_set(v, now);
     due_arm(v, legacy_wait(v));
-    return verdict;
+    return v->refresh_controls ? attend(v, verdict) : verdict;
 }
 
 // Enters the guest once and handles what comes of it.
@@ -191,6 +193,7 @@ void vcpu_run(struct vcpu *v)
     u64 pause = v->vm->tsc_hz / DUE_DRAWS_PER_SECOND;
     v->started = v->last_exit = rdtsc();
     v->account = &v->outside;
+    auto_mode_follow(v);
     due_set(v, v->started);
     console_draw_every(due_has_timer(v) ? pause : 0, screen_behind, v);
     enum verdict verdict = attend(v, VERDICT_RESUME);

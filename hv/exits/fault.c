@@ -4,6 +4,7 @@
 #include <arch/lib.h>
 #include <arch/phys.h>
 
+#include "auto_mode.h"
 #include "debug.h"
 #include "emulate.h"
 #include "event.h"
@@ -128,14 +129,20 @@ static __attribute__((noinline)) enum verdict traced_write(struct vcpu *v, const
     return VERDICT_NEXT;
 }
 
-// Under shadow paging the monitor walks the guest's tables itself.
-static __attribute__((noinline)) bool uncovered(struct vcpu *v, const struct mmu_fault *f)
+// Under shadow paging the monitor walks the guest's tables itself. Under EPT a #PF exits to be counted.
+static __attribute__((noinline)) enum mmu_outcome observed_fault(struct vcpu *v, struct mmu_fault *f)
 {
     struct walk_context context;
-    if (!v->vm->churn.count)
-        return false;
-    vcpu_walk_context(v, &context);
-    return churn_uncover(v, &context, f->gva, f->error_code & PFEC_W);
+    if (v->vm->auto_mode.samples) {
+        auto_mode_fault(v);
+        return MMU_GUEST_FAULT;
+    }
+    if (v->vm->churn.count) {
+        vcpu_walk_context(v, &context);
+        if (churn_uncover(v, &context, f->gva, f->error_code & PFEC_W))
+            return MMU_FIXED;
+    }
+    return mmu_fault(v, f);
 }
 
 enum verdict exit_page_fault(struct vcpu *v)
@@ -144,9 +151,7 @@ enum verdict exit_page_fault(struct vcpu *v)
         .gva = vmcs_read(EXIT_QUALIFICATION),
         .error_code = (u32)vmcs_read(EXIT_INTERRUPTION_ERROR_CODE),
     };
-    if (unlikely(v->observed) && uncovered(v, &f))
-        return VERDICT_RESUME;
-    switch (mmu_fault(v, &f)) {
+    switch (unlikely(v->observed) ? observed_fault(v, &f) : mmu_fault(v, &f)) {
     case MMU_FIXED:
         return VERDICT_RESUME;
     case MMU_GUEST_FAULT:

@@ -95,7 +95,8 @@ static void apply_controls(struct vcpu *v, const struct mmu_needs *needs)
     if (v->proc_controls & PROC_SECONDARY_CONTROLS)
         kept_write(v, KEPT_SECONDARY_CONTROLS,
                    vmx_controls_fit(v->caps->proc2, v->base_proc2 | needs->proc2));
-    vmcs_write(EXCEPTION_BITMAP, needs->exceptions | DEBUG_EXCEPTIONS | BIT(VECTOR_MC));
+    u32 sampled = v->vm->auto_mode.samples ? BIT(VECTOR_PF) : 0;
+    vmcs_write(EXCEPTION_BITMAP, needs->exceptions | sampled | DEBUG_EXCEPTIONS | BIT(VECTOR_MC));
 }
 
 static void apply(struct vcpu *v, const struct paging_regs *guest, const struct mmu_needs *needs)

@@ -4,6 +4,7 @@
 // exception.
 #include <arch/lib.h>
 
+#include "auto_mode.h"
 #include "exit.h"
 #include "configurations.h"
 #include "guest_access.h"
@@ -138,10 +139,19 @@ static s64 call_switch(struct call *c)
     return why ? refuse(c, why) : 0;
 }
 
+static s64 call_feed(struct call *c)
+{
+    if (!c->v->vm->params->auto_feed)
+        return PENUMBRA_OFF;
+    auto_mode_feed(c->v, c->argument[0]);
+    return 0;
+}
+
 static s64 (*const calls[])(struct call *) = {
     [PENUMBRA_COUNTERS] = call_counters, [PENUMBRA_COUNTER] = call_counter, [PENUMBRA_RESET] = call_reset,
     [PENUMBRA_MARK] = call_mark,         [PENUMBRA_TRACE] = call_trace,     [PENUMBRA_MODE] = call_mode,
     [PENUMBRA_STOP] = call_stop,         [PENUMBRA_RESULT] = call_result,   [PENUMBRA_SWITCH] = call_switch,
+    [PENUMBRA_FEED] = call_feed,
 };
 
 static void call_make(struct call *c, struct vcpu *v)

@@ -9,6 +9,8 @@ static const struct {
 } short_words[] = {
     {"ept", {"mmu=ept"}},
     {"shadow", {"mmu=shadow"}},
+    {"auto", {"mmu.switch=on", "mmu.auto=on"}},
+    {"mmu=auto", {"mmu.switch=on", "mmu.auto=on"}},
 #define STRATEGY(name, word, traces) {word, {"mmu=shadow", "shadow=" word}},
 #include <hv/strategies.def>
 };

@@ -12,6 +12,7 @@ struct effect_machine {
     bool mark_faults;       // MMU_MARK_BIT was tried, and is reserved
     bool pcid, pku;
     bool counts; // there are performance counters
+    bool counts_walks;
 };
 
 enum effect_cause {

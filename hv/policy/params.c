@@ -217,6 +217,9 @@ static int set_word(struct params *params, const char *word, const char *origin,
 static int parse_word(struct params *params, u64 *seen, const char *word, const char *origin,
                       struct text *text)
 {
+    if (!strcmp(word, "mmu=auto"))
+        return parse_word(params, seen, "mmu.switch=on", origin, text) ||
+               parse_word(params, seen, "mmu.auto=on", origin, text);
     struct params changed = *params;
     unsigned index;
     if (set_word(&changed, word, origin, &index, text))

@@ -35,7 +35,8 @@ bool counter_is_shown(const struct vm *vm, enum counter counter)
     return owner == COUNTER_OF_HV || owner == COUNTER_OF_MMU || is_back_ends(vm, owner) ||
            (owner == COUNTER_OF_CLOCK && clock_counts(vm->tally.frequency, counter)) ||
            (owner == COUNTER_OF_PMU && pmu_counts(&vm->pmu, pmu_event_of(counter))) ||
-           (owner == COUNTER_OF_CHURN && vm->churn.period);
+           (owner == COUNTER_OF_CHURN && vm->churn.period) ||
+           (owner == COUNTER_OF_AUTO && vm->params->mmu_auto);
 }
 
 void tally_init(struct vm *vm, const struct frequency *frequency)
@@ -61,6 +62,12 @@ static void pmu_counters(struct pmu *pmu, u64 values[COUNTERS])
 {
     for (unsigned i = 0; i < PMU_EVENTS; i++)
         values[COUNTER_pmu_instructions + i] = pmu_read(pmu, i);
+}
+
+static void auto_counters(const struct auto_mode *a, u64 values[COUNTERS])
+{
+#define COUNTER_AUTO(name, ...) values[COUNTER_##name] = a->count.name;
+#include <hv/counters.def>
 }
 
 static void churn_counters(const struct churn_counts *counts, u64 values[COUNTERS])
@@ -164,6 +171,7 @@ static void collect(struct vm *vm, u64 values[COUNTERS])
     clock_counters(vm, values);
     pmu_counters(&vm->pmu, values);
     churn_counters(&vm->churn.counts, values);
+    auto_counters(&vm->auto_mode, values);
     for (const struct mmu *mmu = vm->mmus; mmu; mmu = mmu->next)
         mmu_counters(mmu, values);
 }

@@ -29,25 +29,26 @@ static void timer_switch(struct vcpu *v, bool on)
     v->timer_runs = on;
 }
 
-// Cycles until input is polled or the screen is drawn.
-static u64 console_wait(const struct vcpu *v)
+// Cycles until input is polled, the screen is drawn, or an epoch is looked at.
+static u64 clock_wait(const struct vcpu *v)
 {
-    u64 hz = v->vm->tsc_hz;
-    return sooner(v->polled ? hz / DUE_POLLS_PER_SECOND : ~0ull,
-                  v->behind ? hz / DUE_DRAWS_PER_SECOND : ~0ull);
+    u64 hz = v->vm->tsc_hz, epoch = v->epoch_wait ? v->epoch_wait : ~0ull;
+    u64 console =
+        sooner(v->polled ? hz / DUE_POLLS_PER_SECOND : ~0ull, v->behind ? hz / DUE_DRAWS_PER_SECOND : ~0ull);
+    return sooner(console, epoch);
 }
 
 void due_set(struct vcpu *v, u64 now)
 {
     u64 limit = v->vm->params->limit, left = limit * v->vm->tsc_hz - (now - v->started);
     v->due_from = now;
-    v->due_after = sooner(console_wait(v), limit ? left : ~0ull);
+    v->due_after = sooner(clock_wait(v), limit ? left : ~0ull);
 }
 
 void due_draw(struct vcpu *v)
 {
     v->behind = true;
-    v->due_after = sooner(v->due_after, rdtsc() - v->due_from + console_wait(v));
+    v->due_after = sooner(v->due_after, rdtsc() - v->due_from + clock_wait(v));
 }
 
 // For limit= once a second of the guest's is enough. The first tick may come at once, hence one more: what
@@ -55,7 +56,7 @@ void due_draw(struct vcpu *v)
 void due_arm(struct vcpu *v, u64 legacy)
 {
     u64 limit = v->vm->params->limit ? v->vm->tsc_hz : ~0ull;
-    u64 wait = sooner(sooner(limit, legacy), console_wait(v));
+    u64 wait = sooner(sooner(limit, legacy), clock_wait(v));
     bool on = wait != ~0ull && due_has_timer(v);
     if (on != v->timer_runs)
         timer_switch(v, on);

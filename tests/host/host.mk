@@ -12,7 +12,7 @@ HOST_FLAGS := -std=gnu11 -g -O1 -Wall -Wextra -Werror -fsanitize=address,undefin
 HOST_BASE  := tests/host/support.o arch/fmt.o arch/frames.o
 
 # The word MACHINE on a link line: the exit handlers as they are, on the processor and machine of fake_*.c.
-MACHINE_HV := apic churn configurations cpuid debug decode devices due effect emulate event exit_names exit_simple \
+MACHINE_HV := apic auto auto_mode churn configurations cpuid debug decode devices due effect emulate event exit_names exit_simple \
               guest_access guest_map hardware io ioapic json legacy machine_check mmio mmu mode msr msr_bitmap msr_switch \
               msr_table p2m p2m_change paging params pic pit results rtc stop summary tally trace uart vcpu vm_memory vmcall \
               walk

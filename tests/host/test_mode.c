@@ -1,7 +1,7 @@
 // The mode changes while the guest runs: what may be asked for and what is refused with which sentence, what
 // has changed at the next entry, and what a guest does by VMCALL.
 
-// link: MACHINE ENGINE shadow/shadow.c
+// link: MACHINE ENGINE shadow/shadow.c hv/exits/fault.c hv/insn/insn_cache.c
 #include "fake_machine.h"
 
 #include <arch/cpu.h>
@@ -9,6 +9,8 @@
 #include <hv/vmcall.h>
 #include <shadow/shadow.h>
 
+#include "hv/exits/auto_mode.h"
+#include "hv/exits/exit.h"
 #include "hv/exits/mode.h"
 #include "hv/exits/paging.h"
 #include "hv/policy/effect.h"
@@ -29,6 +31,7 @@ static void start(bool on, u32 churn)
     struct effect effect;
     struct params *params = &effect.asked;
     machine_caps.ept_vpid = ~0ull;
+    machine_caps.pin.may |= PIN_PREEMPTION_TIMER;
     machine_caps.entry.may |= ENTRY_LOAD_EFER;
     machine_caps.exit.may |= EXIT_SAVE_EFER | EXIT_LOAD_EFER;
     assert_int_equal(params_parse(params, "vpid=on p2m.max=2m vmcall=user shadow.pool=64", message, 100), 0);
@@ -277,6 +280,108 @@ static void test_churn(void **state)
     assert_true(seen[MMU_EPT] > 100 && seen[MMU_SHADOW] > 100);
 }
 
+// Under mmu.auto=on: an epoch passes, all of it the guest's, but for what shadow paging took.
+static void epoch(u64 shadow_cycles)
+{
+    const struct auto_mode *a = &v->vm->auto_mode;
+    u64 began = a->began;
+    assert_int_equal(v->epoch_wait, a->samples ? a->epoch / 16 : a->epoch);
+    v->last_exit += a->epoch;
+    v->exits[EXIT_EXCEPTION_OR_NMI].cycles += shadow_cycles;
+    auto_mode_due(v, began + a->epoch / 16);
+    assert_false(a->samples);
+    auto_mode_due(v, began + a->epoch);
+    mode_exit(v);
+    if (v->refresh_controls)
+        paging_refresh(v);
+    fake_entry_check();
+    bool page_faults_exit = vmcs_read(EXCEPTION_BITMAP) & BIT(VECTOR_PF);
+    assert_true(page_faults_exit); // they are sampled, or shadow paging wants them
+    assert_int_equal(a->samples, v->vm->params->mmu == MMU_EPT);
+}
+
+static unsigned epochs_until(enum mmu_mode mode, u64 shadow_cycles)
+{
+    unsigned epochs = 0;
+    for (; v->vm->params->mmu != mode && epochs < 1000; epochs++)
+        epoch(shadow_cycles);
+    return epochs;
+}
+
+static void start_auto(void)
+{
+    start(true, 0);
+    v->vm->modes.now.asked.auto_feed = true;
+    asked("auto");
+    assert_true(v->vm->params->mmu_auto);
+    assert_true(v->observed);
+}
+
+static void test_auto(void **state)
+{
+    (void)state;
+    const struct auto_mode *a = &v->vm->auto_mode;
+    start_auto();
+    for (unsigned round = 0; round < 3; round++) {
+        auto_mode_feed(v, 300);
+        assert_in_range(epochs_until(MMU_SHADOW, 0), 1, 60);
+        auto_mode_feed(v, 10);
+        assert_in_range(epochs_until(MMU_EPT, a->epoch / 3), 1, 60);
+    }
+    for (unsigned i = 0; i < 100; i++)
+        epoch(0);
+    assert_int_equal(v->vm->params->mmu, MMU_EPT);
+    assert_int_equal(a->count.auto_changes, 6);
+    assert_true(a->count.auto_epochs_ept > 100);
+    assert_true(a->count.auto_predicted && a->count.auto_seen);
+    asked("mmu.auto=off");
+    assert_int_equal(v->epoch_wait, 0);
+    assert_int_equal(vmcs_read(EXCEPTION_BITMAP) & BIT(VECTOR_PF), 0);
+}
+
+// What the guest asks for is followed, and what it resets does no harm.
+static void test_auto_guest(void **state)
+{
+    (void)state;
+    start_auto();
+    asked("trace");
+    assert_int_equal(v->vm->auto_mode.policy.mode, MMU_SHADOW);
+    epoch(MIB);
+    memset(v->exits, 0, sizeof(v->exits)); // PENUMBRA_RESET
+    for (unsigned i = 0; i < 20; i++)
+        epoch(0);
+    assert_int_equal(v->vm->params->mmu, MMU_SHADOW);
+    asked("ept");
+    assert_int_equal(v->vm->auto_mode.policy.mode, MMU_EPT);
+    auto_mode_feed(v, ~0ull);
+    epoch(0);
+}
+
+// A fault that exits to be counted is the guest's, as it was.
+static void test_auto_sample(void **state)
+{
+    (void)state;
+    start_auto();
+    assert_true(v->vm->auto_mode.samples);
+    fake_vmcs_set(EXIT_QUALIFICATION, 0x5000);
+    fake_vmcs_set(EXIT_INTERRUPTION_ERROR_CODE, PFEC_W | PFEC_U);
+    assert_int_equal(exit_page_fault(v), VERDICT_FAULT);
+    assert_int_equal(vmcs_read(ENTRY_INTERRUPTION_INFO), 0x80000b00 | VECTOR_PF);
+    assert_int_equal(vmcs_read(ENTRY_EXCEPTION_ERROR_CODE), PFEC_W | PFEC_U);
+    assert_int_equal(fake_cr2, 0x5000);
+    assert_int_equal(v->vm->auto_mode.faults, 1);
+}
+
+static void test_auto_without_counters(void **state)
+{
+    (void)state;
+    start(true, 0);
+    asked("auto");
+    assert_false(v->vm->params->mmu_auto);
+    assert_int_equal(v->epoch_wait, 0);
+    assert_false(v->vm->auto_mode.samples);
+}
+
 static s64 call(const char *words, u64 room)
 {
     char text[200] = "";
@@ -328,6 +433,8 @@ int main(void)
         MACHINE_TEST(machine_setup, test_refused),     MACHINE_TEST(machine_setup, test_off),
         MACHINE_TEST(machine_setup, test_no_memory),   MACHINE_TEST(machine_setup, test_next),
         MACHINE_TEST(machine_setup, test_churn),       MACHINE_TEST(machine_setup, test_vmcall),
+        MACHINE_TEST(machine_setup, test_auto),        MACHINE_TEST(machine_setup, test_auto_guest),
+        MACHINE_TEST(machine_setup, test_auto_sample), MACHINE_TEST(machine_setup, test_auto_without_counters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

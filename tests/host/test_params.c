@@ -90,7 +90,7 @@ static void mistakes(void **state)
                                           "512MB", "-1",  "on",     "99999999999G"};
     static const char names[] =
         "There is no parameter `%s': the parameters are mmu= vpid= mmu.switch= "
-        "mmu.churn= mem= p2m.max= p2m.churn= pcid= pku= pmu= freq= shadow= shadow.vpid= shadow.directpf= "
+        "mmu.churn= mmu.auto= auto.feed= mem= p2m.max= p2m.churn= pcid= pku= pmu= freq= shadow= shadow.vpid= shadow.directpf= "
         "shadow.invlpg= shadow.cr3= shadow.large= shadow.prefetch= shadow.pool= "
         "audit= compare= compare.repeat= log= "
         "console= on-exit= qr= vmcall= limit= trace= seed=.";
@@ -185,6 +185,8 @@ static void printing(void **state)
         "vpid=off",
         "mmu.switch=off",
         "mmu.churn=0",
+        "mmu.auto=off",
+        "auto.feed=off",
         "mem=1537M",
         "p2m.max=1g",
         "p2m.churn=0",

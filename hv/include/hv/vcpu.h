@@ -65,12 +65,12 @@ struct vcpu {
                              // entry, if refresh_controls or observed is set too
     bool refresh;            // the back end wants mmu_paging_written before the next entry: paging_refresh
     bool refresh_controls;   // it wants other intercepts: paging_refresh before the next entry
-    bool observed;           // trace=, audit= or p2m.churn= is on: they look at each exit
-    u32 audit;               // after so many exits a table of the back end's is checked; 0: never
-    u32 unaudited;           // exits since the last check
-    unsigned physical_bits;  // MAXPHYADDR of the guest
-    bool has_1g_pages;       // in the guest's CPUID
-    bool debugged;           // the guest has moved to or from a debug register: debug.h
+    bool observed; // trace=, audit=, p2m.churn=, mmu.churn= or mmu.auto= is on: they look at each exit
+    u32 audit;     // after so many exits a table of the back end's is checked; 0: never
+    u32 unaudited; // exits since the last check
+    unsigned physical_bits;        // MAXPHYADDR of the guest
+    bool has_1g_pages;             // in the guest's CPUID
+    bool debugged;                 // the guest has moved to or from a debug register: debug.h
     bool timer_runs, timer_missed; // the VMX-preemption timer: due.c
     bool polled;                   // console input does not come as an NMI
     bool behind;                   // the screen shows less than was written
@@ -91,6 +91,7 @@ struct vcpu {
     u64 cr3_writes;               // that exited
     u64 started, last_exit;       // TSC
     u64 due_from, due_after;      // TSC, and cycles behind it at which something is due: due.h; ~0: never
+    u64 epoch_wait;               // from due_from until something of an epoch is due: auto_mode.h; 0: nothing
     u64 monitor_cycles; // between an exit and the next entry, those of the exit being handled not yet
 };
 

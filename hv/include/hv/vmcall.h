@@ -48,6 +48,9 @@ enum penumbra_call {
     // is
     // now one sentence that says why, cut to fit. PENUMBRA_OFF: mmu.switch=on is not given.
     PENUMBRA_SWITCH = 9,
+    // (thousandths): for tests of mmu=auto: so much of the guest's cycles are page walks from now on. 0, or
+    // PENUMBRA_OFF: auto.feed=on is not given.
+    PENUMBRA_FEED = 10,
 };
 
 enum penumbra_error {
