@@ -81,7 +81,19 @@ static enum verdict audit(struct vcpu *v)
     return vm_stop_unsupported(v, "audit: after exit %s: %s", exit_name((unsigned)v->exit_reason), wrong);
 }
 
-// What is seldom to be done before the next entry.
+// What was asked for since the last entry is done before the next one.
+static enum verdict follow(struct vcpu *v)
+{
+    if (unlikely(v->vm->modes.asked))
+        mode_change(v);
+    if (v->unsupported)
+        return vm_stop_unsupported(v, "%s", v->unsupported);
+    if (v->refresh || v->refresh_controls)
+        paging_refresh(v);
+    return VERDICT_RESUME;
+}
+
+// What is seldom to be done after an exit.
 static __attribute__((noinline)) enum verdict attend(struct vcpu *v, enum verdict verdict)
 {
     if (v->observed)
@@ -92,12 +104,8 @@ static __attribute__((noinline)) enum verdict attend(struct vcpu *v, enum verdic
         churn_exit(v);
         mode_churn(v);
     }
-    if (unlikely(v->vm->modes.asked))
-        mode_change(v);
-    if (v->unsupported)
-        return vm_stop_unsupported(v, "%s", v->unsupported);
-    if (v->refresh || v->refresh_controls)
-        paging_refresh(v);
+    if (follow(v) == VERDICT_STOP)
+        return VERDICT_STOP;
     return v->observed ? audit(v) : verdict;
 }
 
@@ -152,7 +160,7 @@ static __attribute__((noinline)) enum verdict take_due(struct vcpu *v, u64 now)
     auto_mode_due(v, now);
     due_set(v, now);
     due_arm(v, legacy_wait(v));
-    return v->refresh_controls ? attend(v, verdict) : verdict;
+    return verdict == VERDICT_STOP ? verdict : follow(v);
 }
 
 // Enters the guest once and handles what comes of it.

@@ -80,10 +80,12 @@ static void paging_apply_controls(struct vcpu *v, const struct mmu_needs *needs)
 {
     u32 windows = v->proc_controls & (PROC_NMI_WINDOW_EXITING | PROC_INTERRUPT_WINDOW_EXITING);
     u32 proc = vmx_controls_fit(v->caps->proc, v->base_proc | needs->proc) | windows;
+    u32 exceptions = needs->exceptions | (v->vm->auto_mode.samples ? BIT(VECTOR_PF) : 0);
     v->cr3_owned = needs->proc & PROC_CR3_STORE_EXITING;
     if (proc != v->proc_controls)
         vmcs_write(PROCESSOR_BASED_CONTROLS, proc);
     v->proc_controls = proc;
+    kept_write(v, KEPT_EXCEPTION_BITMAP, exceptions | DEBUG_EXCEPTIONS | BIT(VECTOR_MC));
     kept_write(v, KEPT_PAGE_FAULT_ERROR_CODE_MASK, needs->pf_mask);
     kept_write(v, KEPT_PAGE_FAULT_ERROR_CODE_MATCH, needs->pf_match);
     apply_cr3_targets(v, needs);
@@ -95,8 +97,6 @@ static void apply_controls(struct vcpu *v, const struct mmu_needs *needs)
     if (v->proc_controls & PROC_SECONDARY_CONTROLS)
         kept_write(v, KEPT_SECONDARY_CONTROLS,
                    vmx_controls_fit(v->caps->proc2, v->base_proc2 | needs->proc2));
-    u32 sampled = v->vm->auto_mode.samples ? BIT(VECTOR_PF) : 0;
-    vmcs_write(EXCEPTION_BITMAP, needs->exceptions | sampled | DEBUG_EXCEPTIONS | BIT(VECTOR_MC));
 }
 
 static void apply(struct vcpu *v, const struct paging_regs *guest, const struct mmu_needs *needs)

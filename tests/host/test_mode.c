@@ -290,8 +290,11 @@ static void epoch(u64 shadow_cycles)
     v->exits[EXIT_EXCEPTION_OR_NMI].cycles += shadow_cycles;
     auto_mode_due(v, began + a->epoch / 16);
     assert_false(a->samples);
+    if (v->refresh_controls)
+        paging_refresh(v);
+    assert_int_equal(!!(vmcs_read(EXCEPTION_BITMAP) & BIT(VECTOR_PF)), v->vm->params->mmu == MMU_SHADOW);
     auto_mode_due(v, began + a->epoch);
-    mode_exit(v);
+    mode_exit();
     if (v->refresh_controls)
         paging_refresh(v);
     fake_entry_check();
@@ -346,7 +349,8 @@ static void test_auto_guest(void **state)
     start_auto();
     asked("trace");
     assert_int_equal(v->vm->auto_mode.policy.mode, MMU_SHADOW);
-    epoch(MIB);
+    for (unsigned i = 0; i < 5; i++)
+        epoch(1000);
     memset(v->exits, 0, sizeof(v->exits)); // PENUMBRA_RESET
     for (unsigned i = 0; i < 20; i++)
         epoch(0);
