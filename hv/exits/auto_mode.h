@@ -23,7 +23,7 @@ struct auto_mode {
 };
 
 // mmu.auto= is in effect from now on, or is not, or the mode is another one: begins an epoch. At the start,
-// and after each change of the mode.
+// and after each change of the mode, before paging_refresh.
 void auto_mode_follow(struct vcpu *v);
 
 // Something may be due: ends an epoch or its sample. `now`: TSC. May ask for another mode, and for other

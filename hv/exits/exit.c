@@ -84,8 +84,10 @@ static enum verdict audit(struct vcpu *v)
 // What was asked for since the last entry is done before the next one.
 static enum verdict follow(struct vcpu *v)
 {
-    if (unlikely(v->vm->modes.asked))
+    if (unlikely(v->vm->modes.asked)) {
         mode_change(v);
+        auto_mode_follow(v);
+    }
     if (v->unsupported)
         return vm_stop_unsupported(v, "%s", v->unsupported);
     if (v->refresh || v->refresh_controls)

@@ -5,7 +5,6 @@
 #include <hv/log.h>
 #include <hv/p2m.h>
 
-#include "auto_mode.h"
 #include "configurations.h"
 #include "effect.h"
 #include "mode.h"
@@ -127,7 +126,6 @@ void mode_change(struct vcpu *v)
         v->unsupported = "no memory is left to translate the guest's memory";
         return;
     }
-    auto_mode_follow(v);
     paging_start(v, &guest);
     mmu_load(v);
 }

@@ -52,8 +52,10 @@ static void start(bool on, u32 churn)
 static void mode_exit(void)
 {
     mode_churn(v);
-    if (v->vm->modes.asked)
-        mode_change(v);
+    if (!v->vm->modes.asked)
+        return;
+    mode_change(v);
+    auto_mode_follow(v);
 }
 
 static void asked(const char *words)
@@ -432,13 +434,20 @@ static void test_vmcall(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        MACHINE_TEST(machine_setup, test_changes),     MACHINE_TEST(machine_setup, test_options),
-        MACHINE_TEST(machine_setup, test_asked_again), MACHINE_TEST(machine_setup, test_pages),
-        MACHINE_TEST(machine_setup, test_refused),     MACHINE_TEST(machine_setup, test_off),
-        MACHINE_TEST(machine_setup, test_no_memory),   MACHINE_TEST(machine_setup, test_next),
-        MACHINE_TEST(machine_setup, test_churn),       MACHINE_TEST(machine_setup, test_vmcall),
-        MACHINE_TEST(machine_setup, test_auto),        MACHINE_TEST(machine_setup, test_auto_guest),
-        MACHINE_TEST(machine_setup, test_auto_sample), MACHINE_TEST(machine_setup, test_auto_without_counters),
+        MACHINE_TEST(machine_setup, test_changes),
+        MACHINE_TEST(machine_setup, test_options),
+        MACHINE_TEST(machine_setup, test_asked_again),
+        MACHINE_TEST(machine_setup, test_pages),
+        MACHINE_TEST(machine_setup, test_refused),
+        MACHINE_TEST(machine_setup, test_off),
+        MACHINE_TEST(machine_setup, test_no_memory),
+        MACHINE_TEST(machine_setup, test_next),
+        MACHINE_TEST(machine_setup, test_churn),
+        MACHINE_TEST(machine_setup, test_vmcall),
+        MACHINE_TEST(machine_setup, test_auto),
+        MACHINE_TEST(machine_setup, test_auto_guest),
+        MACHINE_TEST(machine_setup, test_auto_sample),
+        MACHINE_TEST(machine_setup, test_auto_without_counters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
