@@ -64,8 +64,14 @@ static void begin(struct vcpu *v, u64 now)
     a->walks = walks_now(v);
     a->shadow = shadow_now(v);
     a->faults = 0;
-    v->epoch_wait = ept ? a->epoch / SAMPLED : a->epoch;
     sample(v, ept);
+}
+
+// Until the sample or the epoch ends.
+static void wait(struct vcpu *v, u64 now)
+{
+    const struct auto_mode *a = &v->vm->auto_mode;
+    v->epoch_wait = (a->samples ? a->epoch / SAMPLED : a->epoch) - (now - a->began);
 }
 
 void auto_mode_follow(struct vcpu *v)
@@ -76,14 +82,17 @@ void auto_mode_follow(struct vcpu *v)
     v->observed |= on;
     a->epoch = on ? vm->tsc_hz / EPOCHS_PER_SECOND : 0;
     v->epoch_wait = 0;
-    if (!on)
+    if (!on) {
         sample(v, false);
-    else if (!was_on)
+        return;
+    }
+    if (!was_on)
         auto_init(&a->policy, vm->params->mmu, CHANGE_CYCLES);
     else if (a->policy.mode != vm->params->mmu)
         auto_changed(&a->policy);
-    if (on)
-        begin(v, rdtsc());
+    u64 now = rdtsc();
+    begin(v, now);
+    wait(v, now);
 }
 
 static void change(struct vcpu *v)
@@ -124,8 +133,7 @@ void auto_mode_due(struct vcpu *v, u64 now)
         end(v, now);
     else if (passed >= a->epoch / SAMPLED)
         sample(v, false);
-    passed = now - a->began;
-    v->epoch_wait = (a->samples ? a->epoch / SAMPLED : a->epoch) - passed;
+    wait(v, now);
 }
 
 void auto_mode_fault(struct vcpu *v)
