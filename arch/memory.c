@@ -9,6 +9,7 @@
 
 #define CPUID_1_EDX_MTRR BIT(12)
 #define KEPT_MAX         (BOOT_MODULES + 6)
+#define FRAMES_LEAST     (256 * GIB / PAGE_SIZE) // where RAM goes farther, some of it may be left out
 
 static u64 map_end = 4 * GIB, kept_bytes;
 
@@ -86,7 +87,9 @@ static u64 ram_end(const struct boot_info *boot)
     return end < DIRECT_MAP_END ? end : DIRECT_MAP_END;
 }
 
-// The highest place below 4 GiB for `bytes` that is RAM and not kept; 0: none.
+// The highest place below 4 GiB for `bytes` that is RAM and not kept; 0: none. As a table with a byte for
+// each frame it leaves room for the page tables that map the frames, which take 1/64 of it where all are of
+// 2M.
 static u64 find_room(const struct boot_info *boot, const struct kept *kept, u64 bytes)
 {
     u64 best = 0;
@@ -96,11 +99,20 @@ static u64 find_room(const struct boot_info *boot, const struct kept *kept, u64 
         for (u64 next; boot->ranges[i].type == BOOT_MEMORY_RAM && start < end; start = next) {
             next = next_piece(kept, start, end, &piece_end);
             u64 place = align_down(piece_end, PAGE_SIZE) - bytes;
-            if (piece_end - start >= bytes + PAGE_SIZE && place > best)
+            if (piece_end - start >= bytes + bytes / 64 + PAGE_SIZE && place > best)
                 best = place;
         }
     }
     return best;
+}
+
+// Where the allocator's table goes, for as many of `limit` frames as there is room for; 0: for too few.
+static u64 place_table(const struct boot_info *boot, const struct kept *kept, u64 *limit)
+{
+    u64 place;
+    while (!(place = find_room(boot, kept, *limit)) && *limit > FRAMES_LEAST)
+        *limit -= GIB / PAGE_SIZE;
+    return place;
 }
 
 // ACPI's tables may lie above 4 GiB as well. What else is there, holes and devices, is not mapped.
@@ -153,12 +165,24 @@ u64 memory_kept_bytes(void)
     return kept_bytes;
 }
 
+u64 memory_left_out(const struct frames *frames, const struct boot_info *boot)
+{
+    u64 bytes = 0, end = frames->limit * PAGE_SIZE;
+    for (unsigned i = 0; i < boot->range_count; i++) {
+        const struct boot_range *range = &boot->ranges[i];
+        u64 start = range->start > end ? range->start : end;
+        if (range->type == BOOT_MEMORY_RAM && range->end >= start + PAGE_SIZE)
+            bytes += range->end - start;
+    }
+    return bytes;
+}
+
 int memory_init(struct frames *frames, const struct boot_info *boot, u64 info_hpa, u64 image_hpa)
 {
     struct kept kept = {0};
     keep_boot(&kept, boot, info_hpa, image_hpa);
     u64 limit = ram_end(boot) / PAGE_SIZE;
-    u64 state = find_room(boot, &kept, limit);
+    u64 state = place_table(boot, &kept, &limit);
     if (!state)
         return ERR_NOMEM;
     keep(&kept, state, limit);

@@ -50,6 +50,15 @@ static void trim_ram(struct host *h)
                  t.bytes / KIB, t.start, t.end);
 }
 
+static void warn_about_left_out(const struct host *h)
+{
+    u64 bytes = memory_left_out(&h->frames, &h->boot);
+    if (bytes)
+        log_warn(
+            "%lu MiB of RAM from 0x%lx on are not used: the monitor uses what lies below 16 TiB, and no more than a table with a byte for each 4 KiB has room for below 4 GiB",
+            bytes / MIB, h->frames.limit * PAGE_SIZE);
+}
+
 static void hold_far_memory(struct host *h)
 {
     h->apic_id = local_apic_id();
@@ -84,6 +93,7 @@ static void start_machine(struct host *h, u64 info_hpa, u64 image_hpa)
             "There is too little memory below 4 GiB for the monitor's own tables: give the machine more memory.");
     log_info("memory: %lu MiB free, monitor at 0x%lx", h->frames.count[FRAME_FREE] * PAGE_SIZE / MIB,
              image_hpa);
+    warn_about_left_out(h);
     if (read_acpi(h))
         log_warn("the firmware's ACPI tables are broken: no power-off, and console input may not work");
     hold_far_memory(h);

@@ -267,16 +267,22 @@ static void bounds(void **state)
 
 // ---- from the boot loader's memory map ----
 
-static void init(const struct boot_range *ranges, unsigned count)
+static struct boot_info boot;
+
+static int try_init(const struct boot_range *ranges, unsigned count)
 {
-    static struct boot_info boot;
     boot = (struct boot_info){.bytes = 4096, .range_count = count};
     memcpy(boot.ranges, ranges, count * sizeof(*ranges));
     boot.framebuffer = (struct boot_framebuffer){
         .present = true, .hpa = 0x4000000000, .pitch = 3840 * 4, .width = 3840, .height = 2160};
     boot_pml4[0] = 1;
     memset(boot_pml4 + 1, 0, sizeof(boot_pml4) - 8);
-    assert_int_equal(memory_init(&frames, &boot, 0x5000, 16 * MIB), 0);
+    return memory_init(&frames, &boot, 0x5000, 16 * MIB);
+}
+
+static void init(const struct boot_range *ranges, unsigned count)
+{
+    assert_int_equal(try_init(ranges, count), 0);
     assert_int_equal(boot_pml4[0], 0);
 }
 
@@ -307,6 +313,7 @@ static void memory_with_holes(void **state)
         assert_int_equal(memory_map_end(), 6 * GIB + 5 * MIB);
         assert_true(frames_owned(&frames, hpa_mfn(10 * GIB - PAGE_SIZE), 1, FRAME_FREE));
         assert_true(frames.count[FRAME_MONITOR] <= 8); // the screen at 256G costs no tables between
+        assert_int_equal(memory_left_out(&frames, &boot), 0);
     }
 }
 
@@ -317,6 +324,35 @@ static void memory_below_4_gib_only(void **state)
     init(ranges, 2);
     assert_int_equal(memory_map_end(), 4 * GIB);
     assert_int_equal(frames.count[FRAME_MONITOR], 0);
+}
+
+// Below 4 GiB there is no room for a byte for each frame: what lies highest is left out, and the page tables
+// that map all, without pages of 1G, have room as well.
+static void more_than_the_table_has_room_for(void **state)
+{
+    (void)state;
+    static const struct boot_range ranges[] = {
+        {0, 0x9f000, BOOT_MEMORY_RAM},
+        {16 * MIB, 100 * MIB, BOOT_MEMORY_RAM},
+        {4 * GIB, 5 * GIB, BOOT_MEMORY_RAM},
+        {1024 * GIB, 1324 * GIB, BOOT_MEMORY_RAM},
+        {20 * 1024 * GIB, 20 * 1024 * GIB + 4096, BOOT_MEMORY_RAM},
+    };
+    has_1g = false;
+    init(ranges, ARRAY_SIZE(ranges));
+    assert_in_range(frames.limit * PAGE_SIZE / GIB, 300, 340);
+    assert_in_range(ptr_hpa(frames.state), 16 * MIB, 100 * MIB - frames.limit);
+    assert_int_equal(memory_left_out(&frames, &boot), 300 * GIB + 4096);
+    assert_true(frames_owned(&frames, hpa_mfn(4 * GIB), GIB / PAGE_SIZE, FRAME_FREE));
+    assert_true(frames_owned(&frames, hpa_mfn(1024 * GIB), 1, FRAME_NONE));
+}
+
+static void no_room_for_the_table(void **state)
+{
+    (void)state;
+    static const struct boot_range small[] = {{MIB, 40 * MIB, BOOT_MEMORY_RAM},
+                                              {1024 * GIB, 1025 * GIB, BOOT_MEMORY_RAM}};
+    assert_int_equal(try_init(small, 2), ERR_NOMEM);
 }
 
 // ---- a reserved bit ----
@@ -383,6 +419,8 @@ int main(void)
         WITH_MACHINE(bounds),
         WITH_MACHINE(memory_with_holes),
         WITH_MACHINE(memory_below_4_gib_only),
+        WITH_MACHINE(more_than_the_table_has_room_for),
+        WITH_MACHINE(no_room_for_the_table),
         WITH_MACHINE(reserved_or_not),
     };
     random_start();

@@ -7,8 +7,9 @@
 #include <arch/multiboot2.h>
 
 // Gives all RAM to `frames` but the image, the boot information at info_hpa, the modules and the symbol
-// table, and completes the direct map: RAM and ACPI's ranges. ERR_NOMEM: no room below 4 GiB for the
-// allocator's own table.
+// table, and completes the direct map: RAM and ACPI's ranges. The allocator's own table, a byte for each
+// frame, lies below 4 GiB: RAM whose frames it has no room for is left out. ERR_NOMEM: no room for 256 GiB of
+// RAM, or all if there is less.
 int memory_init(struct frames *frames, const struct boot_info *boot, u64 info_hpa, u64 image_hpa) must_check;
 
 // All below is reached by phys_ptr: up to 4 GiB, after memory_init up to the first hole from there on. Bytes.
@@ -17,6 +18,9 @@ u64 memory_map_end(void);
 // Bytes that were in use before the allocator was: the image, the boot information, the modules, the
 // allocator's table.
 u64 memory_kept_bytes(void);
+
+// Bytes of RAM that memory_init has left out, all above what `frames` covers: 0 on nearly all machines.
+u64 memory_left_out(const struct frames *frames, const struct boot_info *boot);
 
 // The machine's MTRRs as they are now: disabled ones where the processor has none.
 void memory_mtrrs(struct mtrrs *mtrrs);
