@@ -4,6 +4,7 @@
 
 #include "place.h"
 #include "sync.h"
+#include "tables.h"
 #include "unpaged.h"
 
 // What each strategy of hv's list does beside tracing. One that has no line here does not compile.
@@ -106,13 +107,11 @@ static int chunks_begin(struct shadow *s)
 }
 
 // What a table is full of that nothing has been found out for.
-static void make_unknown(struct shadow *s)
+static void choose_unknown(struct shadow *s)
 {
     const struct shadow_config *config = &s->config;
     s->unknown = config->directpf && shadow_can_mark(config->physical_bits) ? PTE_P | PTE_RESERVED : 0;
     s->mark = s->unknown & PTE_RESERVED;
-    for (u64 at = 0; at < (u64)config->pool * ENTRIES; at++)
-        ((u64 *)mfn_ptr(s->pool))[at] = s->unknown;
 }
 
 static void make_empty(struct shadow *s)
@@ -122,6 +121,7 @@ static void make_empty(struct shadow *s)
     place_init(s);
     for (u32 table = s->config.pool; table-- > 0;) {
         s->tables[table].entries = mfn_ptr(mfn(s->pool.n + table));
+        table_fill_unknown(s, table); // now, so that no fault of the guest's has to
         s->tables[table].hash_next = s->free_table;
         s->free_table = table;
     }
@@ -132,17 +132,15 @@ int shadow_init(struct shadow *s, struct p2m *p2m, const struct shadow_config *c
     *s = (struct shadow){.p2m = p2m, .config = *config, .flushes = 1};
     if (take_all(s) || chunks_begin(s))
         return ERR_NOMEM;
+    choose_unknown(s);
     make_empty(s);
-    make_unknown(s);
     return 0;
 }
 
 void shadow_configure(struct shadow *s, const struct shadow_config *config)
 {
-    bool marks = s->config.directpf;
     s->config = *config;
-    if (marks != config->directpf)
-        make_unknown(s);
+    choose_unknown(s);
 }
 
 int shadow_view_init(struct shadow_view *view, struct shadow *s, const struct walk_context *walk,

@@ -30,6 +30,12 @@ static void table_touch(struct shadow *s, u32 table)
     use_insert(s, table);
 }
 
+void table_fill_unknown(struct shadow *s, u32 table)
+{
+    for (unsigned slot = 0; slot < ENTRIES; slot++)
+        s->tables[table].entries[slot] = s->unknown;
+}
+
 void table_empty(struct shadow *s, u32 table)
 {
     struct shadow_table *t = &s->tables[table];
@@ -117,6 +123,8 @@ static u32 table_take(struct shadow *s, const u32 *keep)
     }
     u32 table = s->free_table;
     s->free_table = s->tables[table].hash_next;
+    if (unlikely(s->tables[table].entries[0] != s->unknown)) // free since before shadow_configure
+        table_fill_unknown(s, table);
     return table;
 }
 
