@@ -275,10 +275,19 @@ subtest 'equal machines, and others' => sub {
     unlike($memory->(228_239), qr/equal machines/, 'memory that is nearly as much');
     like($memory->(230_000), qr/$shout\* memory in KiB: `230000` \(`native`\)/, 'and that is not');
 
-    my $other = $alike =~ s/fpu pcid/fpu/r =~ s/Not affected/Vulnerable/r;
+    my $mds = sub { $alike =~ s/Not affected/$_[0]/r };
+    my $other = $mds->('Mitigation: Clear CPU buffers') =~ s/fpu pcid/fpu/r;
     $table = table(with_facts($alike, $alike, $other, $alike));
     unlike($table, qr/equal machines/, 'features and mitigations are no shout');
-    like($table, qr/^\* mitigation of `mds`: `Not affected` \(`native`, `ept` and `lazy`\); `Vulnerable` \(`adaptive`\)$/m, 'mitigations');
+    like($table, qr/^\* mitigation of `mds`: `Not affected` \(`native`, `ept` and `lazy`\); `Mitigation: Clear CPU buffers` \(`adaptive`\)$/m, 'mitigations');
+    $table = table(with_facts($alike, $alike, $mds->('Vulnerable: no microcode'), $alike));
+    like($table, qr/$shout\* mitigation of `mds`: `Not affected` \(`native`, `ept` and `lazy`\); `Vulnerable: no microcode` \(`adaptive`\)$/m,
+        'but where one kernel leaves open what another pays for');
+    unlike(table(with_facts(($mds->('Vulnerable')) x 4)), qr/equal machines/, 'and not where all do');
+    my $meltdown = sub { $alike =~ s/"mds":"Not affected"/"meltdown":"$_[0]"/r };
+    like(table(with_facts($meltdown->('Not affected'), ($meltdown->('Mitigation: PTI')) x 3)), qr/$shout\* mitigation of `meltdown`/,
+        'and where one isolates its page tables');
+    $table = table(with_facts($alike, $alike, $other, $alike));
     like($table, qr/^\* only `native`, `ept` and `lazy`: `pcid`$/m, 'features');
 
     my $odd = '"processors":[1],"paging_levels":{},"idle":null,"flags":7,"mitigations":["x"]';

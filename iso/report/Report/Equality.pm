@@ -62,7 +62,7 @@ sub mitigation_facts {
     return map {
         my $name = $_;
         my $of = sub { my $all = $_[0]{mitigations}; return ref $all eq 'HASH' ? $all->{$name} // '' : undef };
-        [$of, 'mitigation of ' . code($name)]
+        [$of, 'mitigation of ' . code($name), $name]
     } @names;
 }
 
@@ -71,6 +71,18 @@ sub fact_line {
     my @values = values_of($columns, $of);
     return () if alike($name, map { $_->[0] } @values);
     return item("$what: " . values_text(@values) . ($remedy ? ". Natively equal: $remedy" : ''));
+}
+
+# Where one kernel pays for a fault of the processor that another leaves open. Isolated page tables are dear, whoever has none.
+# Else mitigations differ by the nature of the thing.
+sub paid_for_otherwise {
+    my ($columns) = @_;
+    return map {
+        my ($of, $what, $name) = @$_;
+        my @texts = map { $_->[0] } values_of($columns, $of);
+        my @open = grep { /^Vulnerable/ } @texts;
+        $name eq 'meltdown' || (@open && @open < @texts) ? fact_line($columns, '', $what, $of) : ()
+    } mitigation_facts(@$columns);
 }
 
 sub columns_of { my ($report) = @_; return [$report->{native} // (), @{ $report->{shown} }] }
@@ -82,6 +94,7 @@ sub inequalities {
         my ($name, $what, $remedy) = @$_;
         fact_line(columns_of($report), $name, $what, sub { $_[0]{$name} }, $report->{native} && $remedy)
     } @FACTS;
+    push @lines, paid_for_otherwise(columns_of($report));
     return @lines ? (paragraph('**The columns are not of equal machines, so their ratios say less:**'), @lines) : ();
 }
 
