@@ -40,6 +40,7 @@ my @CASES = (
     ['left', 'left', $LEFT, '', ''],
     ['limit', 'limit', 'compare=ept/shadow limit=1', '', ''],
     ['keys', 'keys', 'mmu=ept', '', ''],
+    ['keys-card', 'card', 'mmu=ept console=auto', '', '-device pci-serial,chardev=com1'],
     ['linux-ept-noapicv', 'linux', 'mmu=ept', $NO_APICV, ''],
     ['micro-bare-noapicv', 'bare', '', $NO_APICV, ''],
     ['micro-ept-noapicv', 'micro', 'mmu=ept', $NO_APICV, ''],
@@ -63,7 +64,8 @@ sub nested_cases { return map { $CASE{$_} // die "there is no case `$_'\n" } @_ 
 # The groups that a kind runs. Bare a test of `breakpoints` never ends: KVM carries out REP OUTS, on which a breakpoint is, again
 # and again. A guest that spins while it takes no interrupts would stop all: Bochs then gives none to KVM's machine either.
 my %GROUPS = (
-    bare => 'all -breakpoints', micro => 'all', left => 'left', lost => 'left', limit => 'endless-cpuid', keys => 'endless-cpuid');
+    bare => 'all -breakpoints', micro => 'all', left => 'left', lost => 'left', limit => 'endless-cpuid',
+    keys => 'endless-cpuid', card => 'endless-cpuid');
 
 # The tests of the micro-guest that fail under the monitor, since the processor below is KVM's: what KVM does instead. The monitor
 # does not see these instructions, so it is not its doing. What fails bare is KVM's or QEMU's alone.
@@ -101,6 +103,7 @@ my %KINDS = (
     micro => { entry => \&multiboot_entry, seconds => 300, check => \&micro_check },
     limit => { entry => \&multiboot_entry, seconds => 60, check => \&limit_check },
     keys => { entry => \&multiboot_entry, seconds => 60, keys => '\\001x', check => \&keys_check },
+    card => { entry => \&multiboot_entry, seconds => 60, keys => '\\001x', check => \&card_check },
     compare => { entry => \&linux_entry, seconds => 240, check => \&compare_check },
     lost => { entry => \&multiboot_entry, seconds => 120, check => \&lost_check },
     left => { entry => \&multiboot_entry, seconds => 120, check => \&left_check },
@@ -247,6 +250,14 @@ sub keys_check {
     my ($result, $name) = @_;
     says($result, qr/\[penumbra\] stopped from the console$/m, "$name: Ctrl-A x ends a guest that does nothing but exit");
     ended($result, $name, 'guest-shutdown');
+}
+
+# A UART on a PCI card, whose input no interrupt announces.
+sub card_check {
+    my ($result, $name, $case) = @_;
+    says($result, qr/^\[penumbra\] console=auto: the serial port at 0xc[0-9a-f]{3}, a PCI function's$/m, "$name: which UART it is");
+    says($result, qr/^\[penumbra\] warning: console input is polled, since no interrupt announces it/m, "$name: its input is polled");
+    keys_check($result, $name, $case);
 }
 
 # Under the monitor nothing fails but what KVM makes fail.
