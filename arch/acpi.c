@@ -329,6 +329,21 @@ static bool is_16550(u64 type)
     return type == 0 || type == 1 || type == 0x12;
 }
 
+#define GAS_BITS         1
+#define GAS_ACCESS       3
+#define GAS_ACCESS_BYTE  1 // 0: as wide as the register
+#define GAS_ACCESS_DWORD 3
+
+// Operating systems take the distance of the registers from the width of one, or from that of an access:
+// where firmware says both, they are the same. Accesses of other widths no UART of this kind needs.
+static struct acpi_uart read_uart(const struct table *t, size_t at)
+{
+    u64 bits = table_read(t, at + GAS_BITS, 1), access = table_read(t, at + GAS_ACCESS, 1);
+    u8 stride = bits == 32 || access == GAS_ACCESS_DWORD ? 4 : 1;
+    return (struct acpi_uart){
+        .at = read_register(t, at, 0), .stride = stride, .width = access == GAS_ACCESS_BYTE ? 1 : stride};
+}
+
 // Serial Port Console Redirection Table 1.10.
 #define SPCR_TYPE    36
 #define SPCR_ADDRESS 40
@@ -339,9 +354,10 @@ static void parse_spcr(struct acpi *a, const struct table *t, u64 limit)
     static const u32 bauds[] = {[3] = 9600, [4] = 19200, [6] = 57600, [7] = 115200};
     (void)limit;
     u64 baud = table_read(t, SPCR_BAUD, 1);
-    if (is_16550(table_read(t, SPCR_TYPE, 1)))
-        a->spcr =
-            (struct acpi_uart){read_register(t, SPCR_ADDRESS, 0), baud < ARRAY_SIZE(bauds) ? bauds[baud] : 0};
+    if (!is_16550(table_read(t, SPCR_TYPE, 1)))
+        return;
+    a->spcr = read_uart(t, SPCR_ADDRESS);
+    a->spcr.baud = baud < ARRAY_SIZE(bauds) ? bauds[baud] : 0;
 }
 
 // Debug Port Table 2, 1.0: the offset of the first device and their number; of each device its length, the
@@ -355,7 +371,7 @@ static void add_debug_port(struct acpi *a, const struct table *t, u64 at)
 {
     bool serial = table_read(t, at + 12, 2) == DBG2_TYPE_SERIAL && is_16550(table_read(t, at + 14, 2));
     if (serial && table_read(t, at + 3, 1) && !a->dbg2.at.address)
-        a->dbg2.at = read_register(t, at + table_read(t, at + 18, 2), 0);
+        a->dbg2 = read_uart(t, at + table_read(t, at + 18, 2));
 }
 
 static void parse_dbg2(struct acpi *a, const struct table *t, u64 limit)

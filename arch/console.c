@@ -7,9 +7,9 @@
 #include <arch/multiboot2.h>
 #include <arch/phys.h>
 
+#include "device_map.h"
 #include "framebuffer.h"
 #include "guest_stream.h"
-#include "screen_map.h"
 #include "serial.h"
 #include "serial_find.h"
 #include "vga.h"
@@ -43,14 +43,15 @@ extern const u8 font_psf[], font_psf_end[];
 bool console_init(u16 serial_port)
 {
     console.unasked = false;
-    return serial_init(&console.serial, serial_port, SERIAL_115200);
+    console.serial = SERIAL_PORT(serial_port);
+    return serial_init(&console.serial, SERIAL_115200);
 }
 
-const char *console_find(const struct acpi *acpi, u16 *port)
+struct console_port console_find(const struct boot_info *boot, const struct acpi *acpi, bool pci_only)
 {
-    const char *how = serial_find(&console.serial, acpi, &console.unasked);
-    *port = console.serial.port;
-    return how;
+    struct console_port found = serial_find(&console.serial, boot, acpi, pci_only);
+    console.unasked = found.unasked;
+    return found;
 }
 
 void console_screen_vga(void)
@@ -264,12 +265,12 @@ bool console_interrupt_is_nmi(u64 (*take_nmis)(void), u64 cycles)
 
 bool console_has_serial(void)
 {
-    return console.serial.port;
+    return console.serial.base;
 }
 
 bool console_is_heard(void)
 {
-    return console.serial.port && !console.unasked;
+    return console.serial.base && !console.unasked;
 }
 
 int console_irq(void)

@@ -8,6 +8,7 @@
 #define PTE_PRESENT       BIT(0)
 #define PTE_PRESENT_WRITE 3ull
 #define PTE_PWT           BIT(3) // with PAT and PCD clear: entry 1 of the PAT
+#define PTE_PCD           BIT(4) // with PWT: entry 3
 #define PTE_LARGE         BIT(7)
 #define PTE_NO_EXECUTE    BIT(63)
 #define PTE_LARGE_DATA    (PTE_PRESENT_WRITE | PTE_LARGE | PTE_NO_EXECUTE)

@@ -1,4 +1,4 @@
-// Driver for the host's 16550 UART. It never hangs: a port where nothing answers is found by the modem's
+// Driver for the host's 16550 UART. It never hangs: a place where nothing answers is found by the modem's
 // lines in loopback, one that stops answering is given up after a bounded wait. CR/LF and escape keys are the
 // console's.
 #include "serial.h"
@@ -29,61 +29,82 @@ enum { DATA, IER, FCR, LCR, MCR, LSR, MSR }; // registers; with LCR.DLAB set, 0 
 // may in turn wait for a slow terminal.
 #define WRITE_PATIENCE 1000000u
 
-// Leaves what is no UART as it was.
-static bool loops_back(u16 port)
+static volatile void *in_memory(const struct serial *s, unsigned reg)
 {
-    u8 before = inb(port + MCR);
-    outb(port + MCR, MCR_LOOP | MCR_OUT2 | MCR_RTS);
-    bool is_uart = (inb(port + MSR) & MSR_LINES) == MSR_CTS_DCD;
-    outb(port + MCR, before);
+    return (volatile void *)(s->base + (u64)reg * s->stride);
+}
+
+static u8 get(const struct serial *s, unsigned reg)
+{
+    if (!s->stride)
+        return inb((u16)(s->base + reg));
+    return s->width == 4 ? (u8)mmio_read32(in_memory(s, reg)) : mmio_read8(in_memory(s, reg));
+}
+
+static void set(const struct serial *s, unsigned reg, u8 value)
+{
+    if (!s->stride)
+        outb((u16)(s->base + reg), value);
+    else if (s->width == 4)
+        mmio_write32(in_memory(s, reg), value);
+    else
+        mmio_write8(in_memory(s, reg), value);
+}
+
+// Leaves what is no UART as it was.
+static bool loops_back(const struct serial *s)
+{
+    u8 before = get(s, MCR);
+    set(s, MCR, MCR_LOOP | MCR_OUT2 | MCR_RTS);
+    bool is_uart = (get(s, MSR) & MSR_LINES) == MSR_CTS_DCD;
+    set(s, MCR, before);
     return is_uart;
 }
 
 // LCR.DLAB is set. A card's clock may be another than a PC's; a divisor of 0 was never set.
-static void set_divisor(u16 port, unsigned divisor)
+static void set_divisor(const struct serial *s, unsigned divisor)
 {
-    if (divisor == SERIAL_KEEP && (inb(port + DATA) || inb(port + IER)))
+    if (divisor == SERIAL_KEEP && (get(s, DATA) || get(s, IER)))
         return;
     divisor = divisor == SERIAL_KEEP ? SERIAL_115200 : divisor;
-    outb(port + DATA, (u8)divisor);
-    outb(port + IER, (u8)(divisor >> 8));
+    set(s, DATA, (u8)divisor);
+    set(s, IER, (u8)(divisor >> 8));
 }
 
 // What the boot loader has sent is let out first: loopback would keep it.
-bool serial_init(struct serial *s, u16 port, unsigned divisor)
+bool serial_init(struct serial *s, unsigned divisor)
 {
-    s->port = port;
     serial_flush(s);
-    s->port = 0;
-    if (!port || !loops_back(port))
+    if (!s->base || !loops_back(s)) {
+        s->base = 0;
         return false;
-    outb(port + IER, 0);
-    outb(port + LCR, LCR_DLAB);
-    set_divisor(port, divisor);
-    outb(port + LCR, LCR_8N1);
-    outb(port + FCR, FCR_ENABLE);
-    outb(port + MCR, MCR_DTR_RTS);
-    s->port = port;
+    }
+    set(s, IER, 0);
+    set(s, LCR, LCR_DLAB);
+    set_divisor(s, divisor);
+    set(s, LCR, LCR_8N1);
+    set(s, FCR, FCR_ENABLE);
+    set(s, MCR, MCR_DTR_RTS);
     return true;
 }
 
 void serial_write(struct serial *s, u8 byte)
 {
-    if (!s->port)
+    if (!s->base)
         return;
     for (unsigned tries = 0; tries < WRITE_PATIENCE; tries++) {
-        if (inb(s->port + LSR) & LSR_THR_EMPTY) {
-            outb(s->port + DATA, byte);
+        if (get(s, LSR) & LSR_THR_EMPTY) {
+            set(s, DATA, byte);
             return;
         }
         pause();
     }
-    s->port = 0;
+    s->base = 0;
 }
 
 void serial_flush(struct serial *s)
 {
-    for (unsigned tries = 0; s->port && tries < FLUSH_TRIES && !(inb(s->port + LSR) & LSR_SENT); tries++)
+    for (unsigned tries = 0; s->base && tries < FLUSH_TRIES && !(get(s, LSR) & LSR_SENT); tries++)
         pause();
 }
 
@@ -91,43 +112,43 @@ void serial_flush(struct serial *s)
 // parity errors.
 static u8 line_status(struct serial *s)
 {
-    u8 status = s->port ? inb(s->port + LSR) : LSR_GONE;
+    u8 status = s->base ? get(s, LSR) : LSR_GONE;
     if (status == LSR_GONE)
-        s->port = 0;
+        s->base = 0;
     return status;
 }
 
 int serial_read(struct serial *s)
 {
     u8 status = line_status(s);
-    return status != LSR_GONE && status & LSR_DATA ? inb(s->port + DATA) : -1;
+    return status != LSR_GONE && status & LSR_DATA ? get(s, DATA) : -1;
 }
 
 void serial_interrupt(struct serial *s, bool on)
 {
-    if (!s->port)
+    if (!s->base)
         return;
-    outb(s->port + MCR, MCR_DTR_RTS | MCR_OUT2);
-    outb(s->port + IER, on ? IER_RECEIVE : 0);
+    set(s, MCR, MCR_DTR_RTS | MCR_OUT2);
+    set(s, IER, on ? IER_RECEIVE : 0);
 }
 
 // By a byte that is received in loopback, or by the transmitter, which is empty: some UARTs hold their
 // interrupt in loopback, others do not tell of a transmitter that has been empty for long.
 static void cause_interrupt(const struct serial *s, bool loopback)
 {
-    outb(s->port + MCR, MCR_DTR_RTS | MCR_OUT2 | (loopback ? MCR_LOOP : 0));
-    outb(s->port + IER, loopback ? IER_RECEIVE : IER_TRANSMIT);
+    set(s, MCR, MCR_DTR_RTS | MCR_OUT2 | (loopback ? MCR_LOOP : 0));
+    set(s, IER, loopback ? IER_RECEIVE : IER_TRANSMIT);
     if (loopback)
-        outb(s->port + DATA, 0);
+        set(s, DATA, 0);
 }
 
 static void end_interrupt(struct serial *s)
 {
-    outb(s->port + IER, 0);
+    set(s, IER, 0);
     while (serial_read(s) >= 0)
         ;
-    if (s->port)
-        outb(s->port + MCR, MCR_DTR_RTS | MCR_OUT2);
+    if (s->base)
+        set(s, MCR, MCR_DTR_RTS | MCR_OUT2);
 }
 
 static bool nmi_comes(u64 (*take_nmis)(void), u64 cycles)
@@ -145,7 +166,7 @@ bool serial_interrupt_is_nmi(struct serial *s, u64 (*take_nmis)(void), u64 cycle
     bool come = false;
     serial_flush(s);
     take_nmis();
-    for (unsigned way = 0; way < 2 && !come && s->port; way++) {
+    for (unsigned way = 0; way < 2 && !come && s->base; way++) {
         cause_interrupt(s, way == 0);
         come = nmi_comes(take_nmis, cycles);
         end_interrupt(s);
@@ -160,7 +181,7 @@ int serial_irq(const struct serial *s)
         u8 irq;
     } legacy[] = {{COM1_PORT, 4}, {COM2_PORT, 3}, {COM3_PORT, 4}, {COM4_PORT, 3}};
     for (size_t i = 0; i < ARRAY_SIZE(legacy); i++) {
-        if (legacy[i].port == s->port)
+        if (legacy[i].port == s->base)
             return legacy[i].irq;
     }
     return -1;

@@ -4,16 +4,22 @@
 #include <arch/types.h>
 
 struct serial {
-    u16 port; // I/O base; 0: there is none
+    u64 base;  // of its registers: an I/O port, or where they are mapped; 0: there is none
+    u8 stride; // bytes in memory from one register to the next; 0: they are ports
+    u8 width;  // bytes of an access to memory: 1 or 4
 };
+#define SERIAL_PORT(port) ((struct serial){.base = (port)})
+
+// The bytes that its registers have in memory.
+#define SERIAL_BYTES(stride) (8u * (stride))
 
 // The divisor of the UART's clock: 115200 on a PC's, or what firmware has set.
 #define SERIAL_115200 1
 #define SERIAL_KEEP   0
 
 // Sets this divisor and 8N1, with the FIFOs on. False, and every later call does nothing, if no UART answers
-// at `port`.
-bool serial_init(struct serial *s, u16 port, unsigned divisor);
+// where `s` says.
+bool serial_init(struct serial *s, unsigned divisor);
 
 // Sends one byte as it is. Waits for room for a bounded time: a UART that stops answering is given up.
 void serial_write(struct serial *s, u8 byte);

@@ -60,25 +60,32 @@ static void read_boot_info(u64 info_hpa)
                 phys_ptr(host.boot.symbols.strings_hpa), host.boot.symbols.strings_bytes);
 }
 
-// Output goes to COM1 until here. ACPI's tables are read as far as they are mapped by now.
+// ACPI's tables are read as far as they are mapped by now.
+static void find_serial(bool pci_only)
+{
+    const char *word = pci_only ? "pci" : "auto";
+    if (acpi_parse(&host.acpi, host.boot.rsdp, host.boot.rsdp_bytes, memory_map_end()))
+        log_warn("console=%s: ACPI's tables are absent or broken, and name no serial port", word);
+    struct console_port port = console_find(&host.boot, &host.acpi, pci_only);
+    if (port.in_ram)
+        log_warn("console=%s: there is RAM at 0x%lx, where the firmware says that a serial port is", word,
+                 port.in_ram);
+    if (port.how)
+        log_info("console=%s: the serial port at 0x%lx%s, %s", word, port.at,
+                 port.in_memory ? " in memory" : "", port.how);
+    else
+        log_warn("console=%s: there is no serial port that the monitor can drive", word);
+}
+
+// Output goes to COM1 until here.
 static void start_serial(void)
 {
-    u16 port;
-    if (params.console != CONSOLE_AUTO) {
+    if (params.console != CONSOLE_AUTO && params.console != CONSOLE_PCI) {
         if (params.console != COM1_PORT)
             console_init(params.console);
         return;
     }
-    bool acpi = !acpi_parse(&host.acpi, host.boot.rsdp, host.boot.rsdp_bytes, memory_map_end());
-    const char *how = console_find(&host.acpi, &port);
-    if (how)
-        log_info("console=auto: the serial port at 0x%x, %s", port, how);
-    else
-        log_warn("console=auto: there is no serial port that the monitor can drive");
-    if (acpi && host.acpi.spcr.at.address && host.acpi.spcr.at.space != ACPI_IO)
-        log_warn(
-            "the firmware's console is a serial port in memory, at 0x%lx, which the monitor cannot drive",
-            host.acpi.spcr.at.address);
+    find_serial(params.console == CONSOLE_PCI);
 }
 
 static void read_parameters(void)

@@ -6,7 +6,8 @@
 #include <hv/log.h>
 #include <hv/mmu.h>
 
-#define CONSOLE_AUTO 1 // console=auto, which is no port: those begin at 100H
+#define CONSOLE_AUTO 1 // console=auto and console=pci, which are no ports: those begin at 100H
+#define CONSOLE_PCI  2
 
 enum mmu_mode { MMU_EPT, MMU_SHADOW, MMU_MODES };
 enum vpid_choice { VPID_OFF, VPID_ON, VPID_AUTO };
@@ -16,7 +17,7 @@ enum qr_choice { QR_AUTO, QR_ON, QR_OFF };
 enum on_exit { ON_EXIT_POWEROFF, ON_EXIT_REBOOT, ON_EXIT_HALT };
 
 // A field for each PARAM row of params.def: mem is in bytes, p2m_max a P2M_LEVEL_*, console an I/O port, 0
-// for none or CONSOLE_AUTO.
+// for none, CONSOLE_AUTO or CONSOLE_PCI.
 struct params {
 #define PARAM(field, type, ...) type field;
 #define WORD(...)

@@ -450,6 +450,27 @@ static void console_of_spcr(void **state)
     }
 }
 
+// How its registers lie in memory, by the width of one and of an access.
+static void layout_of_spcr(void **state)
+{
+    (void)state;
+    static const struct {
+        u8 bits, access, stride, width;
+    } rows[] = {
+        {8, 1, 1, 1},  {32, 3, 4, 4}, {8, 0, 1, 1}, {0, 0, 1, 1},
+        {32, 0, 4, 4}, {32, 1, 4, 1}, {8, 3, 4, 4}, {0, 3, 4, 4},
+    };
+    set(XSDT, 36 + 16, HPET, 8);
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        u8 body[80 - 36] = {0x12, 0, 0, 0, ACPI_MEMORY, rows[i].bits, 0, rows[i].access};
+        put(body + 44 - 36, 0xfe036000, 8);
+        make_table(HPET, "SPCR", body, sizeof(body));
+        assert_int_equal(parse(36), 0);
+        assert_int_equal(acpi.spcr.stride, rows[i].stride);
+        assert_int_equal(acpi.spcr.width, rows[i].width);
+    }
+}
+
 // A device of DBG2 at `at` of the table's body, with its address right behind it.
 static void put_debug_port(u8 *body, unsigned at, u16 type, u16 subtype, u16 port)
 {
@@ -459,6 +480,8 @@ static void put_debug_port(u8 *body, unsigned at, u16 type, u16 subtype, u16 por
     put(body + at + 14, subtype, 2);
     put(body + at + 18, 22, 2);
     body[at + 22] = ACPI_IO;
+    body[at + 23] = 32;
+    body[at + 25] = 1;
     put(body + at + 26, port, 8);
 }
 
@@ -481,6 +504,8 @@ static void debug_port_of_dbg2(void **state)
     put_debug_port(body, 8 + 68, 0x8000, 0x12, 0x3000);
     assert_int_equal(debug_port(body, sizeof(body), 44, 3), 0x3000);
     assert_int_equal(acpi.dbg2.at.space, ACPI_IO);
+    assert_int_equal(acpi.dbg2.stride, 4);
+    assert_int_equal(acpi.dbg2.width, 1);
     assert_int_equal(debug_port(body, sizeof(body), 44, 2), 0);
     assert_int_equal(debug_port(body, sizeof(body), 44, 0xffffffff), 0x3000);
     assert_int_equal(debug_port(body, sizeof(body) - 1, 44, 3), 0);
@@ -689,15 +714,25 @@ static void survives_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_MACHINE(whole_machine_by_xsdt), ON_MACHINE(whole_machine_by_rsdt),
-        ON_MACHINE(broken_rsdp),           ON_MACHINE(broken_tables_are_absent),
-        ON_MACHINE(foreign_addresses),     ON_MACHINE(madt_entries_are_bounded),
-        ON_MACHINE(processors_of_servers), ON_MACHINE(more_than_fits),
-        ON_MACHINE(segments_of_mcfg),      ON_MACHINE(hpets),
-        ON_MACHINE(console_of_spcr),       ON_MACHINE(debug_port_of_dbg2),
-        ON_MACHINE(nodes_of_srat),         ON_MACHINE(fadt_of_every_age),
-        ON_MACHINE(s5_by_its_bytes),       ON_MACHINE(routes),
-        ON_MACHINE(survives_damage),       ON_MACHINE(tables_are_listed),
+        ON_MACHINE(whole_machine_by_xsdt),
+        ON_MACHINE(whole_machine_by_rsdt),
+        ON_MACHINE(broken_rsdp),
+        ON_MACHINE(broken_tables_are_absent),
+        ON_MACHINE(foreign_addresses),
+        ON_MACHINE(madt_entries_are_bounded),
+        ON_MACHINE(processors_of_servers),
+        ON_MACHINE(more_than_fits),
+        ON_MACHINE(segments_of_mcfg),
+        ON_MACHINE(hpets),
+        ON_MACHINE(console_of_spcr),
+        ON_MACHINE(layout_of_spcr),
+        ON_MACHINE(debug_port_of_dbg2),
+        ON_MACHINE(nodes_of_srat),
+        ON_MACHINE(fadt_of_every_age),
+        ON_MACHINE(s5_by_its_bytes),
+        ON_MACHINE(routes),
+        ON_MACHINE(survives_damage),
+        ON_MACHINE(tables_are_listed),
     };
     random_start();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,7 +6,7 @@
 #include <arch/io.h>
 
 #include "arch/framebuffer.h"
-#include "arch/screen_map.h"
+#include "arch/device_map.h"
 #include "arch/serial.h"
 #include "arch/serial_find.h"
 #include "arch/vga.h"
@@ -32,11 +32,10 @@ void outb(u16 port, u8 value)
     (void)port, (void)value;
 }
 
-bool serial_init(struct serial *s, u16 port, unsigned divisor)
+bool serial_init(struct serial *s, unsigned divisor)
 {
     (void)divisor;
-    s->port = port;
-    return port;
+    return s->base;
 }
 
 void serial_write(struct serial *s, u8 byte)
@@ -62,10 +61,11 @@ void serial_interrupt(struct serial *s, bool on)
     (void)s, (void)on;
 }
 
-const char *serial_find(struct serial *s, const struct acpi *acpi, bool *unasked)
+struct console_port serial_find(struct serial *s, const struct boot_info *boot, const struct acpi *acpi,
+                                bool pci_only)
 {
-    (void)s, (void)acpi, (void)unasked;
-    return NULL;
+    (void)s, (void)boot, (void)acpi, (void)pci_only;
+    return (struct console_port){0};
 }
 
 bool serial_interrupt_is_nmi(struct serial *s, u64 (*take_nmis)(void), u64 cycles)

@@ -390,6 +390,26 @@ static void page_without_a_row(void **state)
 
 #define TEST(f) MACHINE_TEST(machine_setup, f)
 
+// Of the machine's devices a guest reaches the page of the local APIC alone: not the console's UART, nor the
+// screen, wherever they are.
+static void no_other_device_of_the_machine(void **state)
+{
+    (void)state;
+    u64 direct = 0, frames;
+    for (u64 at = 0; at < BIT(P2M_GFN_BITS); at += frames) {
+        struct p2m_leaf leaf = p2m_lookup(&v->vm->p2m, gfn(at));
+        frames = BIT(9 * (leaf.level - 1));
+        if (p2m_is_ram(leaf.type))
+            assert_true(frames_owned(v->vm->frames, leaf.mfn, frames, FRAME_GUEST));
+        if (leaf.type != P2M_DIRECT)
+            continue;
+        direct += frames;
+        assert_int_equal(at, GUEST_LAPIC_GPA / PAGE_SIZE);
+        assert_int_equal(leaf.mfn.n, 0xfee00);
+    }
+    assert_int_equal(direct, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -412,6 +432,7 @@ int main(void)
         TEST(uart_by_8259),
         TEST(local_apic_page_wants_words),
         TEST(page_without_a_row),
+        TEST(no_other_device_of_the_machine),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

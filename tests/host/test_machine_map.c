@@ -1,7 +1,8 @@
-// What the monitor's page tables map: the direct map of odd memory maps, and the screen wherever it may be.
+// What the monitor's page tables map: the direct map of odd memory maps, and the screen and a UART wherever
+// they may be.
 // The judge is a walk of 4-level paging as the SDM has it (vol. 3, 4.5).
 
-// link: arch/paging.c arch/memory.c arch/phys_bits.c arch/screen_map.c tests/host/fake_cpu.c
+// link: arch/paging.c arch/memory.c arch/phys_bits.c arch/device_map.c tests/host/fake_cpu.c
 //
 // link: arch/reserved_bit.c
 #include "support.h"
@@ -15,7 +16,7 @@
 
 #include "arch/page_table.h"
 #include "arch/paging.h"
-#include "arch/screen_map.h"
+#include "arch/device_map.h"
 
 #include "fake_cpu.h"
 
@@ -95,32 +96,38 @@ static struct place walk(u64 address)
     abort();
 }
 
-// ---- the screen ----
+// ---- the console's devices ----
 
-// Type and rights of a page of the screen's: entry 1 of the PAT; bit 63 is reserved where there is no NXE.
-static void check_screen_page(u64 address, u64 hpa)
+static const struct device {
+    volatile void *(*map)(u64 hpa, u64 bytes);
+    u64 slot, pat; // the entry of the PAT, by bits 4:3
+} screen = {screen_map, SCREEN_MAP_SLOT, 1}, uart = {uart_map, UART_MAP_SLOT, 3};
+
+// Type and rights of a device's page; bit 63 is reserved where there is no NXE.
+static void check_page(const struct device *d, u64 address, u64 hpa)
 {
     struct place place = walk(address);
     assert_int_equal(place.hpa, hpa);
-    assert_int_equal(place.entry & (BIT(63) | 0x1f), BIT(3) | 3);
+    assert_int_equal(place.entry & (BIT(63) | 0x1f), d->pat << 3 | 3);
     if (place.size == PAGE_SIZE)
         assert_int_equal(place.entry & BIT(7), 0); // PAT
 }
 
-static void check_screen(u64 hpa, u64 bytes)
+static u64 check_device(const struct device *d, u64 hpa, u64 bytes)
 {
     fake_msr_write_count = 0;
-    u64 at = (uintptr_t)screen_map(hpa, bytes);
+    u64 at = (uintptr_t)d->map(hpa, bytes);
     assert_int_not_equal(at, 0);
-    assert_int_equal(at >> 39, 0x1fffe00 | SCREEN_MAP_SLOT);
+    assert_int_equal(at >> 39, 0x1fffe00 | d->slot);
     u64 last = (hpa + bytes - 1) & PAGE_MASK;
     u64 step = bytes > 64 * MIB ? 511 * PAGE_SIZE : PAGE_SIZE;
     for (u64 page = hpa & PAGE_MASK; page <= last; page += step)
-        check_screen_page(at - hpa + page, page);
-    check_screen_page(at - hpa + last, last);
-    check_screen_page(at, hpa);
+        check_page(d, at - hpa + page, page);
+    check_page(d, at - hpa + last, last);
+    check_page(d, at, hpa);
     assert_int_equal(walk(((at - hpa + last) & PAGE_MASK) + PAGE_SIZE).size, 0);
     assert_int_equal(walk((at & PAGE_MASK) - PAGE_SIZE).size, 0);
+    return at;
 }
 
 #define UHD (3840ull * 2160 * 4)
@@ -151,14 +158,31 @@ static void screen_anywhere(void **state)
     };
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
         physical_bits = rows[i].bits;
-        check_screen(rows[i].hpa, rows[i].bytes);
+        check_device(&screen, rows[i].hpa, rows[i].bytes);
     }
     for (unsigned i = 0; i < 2000; i++) {
         u64 bytes = 1 + random_below(16 * MIB);
         physical_bits = 32 + (unsigned)random_below(21);
-        check_screen(random_below(BIT(physical_bits) - bytes), bytes);
+        check_device(&screen, random_below(BIT(physical_bits) - bytes), bytes);
     }
     assert_int_equal(frames.count[FRAME_MONITOR], 0); // it needs no memory
+}
+
+// The registers of a UART are uncached, and neither it nor the screen takes anything from the other.
+static void uart_anywhere(void **state)
+{
+    (void)state;
+    static const u64 places[] = {0xfe036000,   0xfedc9000,   0xd0000ff0,
+                                 0xfe03000000, BIT(46) - 32, 0x4000000000};
+    u64 shown = check_device(&screen, 0x4000000000, UHD);
+    for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+        u64 at = check_device(&uart, places[i], 32);
+        check_page(&screen, shown, 0x4000000000);
+        shown = check_device(&screen, 0x4000000000, UHD);
+        check_page(&uart, at, places[i]);
+    }
+    assert_int_equal(fake_msr(IA32_PAT) >> 24 & 0xff, 0);
+    assert_null((const void *)uart_map(BIT(46) - 31, 32));
 }
 
 // Entry 1 of the PAT is write-combining, and the others are as after reset, before anything is reached by
@@ -412,6 +436,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_MACHINE(screen_anywhere),
+        WITH_MACHINE(uart_anywhere),
         WITH_MACHINE(screen_is_write_combining),
         WITH_MACHINE(screen_nowhere),
         WITH_MACHINE(odd_ranges),

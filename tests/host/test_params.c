@@ -72,6 +72,7 @@ static void values(void **state)
     assert_int_equal(parsed("log=warn").log, LOG_WARN);
     assert_int_equal(parsed("console=none").console, 0);
     assert_int_equal(parsed("console=auto").console, CONSOLE_AUTO);
+    assert_int_equal(parsed("console=pci").console, CONSOLE_PCI);
     assert_int_equal(parsed("console=com3").console, 0x3e8);
     assert_int_equal(parsed("console=com4").console, 0x2e8);
     assert_int_equal(parsed("console=0xfff8").console, 0xfff8);
@@ -117,10 +118,10 @@ static void mistakes(void **state)
     refused("log=all", "log= cannot be `all': it takes error|warn|info|debug.");
     refused(
         "console=com5",
-        "console= cannot be `com5': it takes com1|com2|com3|com4|none|auto or a number from 0x100 to 0xfff8.");
+        "console= cannot be `com5': it takes com1|com2|com3|com4|none|auto|pci or a number from 0x100 to 0xfff8.");
     refused(
         "console=0xfff9",
-        "console= cannot be `0xfff9': it takes com1|com2|com3|com4|none|auto or a number from 0x100 to 0xfff8.");
+        "console= cannot be `0xfff9': it takes com1|com2|com3|com4|none|auto|pci or a number from 0x100 to 0xfff8.");
     refused("on-exit=off", "on-exit= cannot be `off': it takes poweroff|reboot|halt.");
     refused("mem=1G mem=512M", "mem= is given more than once: leave one of them.");
 }

@@ -1,5 +1,5 @@
-// The host's UART: a 16550 behind ports as its data sheet (PC16550D) has it, as other chips deviate from it,
-// and places where none is.
+// The host's UART: a 16550 behind ports or in memory as its data sheet (PC16550D) has it, as other chips
+// deviate from it, and places where none is.
 
 // link: arch/serial.c
 #include "support.h"
@@ -10,6 +10,7 @@
 #include "arch/serial.h"
 
 #define PORT     COM2_PORT
+#define MEMORY   0xfffffe0000001040ull // where nothing is that a pointer could read
 #define PATIENCE 10000u
 
 enum { DATA, IER, FCR, LCR, MCR, LSR, MSR, SCR };
@@ -25,6 +26,7 @@ static struct {
     unsigned nmis, sent, lost, foreign;
 } uart;
 static u64 now;
+static struct serial s;
 
 u64 rdtsc(void)
 {
@@ -67,22 +69,22 @@ static void send(u8 byte)
         uart.sent++;
 }
 
-void outb(u16 port, u8 value)
+static void write_register(u64 reg, u8 value)
 {
-    assert_in_range(port, PORT, PORT + 7);
-    uart.foreign += !uart.present && port != PORT + MCR;
+    assert_in_range(reg, DATA, SCR);
+    uart.foreign += !uart.present && reg != MCR;
     if (!uart.present)
         return;
-    if (port == PORT + DATA && uart.lcr & 0x80)
+    if (reg == DATA && uart.lcr & 0x80)
         uart.divisor = value;
-    else if (port == PORT + DATA)
+    else if (reg == DATA)
         send(value);
-    else if (port == PORT + IER && !(uart.lcr & 0x80)) {
+    else if (reg == IER && !(uart.lcr & 0x80)) {
         uart.empty_told = value & 2 && !uart.quiet_transmitter;
         uart.ier = value;
-    } else if (port == PORT + LCR)
+    } else if (reg == LCR)
         uart.lcr = value;
-    else if (port == PORT + MCR) {
+    else if (reg == MCR) {
         uart.lost += value & 16 && uart.busy; // loopback cuts off what is being sent
         uart.mcr = value;
     }
@@ -98,12 +100,12 @@ static u8 next_byte(void)
     return byte;
 }
 
-u8 inb(u16 port)
+static u8 read_register(u64 reg)
 {
-    assert_in_range(port, PORT, PORT + 7);
+    assert_in_range(reg, DATA, SCR);
     if (!uart.present)
         return uart.absent;
-    switch (port - PORT) {
+    switch (reg) {
     case DATA:
         return next_byte();
     case MCR:
@@ -118,45 +120,122 @@ u8 inb(u16 port)
     }
 }
 
-static struct serial s;
-
-static int setup(void **state)
+void outb(u16 port, u8 value)
 {
-    (void)state;
+    assert_int_equal(s.stride, 0);
+    write_register(port - PORT, value);
+}
+
+u8 inb(u16 port)
+{
+    assert_int_equal(s.stride, 0);
+    return read_register(port - PORT);
+}
+
+// The register at an address in memory: accesses of another width than the UART has are none.
+static u64 register_at(const volatile void *at, u8 width)
+{
+    u64 offset = (uintptr_t)at - MEMORY;
+    assert_int_equal(s.width, width);
+    assert_int_not_equal(s.stride, 0);
+    assert_int_equal(offset % s.stride, 0);
+    return offset / s.stride;
+}
+
+u8 mmio_read8(const volatile void *at)
+{
+    return read_register(register_at(at, 1));
+}
+
+// The other bytes are nobody's.
+u32 mmio_read32(const volatile void *at)
+{
+    return 0xa5a5a500 | read_register(register_at(at, 4));
+}
+
+void mmio_write8(volatile void *at, u8 value)
+{
+    write_register(register_at(at, 1), value);
+}
+
+void mmio_write32(volatile void *at, u32 value)
+{
+    assert_int_equal(value >> 8, 0);
+    write_register(register_at(at, 4), (u8)value);
+}
+
+static void start(struct serial at)
+{
     memset(&uart, 0, sizeof(uart));
     uart.present = uart.wired = true;
     uart.absent = 0xff;
     uart.busy = 100; // the boot loader's last words
-    assert_true(serial_init(&s, PORT, SERIAL_115200));
+    s = at;
+    assert_true(serial_init(&s, SERIAL_115200));
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    start(SERIAL_PORT(PORT));
     return 0;
 }
 
-static void found(void **state)
+static void check_found(void)
 {
-    (void)state;
     assert_int_equal(uart.divisor, 1);
     assert_int_equal(uart.lcr, 3);
     assert_int_equal(uart.mcr, 3);
     assert_int_equal(uart.lost, 0);
     serial_write(&s, 'a');
     assert_int_equal(uart.sent, 1);
+    receive(0xa5);
+    assert_int_equal(serial_read(&s), 0xa5);
+    assert_int_equal(serial_read(&s), -1);
+}
+
+static void found(void **state)
+{
+    (void)state;
+    check_found();
     assert_int_equal(serial_irq(&s), 3);
 }
 
-// Where there is none nothing is written but the register that shows it.
-static void not_found(void **state)
+static const struct serial in_memory[] = {{MEMORY, 1, 1}, {MEMORY, 4, 4}, {MEMORY, 4, 1}};
+
+static void found_in_memory(void **state)
 {
     (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(in_memory); i++) {
+        start(in_memory[i]);
+        check_found();
+        assert_int_equal(serial_irq(&s), -1);
+    }
+}
+
+// Where there is none nothing is written but the register that shows it.
+static void check_not_found(struct serial at)
+{
     static const u8 reads[] = {0xff, 0, 0xb0, 0x7f};
     uart.present = false;
     for (size_t i = 0; i < ARRAY_SIZE(reads); i++) {
         uart.absent = reads[i];
-        assert_false(serial_init(&s, PORT, SERIAL_115200));
+        s = at;
+        assert_false(serial_init(&s, SERIAL_115200));
         assert_int_equal(uart.foreign, 0);
         assert_int_equal(serial_read(&s), -1);
         assert_int_equal(serial_irq(&s), -1);
     }
-    assert_false(serial_init(&s, 0, SERIAL_115200));
+}
+
+static void not_found(void **state)
+{
+    (void)state;
+    check_not_found(SERIAL_PORT(PORT));
+    for (size_t i = 0; i < ARRAY_SIZE(in_memory); i++)
+        check_not_found(in_memory[i]);
+    s = SERIAL_PORT(0);
+    assert_false(serial_init(&s, SERIAL_115200));
 }
 
 static void gone(void **state)
@@ -220,7 +299,8 @@ static void interrupt_does_not_come(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(found), TEST(not_found), TEST(gone), TEST(interrupt_comes), TEST(interrupt_does_not_come),
+        TEST(found), TEST(found_in_memory), TEST(not_found),
+        TEST(gone),  TEST(interrupt_comes), TEST(interrupt_does_not_come),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,40 +1,71 @@
-// Which serial port console=auto takes: machines with UARTs behind some ports, PCI functions and ACPI's words
-// for them.
+// Which serial port console=auto takes: machines with UARTs behind some ports and in memory, PCI functions
+// and ACPI's words for them.
 
-// link: arch/serial_find.c arch/pci.c
+// link: arch/serial_find.c arch/pci.c arch/multiboot2.c
 #include "support.h"
 
 #include <arch/console.h>
 #include <arch/io.h>
+#include <arch/lib.h>
+#include <arch/multiboot2.h>
 #include <arch/pci.h>
 
+#include "arch/device_map.h"
 #include "arch/serial_find.h"
 
-#define CARD 0xc000u
+#define CARD   0xc000u
+#define MAPPED 0xffff000000000000ull
 
 static struct acpi acpi;
-static u64 there[4]; // ports at which a UART answers
+static struct boot_info boot;
+static u64 there[4];               // ports at which a UART answers
+static struct serial in_memory[2]; // UARTs by hpa, distance of the registers and width of an access
+static u64 mapped;
 static struct function {
-    u32 at, class_code, command, bar[PCI_BARS];
+    u32 at, class_code, command, bar[PCI_BARS], bytes; // of a BAR of memory
     u8 header;
 } functions[3];
 static unsigned count;
 static u32 address;
 static unsigned divisor;
 
-bool serial_init(struct serial *s, u16 port, unsigned with)
+volatile void *uart_map(u64 hpa, u64 bytes)
 {
-    s->port = 0;
-    for (size_t i = 0; i < ARRAY_SIZE(there); i++) {
-        if (there[i] == port)
-            s->port = port;
+    mapped = hpa;
+    return hpa + bytes <= BIT(46) ? (volatile void *)(MAPPED + hpa) : NULL;
+}
+
+// A function's UART answers only where it is switched on.
+static bool is_switched_on(u32 bar, u32 bit)
+{
+    for (unsigned i = 0; i < count; i++) {
+        for (unsigned n = 0; n < PCI_BARS; n++) {
+            if (functions[i].bar[n] == bar && !(functions[i].command & bit))
+                return false;
+        }
     }
-    for (unsigned i = 0; i < count && port == CARD; i++) { // it answers only where it is switched on
-        if (functions[i].bar[1] == (CARD | 1) && !(functions[i].command & PCI_COMMAND_IO))
-            s->port = 0;
+    return true;
+}
+
+static bool is_there(const struct serial *s)
+{
+    bool found = false;
+    for (size_t i = 0; !s->stride && i < ARRAY_SIZE(there); i++)
+        found |= there[i] == s->base && is_switched_on((u32)s->base | 1, PCI_COMMAND_IO);
+    for (size_t i = 0; s->stride && i < ARRAY_SIZE(in_memory); i++) {
+        const struct serial *uart = &in_memory[i];
+        found |= s->base == MAPPED + uart->base && s->stride == uart->stride && s->width == uart->width &&
+                 is_switched_on((u32)uart->base, PCI_COMMAND_MEMORY);
     }
+    return found;
+}
+
+bool serial_init(struct serial *s, unsigned with)
+{
+    if (!s->base || !is_there(s))
+        s->base = 0;
     divisor = with;
-    return s->port;
+    return s->base;
 }
 
 static struct function *addressed(void)
@@ -52,9 +83,18 @@ void outl(u16 port, u32 value)
         address = value;
         return;
     }
-    assert_int_equal(address & 0xfc, PCI_COMMAND);
-    assert_int_equal(value >> 16, 0);
-    addressed()->command = 0x22100000 | value;
+    struct function *f = addressed();
+    u32 offset = address & 0xfc;
+    if (offset == PCI_COMMAND) {
+        assert_int_equal(value >> 16, 0);
+        f->command = 0x22100000 | value;
+        return;
+    }
+    u32 *bar = &f->bar[(offset - PCI_BAR) / 4];
+    assert_in_range(offset, PCI_BAR, PCI_BAR + 4 * PCI_BARS - 4);
+    assert_int_equal(*bar & PCI_BAR_IO, 0);
+    assert_int_equal(f->command & PCI_COMMAND_MEMORY, 0); // it would answer at a wrong address
+    *bar = (value & ~(f->bytes - 1)) | (*bar & 0xf);
 }
 
 void outb(u16 port, u8 value)
@@ -82,37 +122,61 @@ static int start(void **state)
 {
     (void)state;
     memset(&acpi, 0, sizeof(acpi));
+    memset(&boot, 0, sizeof(boot));
     memset(there, 0, sizeof(there));
+    memset(in_memory, 0, sizeof(in_memory));
     memset(functions, 0, sizeof(functions));
     count = divisor = 0;
+    mapped = 0;
     return 0;
 }
 
 static struct function *add(u32 class_code, u32 bar0, u32 bar1)
 {
-    functions[count] = (struct function){
-        .at = PCI_AT(0, 3 + count, 0), .class_code = class_code, .command = 0x22100004, .bar = {bar0, bar1}};
+    functions[count] = (struct function){.at = PCI_AT(0, 3 + count, 0),
+                                         .class_code = class_code,
+                                         .command = 0x22100004,
+                                         .bar = {bar0, bar1},
+                                         .bytes = PAGE_SIZE};
     return &functions[count++];
 }
 
-static void finds(u16 port, unsigned with, bool is_unasked, const char *word)
+static struct serial s;
+
+static void check_found(const struct console_port *found, u64 at, bool unasked, const char *word)
 {
-    struct serial s;
-    bool unasked;
-    const char *how = serial_find(&s, &acpi, &unasked);
-    assert_non_null(how);
-    assert_non_null(strstr(how, word));
-    assert_int_equal(s.port, port);
+    assert_non_null(found->how);
+    assert_non_null(strstr(found->how, word));
+    assert_int_equal(found->at, at);
+    assert_int_equal(found->unasked, unasked);
+}
+
+static void finds(u16 port, unsigned with, bool unasked, const char *word)
+{
+    struct console_port found = serial_find(&s, &boot, &acpi, false);
+    check_found(&found, port, unasked, word);
+    assert_int_equal(s.base, port);
+    assert_int_equal(s.stride, 0);
+    assert_false(found.in_memory);
     assert_int_equal(divisor, with);
-    assert_int_equal(unasked, is_unasked);
+}
+
+static void finds_in_memory(const struct serial *uart, bool unasked, const char *word)
+{
+    struct console_port found = serial_find(&s, &boot, &acpi, false);
+    check_found(&found, uart->base, unasked, word);
+    assert_int_equal(s.base, MAPPED + uart->base);
+    assert_int_equal(s.stride, uart->stride);
+    assert_int_equal(s.width, uart->width);
+    assert_true(found.in_memory);
+    assert_int_equal(found.in_ram, 0);
+    assert_int_equal(divisor, SERIAL_KEEP);
 }
 
 static void finds_none(void)
 {
-    struct serial s;
-    bool unasked;
-    assert_null(serial_find(&s, &acpi, &unasked));
-    assert_int_equal(s.port, 0);
+    assert_null(serial_find(&s, &boot, &acpi, false).how);
+    assert_int_equal(s.base, 0);
 }
 
 static void in_order(void **state)
@@ -128,7 +192,7 @@ static void in_order(void **state)
     assert_int_equal(card->command, 0x22100005);
     there[2] = COM3_PORT;
     finds(COM3_PORT, SERIAL_115200, false, "COM3");
-    acpi.spcr = (struct acpi_uart){{0x5000, ACPI_IO}, 9600};
+    acpi.spcr = (struct acpi_uart){{0x5000, ACPI_IO}, 1, 1, 9600};
     finds(COM3_PORT, SERIAL_115200, false, "COM3"); // nothing answers where SPCR says
     there[3] = 0x5000;
     finds(0x5000, 12, false, "SPCR");
@@ -148,7 +212,7 @@ static void odd_addresses(void **state)
     there[1] = 0xff;
     there[2] = 0x4000;
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        acpi.spcr.at = acpi.dbg2.at = rows[i];
+        acpi.spcr = acpi.dbg2 = (struct acpi_uart){rows[i], 1, 1, 0};
         finds_none();
     }
 }
@@ -167,7 +231,8 @@ static void odd_functions(void **state)
         {0x070002, 0, CARD | 1, 1},          // a bridge's registers are others
         {0x070002, 0xd0000004, CARD | 1, 0}, // the upper half of an address
         {0x070002, 1, 0, 0},                 // not assigned
-        {0x070002, 0xd0000000, 0, 0},        // memory
+        {0x070002, 0xd0000000, 0, 0},        // nothing is there
+        {0x070002, 0, 0, 0},                 // nor has it an address
         {0x070002, 0x1c001, 0, 0},           // beyond the ports
     };
     there[0] = CARD;
@@ -185,10 +250,118 @@ static void odd_functions(void **state)
     assert_int_equal(silent->command, 0x22100004);
 }
 
+// A table says how far apart the registers are, and how wide an access is.
+static void memory_of_tables(void **state)
+{
+    (void)state;
+    static const struct serial rows[] = {
+        {0xfe036000, 1, 1}, {0xfe036000, 4, 4}, {0xfe036000, 4, 1}, {0xfe03000000, 4, 4}, {0xfe036010, 1, 1}};
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        start(state);
+        in_memory[0] = rows[i];
+        acpi.dbg2 = (struct acpi_uart){{rows[i].base, ACPI_MEMORY}, rows[i].stride, rows[i].width, 0};
+        finds_in_memory(&rows[i], true, "DBG2");
+        acpi.spcr = acpi.dbg2;
+        acpi.spcr.baud = 9600; // of a clock that is not known
+        finds_in_memory(&rows[i], false, "SPCR");
+        acpi.spcr.width = acpi.dbg2.width ^= 5;
+        finds_none();
+    }
+}
+
+static void odd_memory(void **state)
+{
+    (void)state;
+    static const u64 rows[] = {0, 0xfe036002, BIT(46), BIT(46) - 28, ~0ull - 3, ~0ull - 31};
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        in_memory[0] = (struct serial){rows[i], 4, 4};
+        acpi.spcr = (struct acpi_uart){{rows[i], ACPI_MEMORY}, 4, 4, 0};
+        finds_none();
+    }
+}
+
+// Where the boot loader says that RAM is, nothing is mapped, and the search goes on.
+static void memory_that_is_ram(void **state)
+{
+    (void)state;
+    static const u64 rows[] = {0x100000 - 4, 0x100000 - 31 + 3, 0x200000, 0x300000 - 4};
+    boot.range_count = 2;
+    boot.ranges[0] = (struct boot_range){0xf0000, 0x100000, BOOT_MEMORY_RESERVED};
+    boot.ranges[1] = (struct boot_range){0x100000, 0x300000, BOOT_MEMORY_RAM};
+    there[0] = COM2_PORT;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        in_memory[0] = (struct serial){rows[i], 4, 4};
+        acpi.spcr = (struct acpi_uart){{rows[i], ACPI_MEMORY}, 4, 4, 0};
+        struct console_port found = serial_find(&s, &boot, &acpi, false);
+        check_found(&found, COM2_PORT, false, "COM2");
+        assert_int_equal(found.in_ram, rows[i]);
+        assert_false(found.in_memory);
+        assert_int_equal(mapped, 0);
+    }
+    acpi.spcr.at.address = in_memory[0].base = 0x100000 - 32;
+    finds_in_memory(&in_memory[0], false, "SPCR");
+}
+
+// A card with its registers in memory, at either distance; the wide one only where all of it is the card's.
+static void memory_of_cards(void **state)
+{
+    (void)state;
+    static const struct {
+        struct serial uart;
+        u32 bar0, bar1, bytes;
+        bool found;
+    } rows[] = {
+        {{0xd0000000, 1, 1}, 0xd0000000, 0, 16, true},
+        {{0xd0000000, 1, 1}, 0xd0000000, 0, PAGE_SIZE, true},
+        {{0xd0000000, 4, 4}, 0xd0000000, 0, 32, true},
+        {{0xd0000000, 4, 4}, 0xd0000000, 0, 16, false},
+        {{0xd0000000, 4, 4}, 0xe001, 0xd0000000, PAGE_SIZE, true}, // its port does not answer
+        {{0xfed0000000, 4, 4}, 0xd0000004, 0xfe, PAGE_SIZE, true},
+        {{0xd0000000, 4, 4}, 0xd000000c, 0xfe, PAGE_SIZE, false},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        start(state);
+        struct function *f = add(0x070002, rows[i].bar0, rows[i].bar1);
+        f->bytes = rows[i].bytes;
+        in_memory[0] = rows[i].uart;
+        if (rows[i].found)
+            finds_in_memory(&rows[i].uart, true, "PCI");
+        else
+            finds_none();
+        assert_int_equal(f->command, rows[i].found ? 0x22100006 : 0x22100004);
+        assert_int_equal(f->bar[0], rows[i].bar0);
+        assert_int_equal(f->bar[1], rows[i].bar1);
+    }
+}
+
+// A port is preferred to memory, and a card may be asked for before all else.
+static void card_that_is_asked_for(void **state)
+{
+    (void)state;
+    struct console_port found = serial_find(&s, &boot, &acpi, true);
+    assert_null(found.how);
+    add(0x070002, 0xd0000000, CARD | 1);
+    in_memory[0] = (struct serial){0xd0000000, 1, 1};
+    there[0] = CARD;
+    there[1] = COM1_PORT;
+    acpi.spcr = acpi.dbg2 = (struct acpi_uart){{COM1_PORT, ACPI_IO}, 1, 1, 0};
+    found = serial_find(&s, &boot, &acpi, true);
+    check_found(&found, CARD, false, "PCI");
+    there[0] = 0;
+    found = serial_find(&s, &boot, &acpi, true);
+    check_found(&found, 0xd0000000, false, "PCI");
+    in_memory[0].base = 0;
+    found = serial_find(&s, &boot, &acpi, true);
+    assert_null(found.how);
+    assert_int_equal(s.base, 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup(f, start)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(in_order), TEST(odd_addresses), TEST(odd_functions)};
+    const struct CMUnitTest tests[] = {
+        TEST(in_order),   TEST(odd_addresses),      TEST(odd_functions),   TEST(memory_of_tables),
+        TEST(odd_memory), TEST(memory_that_is_ram), TEST(memory_of_cards), TEST(card_that_is_asked_for)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -40,10 +40,12 @@ struct acpi_segment {
     u8 first_bus, last_bus;
 };
 
-// A UART of the 16550's kind that a table names.
+// A UART of the 16550's kind that a table names. In memory its registers are `stride` bytes from each other,
+// and an access has `width` bytes: both are 1 or 4.
 struct acpi_uart {
     struct acpi_register at; // address 0: the table is not there, or names a UART of another kind
-    u32 baud;                // that it shall run at; 0: as firmware has set it
+    u8 stride, width;
+    u32 baud; // that it shall run at; 0: as firmware has set it
 };
 
 // SRAT: the proximity domain ("node") of a processor, and of a part of the memory map, [start, end), that may

@@ -11,7 +11,9 @@
 #define COM3_PORT 0x3e8
 #define COM4_PORT 0x2e8
 
+struct acpi;
 struct boot_framebuffer;
+struct boot_info;
 
 // A square picture of dark and light modules, such as a QR code, with so many light ones around it.
 struct console_picture {
@@ -24,11 +26,17 @@ struct console_picture {
 bool console_init(u16 serial_port);
 
 // The same on the first serial port that answers, in this order: the firmware's console (ACPI's SPCR), COM1
-// to COM4, PCI cards, the port for debuggers (DBG2). Returns which of these it is, as words, and its I/O
-// port; NULL and 0: there is none. One that is not COM1 to COM4 keeps the speed that firmware has set, or
-// SPCR says.
-struct acpi;
-const char *console_find(const struct acpi *acpi, u16 *port);
+// to COM4, PCI functions, the port for debuggers (DBG2); or on the first PCI function's. Its registers may be
+// in memory, but not in what the boot loader calls RAM: such a place is not touched. One that is not COM1 to
+// COM4 keeps the speed that firmware has set, or SPCR says.
+struct console_port {
+    const char *how; // which of these it is, in words; NULL: there is none
+    u64 at;          // its I/O port, or hpa
+    bool in_memory;
+    bool unasked; // only its being there speaks for it: it need have no other end
+    u64 in_ram;   // the last hpa where one should be, and RAM is; 0: none
+};
+struct console_port console_find(const struct boot_info *boot, const struct acpi *acpi, bool pci_only);
 
 // Adds the screen, blank: VGA text, or a framebuffer, which is mapped here wherever it is. Only one can be in
 // use: the last one. ERR_INVALID: the framebuffer is not of a kind that is known; ERR_ABSENT: it is where the
@@ -82,8 +90,7 @@ struct console_text {
 };
 void console_divert(struct console_text *text);
 
-// Whether there is a serial port; and whether somebody may be taken to listen there: a port that console_find
-// has found on a card, or that is for debuggers, need have no other end.
+// Whether there is a serial port; and whether somebody may be taken to listen there: it is not `unasked`.
 bool console_has_serial(void);
 bool console_is_heard(void);
 

@@ -1,4 +1,4 @@
-// The privileged and port instructions that C cannot say, one inline function each, named as the instruction.
+// The instructions that C cannot say, privileged ones and those that reach devices, one inline function each.
 // Not here: descriptor tables (traps), VMX instructions, anything with a policy. Ports come first, values
 // second.
 #pragma once
@@ -34,6 +34,28 @@ static inline void outw(u16 port, u16 value)
 static inline void outl(u16 port, u32 value)
 {
     asm volatile("outl %0, %1" : : "a"(value), "Nd"(port));
+}
+
+// Registers of a device in memory, by one MOV of that width.
+static inline u8 mmio_read8(const volatile void *at)
+{
+    u8 value;
+    asm volatile("movb %1, %0" : "=q"(value) : "m"(*(const volatile u8 *)at) : "memory");
+    return value;
+}
+static inline u32 mmio_read32(const volatile void *at)
+{
+    u32 value;
+    asm volatile("movl %1, %0" : "=r"(value) : "m"(*(const volatile u32 *)at) : "memory");
+    return value;
+}
+static inline void mmio_write8(volatile void *at, u8 value)
+{
+    asm volatile("movb %1, %0" : "=m"(*(volatile u8 *)at) : "q"(value) : "memory");
+}
+static inline void mmio_write32(volatile void *at, u32 value)
+{
+    asm volatile("movl %1, %0" : "=m"(*(volatile u32 *)at) : "r"(value) : "memory");
 }
 
 // #GP if the processor does not have the MSR: the caller knows that it does.

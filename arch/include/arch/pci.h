@@ -14,6 +14,7 @@
 
 #define PCI_COMMAND            0x04   // in its upper half the status, whose bits a write of 1 clears
 #define PCI_COMMAND_IO         BIT(0) // the function answers to its I/O ports
+#define PCI_COMMAND_MEMORY     BIT(1) // and to its memory
 #define PCI_COMMAND_BUS_MASTER BIT(2)
 #define PCI_BAR                0x10 // the first of the base address registers of a header of layout 0:
 #define PCI_BARS               6

@@ -8,6 +8,10 @@ u32 inl(u16 port);
 void outl(u16 port, u32 value);
 u8 inb(u16 port);
 void outb(u16 port, u8 value);
+u8 mmio_read8(const volatile void *at); // these four are the test's own
+u32 mmio_read32(const volatile void *at);
+void mmio_write8(volatile void *at, u8 value);
+void mmio_write32(volatile void *at, u32 value);
 u64 rdmsr(u32 msr);
 void wrmsr(u32 msr, u64 value);
 u64 rdtsc(void);
