@@ -16,7 +16,10 @@ struct outcome {
 };
 
 struct comparison {
-    struct configurations configurations;
+    struct configurations asked;          // as compare= has them
+    struct configurations configurations; // what is booted: configurations_boots
+    struct configurations turns;          // of the present run: what its guest measures by turns
+    struct effect turn_effects[CONFIGURATIONS_MAX];
     struct outcome outcomes[CONFIGURATIONS_MAX];
 };
 

@@ -100,7 +100,9 @@ static void read_parameters(void)
     char line[PARAMS_TEXT];
     params_text(&params, line, sizeof(line));
     log_info("parameters: %s", line);
-    if (params.compare && configurations_read(&comparison.configurations, &params, message, sizeof(message)))
+    if (params.compare && (configurations_read(&comparison.asked, &params, message, sizeof(message)) ||
+                           configurations_boots(&comparison.configurations, &comparison.asked, params.how,
+                                                message, sizeof(message))))
         refuse(&host, message);
 }
 

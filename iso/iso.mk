@@ -39,7 +39,7 @@ run:
 	@iso/run/run
 
 # The report of logs that were captured elsewhere needs nothing built.
-export COMPARE BENCH EXIT_COST SERIAL TITLE OUT TIMEOUT LIMIT IPS REPEAT
+export COMPARE BENCH EXIT_COST SERIAL TITLE OUT TIMEOUT LIMIT IPS REPEAT HOW
 ifdef SERIAL
 compare:
 	@iso/report/compare

@@ -46,7 +46,8 @@ static void usage(void)
         "  -r   5 without it, 6 with -m   -i   multiplies the iterations\n"
         "  -t   a workload that takes longer, in each mode, is killed (300; 0: none is)\n"
         "  -p   every program in this folder is a workload (/prog)\n"
-        "  -m   in these modes of the monitor by turns, as often as -r says in each (ept/trace,vpid=off)\n"
+        "  -m   in these modes of the monitor by turns, as often as -r says in each (ept/trace,vpid=off);\n"
+        "       without it in those of a comparison by switching (compare.how=)\n"
         "  -s   the turns' order is at random by this number (1)\n"
         "Exit status: 0 all went well, 1 a workload failed, 2 wrong usage.\n",
         stderr);
@@ -138,6 +139,14 @@ static void modes_choose(struct plan *plan, char *modes)
     }
 }
 
+// Those of the command line, or those of the monitor's comparison; NULL: neither has any.
+static char *modes_asked(char *modes)
+{
+    static char text[2048];
+    bool there = !modes && monitor_interface() == PENUMBRA_INTERFACE;
+    return there && monitor_modes(text, sizeof text) > 0 ? text : modes;
+}
+
 static unsigned workloads_run(struct plan *plan, char *modes)
 {
     unsigned failed = 0;
@@ -160,13 +169,14 @@ int main(int count, char **words)
     struct options options = {.plan = {.factor = 1, .limit = 300, .seed = 1}, .folder = "/prog"};
     for (int letter; (letter = getopt(count, words, "lr:i:t:p:m:s:")) != -1;)
         option_take(&options, letter);
-    if (options.plan.repetitions == 0)
-        options.plan.repetitions = options.modes ? ROUNDS : REPETITIONS;
     workload_count = programs_append(options.folder, workloads, BUILT_IN);
     if (options.list) {
         workloads_list();
         return 0;
     }
     workloads_choose(words + optind, count - optind);
+    options.modes = modes_asked(options.modes);
+    if (options.plan.repetitions == 0)
+        options.plan.repetitions = options.modes ? ROUNDS : REPETITIONS;
     return workloads_run(&options.plan, options.modes) == 0 ? 0 : 1;
 }

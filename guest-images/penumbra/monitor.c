@@ -86,6 +86,12 @@ int64_t monitor_mode_switch(const char *words, char *answer, size_t bytes)
     return result;
 }
 
+int64_t monitor_modes(char *text, size_t bytes)
+{
+    memset(text, 0, bytes);
+    return penumbra_call(PENUMBRA_MODES, (uintptr_t)text, bytes, 0);
+}
+
 int64_t monitor_result_tell(const struct penumbra_result *result)
 {
     return penumbra_call(PENUMBRA_RESULT, (uintptr_t)result, 0, 0);

@@ -31,5 +31,9 @@ int64_t monitor_counters_read(uint64_t *values, size_t count);
 // an error: then `answer`, of some hundred bytes, is one sentence that says why.
 int64_t monitor_mode_switch(const char *words, char *answer, size_t bytes);
 
+// What a comparison by switching asks to be measured by turns, as bench -m has it. The text's length, or an
+// error: PENUMBRA_OFF where nothing is to be.
+int64_t monitor_modes(char *text, size_t bytes);
+
 // Tells a workload's result. 0 or an error: PENUMBRA_OFF where it is not wanted.
 int64_t monitor_result_tell(const struct penumbra_result *result);

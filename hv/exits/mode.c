@@ -40,8 +40,9 @@ static const char *read_mode(struct vm *vm, const char *words, struct effect *wa
 {
     struct modes *m = &vm->modes;
     struct params *asked = &wanted->asked;
-    *asked = m->now.asked;
-    if (mode_read(asked, words, m->why, sizeof(m->why)))
+    const struct configuration *turn = m->turns ? configurations_find(m->turns, words) : NULL;
+    *asked = turn ? turn->params : m->now.asked;
+    if (!turn && mode_read(asked, words, m->why, sizeof(m->why)))
         return m->why;
     const char *why = effect_missing(asked, ops_of(vm, asked), vm->vcpu.caps);
     if (!why)

@@ -147,11 +147,24 @@ static s64 call_feed(struct call *c)
     return 0;
 }
 
+static s64 call_modes(struct call *c)
+{
+    const struct configurations *turns = c->v->vm->modes.turns;
+    char text[CONFIGURATIONS_MAX * CONFIGURATION_TEXT];
+    size_t length = 0;
+    if (!turns)
+        return PENUMBRA_OFF;
+    for (unsigned i = 0; i < turns->count; i++)
+        length += (size_t)fmt(text + length, sizeof(text) - length, i ? "/%s" : "%s", turns->list[i].name);
+    s64 error = answer(c, text);
+    return error ? error : (s64)length;
+}
+
 static s64 (*const calls[])(struct call *) = {
     [PENUMBRA_COUNTERS] = call_counters, [PENUMBRA_COUNTER] = call_counter, [PENUMBRA_RESET] = call_reset,
     [PENUMBRA_MARK] = call_mark,         [PENUMBRA_TRACE] = call_trace,     [PENUMBRA_MODE] = call_mode,
     [PENUMBRA_STOP] = call_stop,         [PENUMBRA_RESULT] = call_result,   [PENUMBRA_SWITCH] = call_switch,
-    [PENUMBRA_FEED] = call_feed,
+    [PENUMBRA_FEED] = call_feed,         [PENUMBRA_MODES] = call_modes,
 };
 
 static void call_make(struct call *c, struct vcpu *v)

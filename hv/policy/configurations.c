@@ -73,7 +73,7 @@ static int read_one(const struct reader *r, const struct params *params, const c
     struct configuration *c = &all->list[all->count];
     if (!length || length >= sizeof(c->name))
         return refuse(r, "a configuration is empty or longer than 63 characters", begin);
-    memset(c->name, 0, sizeof(c->name));
+    memset(c, 0, sizeof(*c));
     memcpy(c->name, begin, length);
     for (unsigned i = 0; i < all->count; i++) {
         if (!strcmp(all->list[i].name, c->name))
@@ -106,4 +106,77 @@ int configurations_read(struct configurations *c, const struct params *params, c
             return 0;
         at = end + 1;
     }
+}
+
+// Whether one guest can have both.
+static bool alike(const struct params *one, const struct params *other)
+{
+    char message[160]; // of which parameter does not matter
+    struct params a = *one, b = *other;
+    a.mmu_switch = b.mmu_switch = true;
+    return !params_same_but_mode(&a, &b, message, sizeof(message));
+}
+
+bool configuration_by_switch(const struct configuration *boot, const struct configuration *c)
+{
+    return boot->by_switch && alike(&boot->params, &c->params);
+}
+
+const struct configuration *configurations_find(const struct configurations *all, const char *name)
+{
+    for (unsigned i = 0; i < all->count; i++) {
+        if (!strcmp(all->list[i].name, name))
+            return &all->list[i];
+    }
+    return NULL;
+}
+
+static unsigned partners(const struct configurations *all, unsigned first, const struct params *params)
+{
+    unsigned count = 0;
+    for (unsigned i = first; i < all->count; i++)
+        count += alike(&all->list[i].params, params);
+    return count;
+}
+
+static int boot_add(struct configurations *boots, const struct configuration *c, char *message, size_t size)
+{
+    if (boots->count == CONFIGURATIONS_MAX) {
+        fmt(message, size, "compare=: with compare.how= these are more than 16 boots, leave some out");
+        return ERR_INVALID;
+    }
+    boots->list[boots->count++] = *c;
+    return 0;
+}
+
+static int switches_add(struct configurations *boots, const struct configurations *asked, char *message,
+                        size_t size)
+{
+    unsigned number = 0;
+    for (unsigned i = 0; i < asked->count; i++) {
+        struct configuration c = {.params = asked->list[i].params, .by_switch = true};
+        unsigned all = partners(asked, 0, &c.params);
+        if (all < 2 || partners(asked, i, &c.params) < all) // alone, or one before stands for it
+            continue;
+        c.params.mmu_switch = true;
+        number++;
+        fmt(c.name, sizeof(c.name), number == 1 ? "switch" : "switch-%u", number);
+        if (boot_add(boots, &c, message, size))
+            return ERR_INVALID;
+    }
+    return 0;
+}
+
+int configurations_boots(struct configurations *boots, const struct configurations *asked,
+                         enum compare_how how, char *message, size_t size)
+{
+    boots->count = 0;
+    for (unsigned i = 0; i < asked->count; i++) {
+        const struct params *p = &asked->list[i].params;
+        bool loses_pcid = p->mmu == MMU_EPT && p->pcid && !p->mmu_switch;
+        bool own = how != COMPARE_SWITCH || loses_pcid || partners(asked, 0, p) < 2;
+        if (own && boot_add(boots, &asked->list[i], message, size))
+            return ERR_INVALID;
+    }
+    return how == COMPARE_BOOT ? 0 : switches_add(boots, asked, message, size);
 }

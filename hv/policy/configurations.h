@@ -13,6 +13,7 @@
 struct configuration {
     char name[CONFIGURATION_TEXT]; // as it was written
     struct params params;
+    bool by_switch; // not asked for: stands for all that differ from it in mode alone, in one boot
 };
 
 struct configurations {
@@ -26,6 +27,20 @@ struct configurations {
 // message[size]: a word that is none, an empty configuration, one given twice, too many, too long.
 int configurations_read(struct configurations *c, const struct params *params, char *message,
                         size_t size) must_check;
+
+// Makes the list of boots of the list that was asked for, as compare.how= says. Configurations that differ in
+// nothing but the mode, and there are at least two, are one boot more with mmu.switch=on, called switch,
+// switch-2 ...; with COMPARE_SWITCH no boots of their own. Those under EPT with pcid=on have these all the
+// same: while the mode can change a guest has no PCID. ERR_INVALID with one sentence in message[size]: too
+// many.
+int configurations_boots(struct configurations *boots, const struct configurations *asked,
+                         enum compare_how how, char *message, size_t size) must_check;
+
+// Whether the boot, of by_switch, stands for this configuration.
+bool configuration_by_switch(const struct configuration *boot, const struct configuration *c);
+
+// The one with exactly this name, or NULL.
+const struct configuration *configurations_find(const struct configurations *all, const char *name);
 
 // Changes *params by the words of a mode, as a configuration has them. ERR_INVALID with one sentence in
 // message[size], also where a word is of a parameter that may not change while a guest runs: *params is as

@@ -58,6 +58,7 @@ WHERE(p2m_has_no_2m, SHADOW && now->p2m_max == P2M_LEVEL_4K)
 
 // In this order: the first row that is found for a parameter says why.
 const struct effect_row effect_rows[] = {
+    ROW(how, COMPARE_BOOT, BY_CONFIGURATION, compares_nothing, "nothing is compared without compare="),
     ROW(repeat, 1, BY_CONFIGURATION, compares_nothing, "nothing is compared without compare="),
     ROW(p2m_max, P2M_LEVEL_4K, BY_MACHINE, ept_has_no_2m, "its EPT has no larger pages"),
     ROW(p2m_max, P2M_LEVEL_2M, BY_MACHINE, ept_has_no_1g, "its EPT has no larger pages"),

@@ -12,6 +12,7 @@
 enum mmu_mode { MMU_EPT, MMU_SHADOW, MMU_MODES };
 enum vpid_choice { VPID_OFF, VPID_ON, VPID_AUTO };
 enum compare_choice { COMPARE_OFF, COMPARE_DEFAULT, COMPARE_LIST };
+enum compare_how { COMPARE_BOOT, COMPARE_SWITCH, COMPARE_BOTH };
 enum vmcall_choice { VMCALL_KERNEL, VMCALL_USER };
 enum qr_choice { QR_AUTO, QR_ON, QR_OFF };
 enum on_exit { ON_EXIT_POWEROFF, ON_EXIT_REBOOT, ON_EXIT_HALT };

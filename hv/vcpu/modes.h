@@ -2,6 +2,7 @@
 // hv/exits/mode.c's.
 #pragma once
 
+#include "configurations.h"
 #include "effect.h"
 
 #define MODES_CHURNED 12
@@ -12,6 +13,7 @@ struct modes {
     bool asked;
     u64 changes; // so far
     char why[512];
+    const struct configurations *turns; // of a comparison by switching: the guest asks for each by its name
 
     // mmu.churn=: the modes that this processor has, one of which comes at random after every so many exits.
     struct effect churned[MODES_CHURNED];

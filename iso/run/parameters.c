@@ -16,7 +16,7 @@ _Noreturn void panic(const char *format, ...)
 
 int main(int count, char **arguments)
 {
-    static struct configurations configurations;
+    static struct configurations configurations, boots;
     struct params params;
     char message[1024];
     if (count != 2) {
@@ -26,6 +26,8 @@ int main(int count, char **arguments)
     int error = params_parse(&params, arguments[1], message, sizeof(message));
     if (!error && params.compare)
         error = configurations_read(&configurations, &params, message, sizeof(message));
+    if (!error && params.compare)
+        error = configurations_boots(&boots, &configurations, params.how, message, sizeof(message));
     if (error)
         puts(message);
     return error ? 1 : 0;

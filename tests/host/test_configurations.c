@@ -107,13 +107,60 @@ static void too_many(void **state)
     assert_int_equal(read_line(line), ERR_INVALID);
 }
 
+// The boots of a list, as names; of a boot by switch, what it stands for.
+static const char *boots_of(const char *line, enum compare_how how)
+{
+    static struct configurations boots;
+    static char text[1024];
+    assert_int_equal(read_line(line), 0);
+    if (configurations_boots(&boots, &all, how, message, sizeof(message)))
+        return message;
+    *text = 0;
+    for (unsigned i = 0; i < boots.count; i++) {
+        const struct configuration *boot = &boots.list[i];
+        strcat(strcat(text, i ? " " : ""), boot->name);
+        assert_true(!boot->by_switch || boot->params.mmu_switch);
+        for (unsigned k = 0, n = 0; k < all.count; k++) {
+            if (configuration_by_switch(boot, &all.list[k]))
+                strcat(strcat(text, n++ ? "/" : ":"), all.list[k].name);
+        }
+    }
+    return text;
+}
+
+static void boots(void **state)
+{
+    (void)state;
+    static const char list[] =
+        "compare=ept/ept,pcid=off/trace/lazy,vpid=off/eager,pcid=off/trace,shadow.pool=99";
+    assert_string_equal(boots_of(list, COMPARE_BOOT),
+                        "ept ept,pcid=off trace lazy,vpid=off eager,pcid=off trace,shadow.pool=99");
+    assert_string_equal(
+        boots_of(list, COMPARE_SWITCH),
+        "ept trace,shadow.pool=99 switch:ept/trace/lazy,vpid=off switch-2:ept,pcid=off/eager,pcid=off");
+    assert_string_equal(boots_of(list, COMPARE_BOTH),
+                        "ept ept,pcid=off trace lazy,vpid=off eager,pcid=off trace,shadow.pool=99 "
+                        "switch:ept/trace/lazy,vpid=off switch-2:ept,pcid=off/eager,pcid=off");
+    assert_string_equal(boots_of("compare=trace pcid=off", COMPARE_SWITCH), "trace");
+    assert_string_equal(boots_of("compare=trace/ept,mmu.switch=on", COMPARE_SWITCH),
+                        "switch:trace/ept,mmu.switch=on");
+    char line[1024] = "compare=shadow.prefetch=0", more[32];
+    for (unsigned i = 1; i < CONFIGURATIONS_MAX; i++) {
+        snprintf(more, sizeof(more), "/shadow.prefetch=%u", i);
+        strcat(line, more);
+    }
+    assert_string_equal(boots_of(line, COMPARE_BOTH),
+                        "compare=: with compare.how= these are more than 16 boots, leave some out");
+    assert_int_equal(read_line(line), 0);
+    assert_ptr_equal(configurations_find(&all, "shadow.prefetch=15"), &all.list[15]);
+    assert_null(configurations_find(&all, "shadow.prefetch=1,"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(default_list),
-        cmocka_unit_test(own_list),
-        cmocka_unit_test(mistakes),
-        cmocka_unit_test(too_many),
+        cmocka_unit_test(default_list), cmocka_unit_test(own_list), cmocka_unit_test(mistakes),
+        cmocka_unit_test(too_many),     cmocka_unit_test(boots),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -197,6 +197,9 @@ static void sentences(void **state)
     assert_string_equal(
         says("vpid=on compare.repeat=3", 0),
         "compare.repeat=3 is compare.repeat=1 in this configuration: nothing is compared without compare=\n");
+    assert_string_equal(
+        says("vpid=on compare.how=both", 0),
+        "compare.how=both is compare.how=boot in this configuration: nothing is compared without compare=\n");
     assert_string_equal(says("vpid=on pcid=off mmu.switch=on shadow.cr3=exit", 0), "");
     assert_string_equal(says("vpid=on compare=ept compare.repeat=3", 0), "");
 }

@@ -388,16 +388,21 @@ static void test_auto_without_counters(void **state)
     assert_false(v->vm->auto_mode.samples);
 }
 
-static s64 call(const char *words, u64 room)
+static s64 call_of(u64 number, const char *words, u64 room)
 {
     char text[200] = "";
     snprintf(text, sizeof(text), "%s", words);
     assert_int_equal(vm_ram_write(v->vm, BUFFER, text, sizeof(text)), 0);
-    *vcpu_reg(v, GPR_RAX) = PENUMBRA_SWITCH;
+    *vcpu_reg(v, GPR_RAX) = number;
     *vcpu_reg(v, GPR_RDI) = BUFFER;
     *vcpu_reg(v, GPR_RSI) = room;
     assert_int_equal(exit_vmcall(v), VERDICT_SKIP);
     return (s64)*vcpu_reg(v, GPR_RAX);
+}
+
+static s64 call(const char *words, u64 room)
+{
+    return call_of(PENUMBRA_SWITCH, words, room);
 }
 
 static void answered(const char *sentence)
@@ -431,6 +436,40 @@ static void test_vmcall(void **state)
     assert_int_equal(call("ept", 160), PENUMBRA_OFF);
 }
 
+// What is measured by turns is what its name says, whatever the mode was before; other words change the
+// present mode.
+static void test_turns(void **state)
+{
+    (void)state;
+    static struct configurations turns = {.count = 2};
+    char all[PARAMS_TEXT];
+    start(true, 0);
+    assert_int_equal(call_of(PENUMBRA_MODES, "", 160), PENUMBRA_OFF);
+    static const char *const names[] = {"ept,vpid=off", "trace"};
+    for (unsigned i = 0; i < turns.count; i++) {
+        struct configuration *c = &turns.list[i];
+        snprintf(c->name, sizeof(c->name), "%s", names[i]);
+        c->params = v->vm->modes.now.asked;
+        assert_int_equal(mode_read(&c->params, names[i], all, sizeof(all)), 0);
+    }
+    v->vm->modes.turns = &turns;
+    assert_int_equal(call_of(PENUMBRA_MODES, "", 160), strlen("ept,vpid=off/trace"));
+    answered("ept,vpid=off/trace");
+    assert_int_equal(call_of(PENUMBRA_MODES, "0123456789", 5), strlen("ept,vpid=off/trace"));
+    answered("ept,");
+    assert_int_equal(call_of(PENUMBRA_MODES, "", 0), strlen("ept,vpid=off/trace"));
+    for (unsigned round = 0; round < 2; round++) {
+        asked("ept,vpid=off");
+        assert_int_equal(v->vm->params->vpid, VPID_OFF);
+        asked("trace");
+        assert_int_equal(v->vm->params->vpid, VPID_ON);
+        asked("vpid=off");
+        assert_int_equal(v->vm->params->shadow, SHADOW_TRACE);
+        asked("trace");
+        assert_int_equal(v->vm->params->vpid, VPID_ON);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -448,6 +487,7 @@ int main(void)
         MACHINE_TEST(machine_setup, test_auto_guest),
         MACHINE_TEST(machine_setup, test_auto_sample),
         MACHINE_TEST(machine_setup, test_auto_without_counters),
+        MACHINE_TEST(machine_setup, test_turns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -93,7 +93,7 @@ static void mistakes(void **state)
         "There is no parameter `%s': the parameters are mmu= vpid= mmu.switch= "
         "mmu.churn= mmu.auto= auto.feed= mem= p2m.max= p2m.churn= pcid= pku= pmu= freq= shadow= shadow.vpid= shadow.directpf= "
         "shadow.invlpg= shadow.cr3= shadow.large= shadow.prefetch= shadow.pool= "
-        "audit= compare= compare.repeat= log= "
+        "audit= compare= compare.how= compare.repeat= log= "
         "console= on-exit= qr= vmcall= limit= trace= seed=.";
     static const char *const bad_name[] = {"mmux=ept", "mm=ept", "quiet", "mmu", "=", "MMU=ept", "vpid:on"};
     char line[256], sentence[440];
@@ -205,6 +205,7 @@ static void printing(void **state)
         "shadow.pool=64",
         "audit=on",
         "compare=ept/trace,vpid=off",
+        "compare.how=switch",
         "compare.repeat=3",
         "log=warn",
         "console=0x2000",
@@ -215,9 +216,10 @@ static void printing(void **state)
         "trace=100",
         "seed=0",
     };
-    struct params p = parsed("vpid=off mem=1537M pku=off pmu=off freq=turbo shadow=trace shadow.pool=64 "
-                             "audit=16 compare=ept/trace,vpid=off compare.repeat=3 log=warn console=0x2000 "
-                             "on-exit=reboot qr=on vmcall=user limit=60 trace=100");
+    struct params p = parsed(
+        "vpid=off mem=1537M pku=off pmu=off freq=turbo shadow=trace shadow.pool=64 "
+        "audit=16 compare=ept/trace,vpid=off compare.how=switch compare.repeat=3 log=warn console=0x2000 "
+        "on-exit=reboot qr=on vmcall=user limit=60 trace=100");
     char line[440], text[200];
     *line = 0;
     for (unsigned i = 0; i < PARAMS_COUNT; i++) {

@@ -81,7 +81,7 @@ static u64 guest_u64(u64 gpa)
 static void test_numbers(void **state)
 {
     (void)state;
-    static const u64 bad[] = {0, 11, 0x7eadbeef, 0xffffffff, 1ull << 32 | 1, ~0ull};
+    static const u64 bad[] = {0, 12, 0x7eadbeef, 0xffffffff, 1ull << 32 | 1, ~0ull};
     for (unsigned i = 0; i < ARRAY_SIZE(bad); i++)
         assert_int_equal(call(bad[i], BUFFER, 1, 0), PENUMBRA_UNKNOWN);
 }

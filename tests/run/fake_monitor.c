@@ -59,6 +59,12 @@ int64_t monitor_mode_switch(const char *words, char *answer, size_t bytes)
     return 0;
 }
 
+int64_t monitor_modes(char *text, size_t bytes)
+{
+    const char *modes = getenv("FAKE_MODES");
+    return modes ? snprintf(text, bytes, "%s", modes) : PENUMBRA_OFF;
+}
+
 int64_t monitor_result_tell(const struct penumbra_result *result)
 {
     note(result->workload);

@@ -152,6 +152,11 @@ sub modes_check {
 
     ($text) = command("$folder/bench -p $folder/modes -i 0.01 -m refused alu");
     like($text, qr/"bench":"refused".*^\{"bench":"alu","iterations"/ms, 'modes: with none, in the mode that is');
+    $ENV{FAKE_MODES} = 'quick/slow';
+    ($text) = command("$folder/bench -p $folder/modes -i 0.01 alu; $folder/bench -p $folder/modes -i 0.01 -r 2 -m slow alu");
+    is(join('|', $text =~ /^\{"bench":"alu","mode":"(\w+)","positions":\[([\d,]+)/mg), join('|', 'quick', '0,1,0,1,1,0', 'slow', '1,0,1,0,0,1', 'slow', '0,0'),
+        'modes: those of the monitor\'s comparison, where the command line has none');
+    delete $ENV{FAKE_MODES};
     ($text) = command("\"\$GUEST\"/bench/bench -p $folder/none -i 0.01 -m ept alu");
     like($text, qr/^\{"bench":"refused","mode":"ept","error":"no Penumbra is here"\}$/m, 'modes: no monitor');
     file_write("$folder/modes/fails", "#!/bin/sh\nexit 3\n");

@@ -604,8 +604,60 @@ subtest 'by turns in several modes' => sub {
     my ($turn, $refused) = map { '{"bench":' . $_ . '}' } '"fork","mode":"trace","positions":[0],"iterations":30,"cycles":[30]',
         '"refused","mode":"lazy","error":"no"';
     my $table = table(with_lines($LOG, $turn, $refused));
-    like($table, qr/^\* results by turns in several modes \(`bench -m`\), which this report cannot read, and left out: 2$/m, 'it is said');
+    like($table, qr/^\* results by turns in modes that the monitor did not want measured \(`bench -m`\), left out: 2$/m, 'it is said');
     is(cells($table, 'Ratio to native', 'fork'), $WHOLE, 'and none is taken for one of the configuration');
+};
+
+# logs/switch-*.log: three modes, each by a boot of its own and by turns.
+my ($BOOTED, $SWITCHED) = map { Machine::file_read("$FindBin::RealBin/logs/switch-$_.log") } qw(native monitored);
+my $BOTH = "$BOOTED$NEXT$SWITCHED";
+
+sub both_with { my ($from, $to) = @_; my $log = $BOTH; $log =~ s/$from/$to/ or die "nothing like $from"; return table($log) }
+
+subtest 'the same modes by boot and by switch' => sub {
+    my ($status) = program('switch', $BOTH);
+    is($status, 0, 'it ends well');
+    golden_is('switch');
+    my $agreement = 'The same mode by switch and by boot';
+    my $table = table($BOTH);
+    is(cells($table, $agreement, 'mmap'), '1.000 (0.995 to 1.000)|1.000 (0.998 to 1.001)|1.001 (1.000 to 1.002)', 'they agree');
+    unlike($table, qr/is not the same by switch/, 'and nobody shouts');
+    my @lines = grep { $_->{report} eq 'agreement' } map { decode_json($_) } split /\n/, Machine::file_read("$FOLDER/switch/results.jsonl");
+    is(scalar(@lines), 9, 'results.jsonl has them');
+    is(join(' ', sort map { $_->{configuration} } grep { $_->{without_pcid} } @lines), 'ept ept ept', 'and whose boot had PCID');
+    my $slower = sub { my ($begin, $cycles, $end) = @_; return $begin . join(',', map { $_ * 2 } split /,/, $cycles) . $end };
+    my $double = sub { my ($mode) = @_; my $log = $BOTH;
+        $log =~ s/(\{"bench":"mmap","mode":"$mode",[^\[]*\[[\d,]*\],[^\[]*\[)([\d,]+)(\])/$slower->($1, $2, $3)/e or die; return table($log) };
+    like($double->('trace'), qr/^\*\*trace is not the same by switch and by boot\*\*, by more than 5 %, for mmap\.\n\n/m, 'one that is not is told');
+    like($double->('ept'), qr/^\*\*ept is not .* for mmap\.\nA known reason: its boot has PCID/m, 'with the reason that is known');
+    like(cells($double->('ept'), $agreement, 'mmap'), qr/^2\.00 \(1\.99 to 2\.00\) !\|/, 'and marked');
+};
+
+subtest 'what is by turns is compared in pairs' => sub {
+    my $fastest = 'Which mode is fastest';
+    my $whole = cells(table($BOTH), $fastest, 'fork');
+    like($whole, qr/^\*\*ept \(switch\)\*\*\|-\|adaptive \(switch\)\|1\.62\|1\.61 to 1\.62\|/, 'and with no boot of its own');
+    my $drift = $BOTH; # each round twice as long as the one before
+    $drift =~ s/(\{"bench":"fork","mode":"[^\[]*\[[\d,]*\],[^\[]*\[)([\d,]+)/my ($b, $n) = ($1, 0); $b . join ',', map { $_ * 2 ** $n++ } split m|,|, $2/ge;
+    unlike(cells(table($drift), $fastest, 'fork'), qr/no difference/, 'a drift of all modes cancels');
+    my $single = $SWITCHED =~ s/^\{"penumbra":"begin","word":"\w+","run":[123],.*?(?=^\{"penumbra":"begin")//smgr;
+    my $alone = table("$BOOTED$NEXT$single");
+    unlike($alone, qr/The same mode by switch/, 'without a boot there is nothing to agree with');
+    is(cells($alone, $fastest, 'fork'), $whole, 'and what is fastest is the same');
+    like($alone, qr/^\* `ept`: the log ends before it was begun$/m, 'what was to be booted is missed');
+    unlike($alone, qr/^\* `switch`: the log ends/m, 'what was switched is not');
+};
+
+subtest 'by turns, what a log lacks or a guest invents' => sub {
+    like(both_with(qr/(?<="bench":"mmap","mode":)"trace"/, q("mine")) , qr/did not want measured \(`bench -m`\), left out: 1$/m, 'no mode of a guest\'s own');
+    my $cut = $BOTH =~ s/^\{"bench":"mmap","mode":"adaptive".*//msr;
+    like(table($cut), qr/^\* `trace \(switch\)`: the log has no end of it: cut off or damaged there; what it finished \(2 workloads\) is reported$/m, 'a cut log');
+    like(cells(table($cut), 'Ratio to native', 'mmap'), qr/\|-\|-$/, 'what it lacks is not there');
+    my $no = both_with(qr/(?=\{"bench":"fork","mode":"ept")/, qq({"bench":"refused","mode":"lazy","error":"no"}\n));
+    like($no, qr/left out: 1$/m, 'a refusal of a mode that was not asked for');
+    my $refused = $BOTH =~ s/^\{"bench":"\w+","mode":"trace".*\n//mgr;
+    $refused =~ s/(?=\{"bench":"fork","mode":"ept")/{"bench":"refused","mode":"trace","error":"no memory"}\n/;
+    like(table($refused), qr/^\* `trace \(switch\)`: the monitor refused it: its guest was told: no memory$/m, 'and of one that was');
 };
 
 subtest 'a guest that speaks for others' => sub {

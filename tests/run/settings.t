@@ -17,7 +17,7 @@ $ENV{SETUP_DONE} = 'yes'; # the packages are no part of this
 delete @ENV{qw(MAKEFLAGS MAKELEVEL)};
 # Nor what the make that runs the tests has exported: iso.mk's settings, and what follows from them.
 delete @ENV{qw(MMU VPID MEM EMU CPU FIRMWARE APPEND ARGS NATIVE NATIVE_ARGS MONITOR GUEST_KERNEL GUEST_INITRD GUEST_COMPARE
-    BUILD PROG KERNEL INITRD INITRDS COMPARE BENCH EXIT_COST SERIAL TITLE OUT TIMEOUT LIMIT IPS REPEAT)};
+    BUILD PROG KERNEL INITRD INITRDS COMPARE BENCH EXIT_COST SERIAL TITLE OUT TIMEOUT LIMIT IPS REPEAT HOW)};
 chdir $Machine::TOP or die $!;
 
 # Its output and status, from the top of the tree.
@@ -76,6 +76,7 @@ make_refuses('compare', @$_) for (
     ['MEM=1\.5G: write it as', 'MEM=1.5G'],
     ['There is no parameter `fast\'', 'COMPARE=ept/fast'],
     ['compare.repeat= cannot be `0\'', 'REPEAT=0'],
+    ['compare.how= cannot be `turns\'', 'HOW=turns'],
     ['LIMIT=soon: it takes a number from 1 to 1000000$', 'LIMIT=soon'],
     ['EXIT_COST=much: it takes a number from 0 to 1000000$', 'EXIT_COST=much'],
     ['COMPARE= and BENCH= take words joined by', 'BENCH=fork exec'],

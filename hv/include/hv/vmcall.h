@@ -51,6 +51,11 @@ enum penumbra_call {
     // (thousandths): for tests of mmu=auto: so much of the guest's cycles are page walks from now on. 0, or
     // PENUMBRA_OFF: auto.feed=on is not given.
     PENUMBRA_FEED = 10,
+    // (char *text, bytes): what this boot of a comparison is to measure by turns (compare.how=switch),
+    // "ept/trace,vpid=off", cut to fit, with a NUL. Each between two `/' is a text for PENUMBRA_SWITCH, which
+    // then means exactly this, whatever the mode was. Returns the whole text's length; PENUMBRA_OFF: nothing
+    // is to be.
+    PENUMBRA_MODES = 11,
 };
 
 enum penumbra_error {

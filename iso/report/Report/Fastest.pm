@@ -5,18 +5,19 @@ use strict;
 use warnings;
 use Exporter 'import';
 use Report::Heading 'counts_instructions';
-use Report::Interval qw(apart no_difference);
-use Report::Results qw(measured with_exit_cost ratio);
+use Report::Interval 'no_difference';
+use Report::Results qw(measured with_exit_cost);
+use Report::Turns 'compared';
 our @EXPORT_OK = 'fastest';
 
-# The ratio of two measurements, with its interval where there are enough values of both.
-sub compared {
-    my ($one, $other) = @_;
-    my @values = map { $_->{values} } $one, $other;
-    return grep({ !@$_ } @values) ? { ratio => ratio($one, $other) } : apart(@values);
-}
-
 sub alike { my ($ratio) = @_; return defined $ratio->{low} && no_difference($ratio) }
+
+# Two modes that one guest measured by turns are compared better than any two boots: where there are such, of these only.
+sub one_way {
+    my (@all) = @_;
+    my @turns = grep { %{ $_->{turns} } } @all;
+    return @turns > 1 ? @turns : @all;
+}
 
 # Of a workload that at least two configurations have: {workload, name (of the fastest), median, alike (names of those that do not
 # differ from it), next (name of the first that does; undef if none), behind (the next one's ratio to it), base (its own ratio to
@@ -26,7 +27,7 @@ sub fastest_of {
     my ($report, $workload) = @_;
     my $cost = counts_instructions($report) ? $report->{exit_cost} : 0;
     my $measured = sub { my $one = measured($_[0], $workload); return $one && with_exit_cost($one, $cost) };
-    my @all = map { my $one = $measured->($_); $one ? { %$one, name => $_->{name} } : () } @{ $report->{shown} };
+    my @all = one_way(map { my $one = $measured->($_); $one ? { %$one, name => $_->{name} } : () } @{ $report->{shown} });
     my ($first, @others) = sort { $a->{median} <=> $b->{median} } @all;
     return unless @others;
     my @ratios = map { compared($_, $first) } @others;

@@ -291,14 +291,20 @@ sub never_begun {
     return map { never_begun_in($report, $_) } @told;
 }
 
+# How many rounds of this name the column has of this boot of the monitor: its own, or those by whose switching it was measured.
+sub begun {
+    my ($column, $name, $boot) = @_;
+    my @of_it = grep { ($_->{by} // $column->{name}) eq $name } @{ $column->{rounds} };
+    return sum0 map { $_->{pooled} } grep { ($_->{boot} // 0) == $boot } @of_it;
+}
+
 sub never_begun_in {
     my ($report, $boot) = @_;
     my $rounds = $boot->{machine}{rounds} // 1;
     my $log = @{ $report->{boots} } > 1 ? 'a log' : 'the log';
     my @lines;
     for my $name (@{ $boot->{machine}{configurations} }) {
-        my @columns = grep { $_->{name} eq $name } @{ $report->{configurations} };
-        my $begun = sum0 map { $_->{pooled} } grep { ($_->{boot} // 0) == $boot } map { @{ $_->{rounds} } } @columns;
+        my $begun = max(0, map { begun($_, $name, $boot) } @{ $report->{configurations} });
         my $which = $begun ? 'all of its rounds were begun: ' . ($rounds - $begun) . " of $rounds are missing" : 'it was begun';
         push @lines, item(code($name) . ": $log ends before $which") if $begun < $rounds;
     }
@@ -314,7 +320,7 @@ sub befell {
     push @lines, fewer_rounds(@{ $report->{shown} });
     push @lines, map { remarks($_, @{ $_->{remarks} }, ineffective_rounds($_), told_too_much($_)) } @columns;
     push @lines, item("lines that could not be read and were left out: $report->{broken}") if $report->{broken};
-    push @lines, item("results by turns in several modes (`bench -m`), which this report cannot read, and left out: $report->{turns}")
+    push @lines, item("results by turns in modes that the monitor did not want measured (`bench -m`), left out: $report->{turns}")
         if $report->{turns};
     push @lines, map { item('of a log: the monitor refused to run: ' . plain($_)) }
         uniq map { $_->{refused} } @{ $report->{refusals} };

@@ -10,6 +10,7 @@ use Report::Fastest 'fastest';
 use Report::Heading 'counts_instructions';
 use Report::Results qw(measured with_exit_cost ratio);
 use Report::Statistics 'differs';
+use Report::Turns 'agreements';
 our @EXPORT_OK = qw(json_lines);
 
 my $JSON = JSON::PP->new->canonical;
@@ -63,6 +64,17 @@ sub fastest_line {
     return { report => 'fastest', %$found, median => short($found->{median}), %ratios };
 }
 
+# By switch and by boot, a line for each workload.
+sub agreement_lines {
+    my ($mode) = @_;
+    my %whose = (report => 'agreement', configuration => $mode->{name}, without_pcid => $mode->{without_pcid} ? \1 : \0);
+    return map {
+        my %ratio = %{ $mode->{of}{$_} };
+        my $differs = delete $ratio{differs} ? \1 : \0;
+        +{ %whose, workload => $_, %{ all_short(\%ratio) }, differs => $differs }
+    } sort keys %{ $mode->{of} };
+}
+
 sub json_lines {
     my ($report) = @_;
     my @columns = ($report->{native} // (), @{ $report->{configurations} });
@@ -74,6 +86,7 @@ sub json_lines {
     for my $column (@columns) { push @lines, map { configuration_line($column, $_) } 1 .. @{ $column->{rounds} } }
     for my $column (@columns) { push @lines, map { result_line($report, $column, $_) } @{ $report->{workloads} } }
     push @lines, map { fastest_line($_) } fastest($report);
+    push @lines, map { agreement_lines($_) } agreements($report);
     return join '', map { $JSON->encode($_) . "\n" } @lines;
 }
 

@@ -14,6 +14,7 @@ use warnings;
 use Exporter 'import';
 use JSON::PP;
 our @EXPORT_OK = qw(log_read);
+use Report::Turns qw(sections_by_mode modes_of);
 
 my $JSON = JSON::PP->new;
 use constant NATIVE => 'native';
@@ -77,7 +78,7 @@ sub text_end {
     my ($log, $at) = @_;
     boot_end($log, $at);
     $log->{empty}++ unless $at->{any};
-    push @{ $log->{sections} }, grep { !($at->{mixed} && $_->{native}) } @{ $at->{sections} };
+    push @{ $log->{sections} }, map { sections_by_mode($_) } grep { !($at->{mixed} && $_->{native}) } @{ $at->{sections} };
     $log->{mixed}++ if $at->{mixed};
 }
 
@@ -186,10 +187,16 @@ sub guest_line {
     return guest_begin($log, $at, $line) if $line->{bench} eq 'begin';
     my $open = $at->{pending} // $at->{open};
     if (!$open) { $log->{stray} += $line->{bench} ne 'end' }
-    elsif (defined $line->{mode}) { $log->{turns}++ } # of several modes in one run: no result of its configuration
     elsif ($line->{bench} eq 'end') { $open->{guest_end} = $line }
+    elsif (defined $line->{mode} && !is_turn($open, $line->{mode})) { $log->{turns}++ } # no result of its configuration
     elsif (workload_valid($line)) { push @{ $open->{workloads} }, $line }
     else { $log->{broken}++ }
+}
+
+# What the monitor wants measured by turns in this run: a guest can tell results of no other mode.
+sub is_turn {
+    my ($section, $mode) = @_;
+    return grep { $_->{mode} eq $mode } modes_of($section);
 }
 
 # Names go into tables, into pictures' programs and onto screens.

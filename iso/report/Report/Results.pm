@@ -39,8 +39,8 @@ sub values_of {
 }
 
 # One workload's line as {workload, rounds, iterations, repetitions, median, lowest, highest, half_range, values (as values_of gives
-# them), counters, gauges, exits, all_exits, timer, faults}, cycles and counts for one iteration; or {workload, rounds, error}.
-# Exits of the limit's timer are in `timer` and in `counters` only.
+# them), turns (the same by boot and round), counters, gauges, exits, all_exits, timer, faults}, cycles and counts for one
+# iteration; or {workload, rounds, error}. Exits of the limit's timer are in `timer` and in `counters` only.
 sub measure {
     my ($line) = @_;
     return { workload => $line->{bench}, rounds => 0, error => $line->{error} } if defined $line->{error};
@@ -52,8 +52,8 @@ sub measure {
     my $timer = delete $exits{ +TIMER } // 0;
     return {
         workload => $line->{bench}, %$line{qw(rounds iterations)}, repetitions => repetitions($line),
-        values => values_of($line), median => median(@cycles), lowest => $cycles[0], highest => $cycles[-1],
-        half_range => half_range(@cycles),
+        values => values_of($line), turns => $line->{turns},
+        median => median(@cycles), lowest => $cycles[0], highest => $cycles[-1], half_range => half_range(@cycles),
         counters => \%counters, gauges => $line->{gauges} // {}, exits => \%exits,
         all_exits => max(0, $exits - $timer), timer => $timer, faults => faults(($line->{guest_faults} // 0) / $all, \%counters),
     };
@@ -120,7 +120,8 @@ sub with_exit_cost {
     my ($one, $cost) = @_;
     my $more = $cost * $one->{all_exits};
     my @values = map { $_ + $more } @{ $one->{values} };
-    return { %$one, values => \@values, map { $_ => $one->{$_} + $more } qw(median lowest highest) };
+    my %turns = map { $_ => [map { $_ + $more } @{ $one->{turns}{$_} }] } keys %{ $one->{turns} };
+    return { %$one, values => \@values, turns => \%turns, map { $_ => $one->{$_} + $more } qw(median lowest highest) };
 }
 
 sub ratio { return $_[1]{median} ? $_[0]{median} / $_[1]{median} : undef }

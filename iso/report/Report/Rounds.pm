@@ -47,6 +47,7 @@ sub merged {
     return {
         %$one, rounds => $one->{rounds} + $other->{rounds}, repetitions => sum0(map { repetitions($_) } @both),
         cycles => [map { @{ $_->{cycles} } } @both], boots => [map { @{ $_->{boots} } } @both],
+        turns => { map { %{ $_->{turns} } } @both },
         guest_faults => sum0(map { $_->{guest_faults} // 0 } @both),
         counters => combined(\&sum0, map { $_->{counters} // {} } @both),
         gauges => combined(\&max, map { $_->{gauges} // {} } @both),
@@ -62,7 +63,8 @@ sub line_add {
         $lines->{$name} //= { %$line, rounds => 0 };
         return "workload $name failed: " . plain($line->{error});
     }
-    my $one = { %$line, rounds => $pooled, boots => [$line->{cycles}] };
+    my $one = { %$line, rounds => $pooled, boots => [$line->{cycles}],
+        turns => { defined $line->{turn} ? ($line->{turn} => [map { $_ / $line->{iterations} } @{ $line->{cycles} }]) : () } };
     my $alone = !$before || defined $before->{error};
     my $other = !$alone && $before->{iterations} != $line->{iterations};
     $lines->{$name} = $alone || $other ? $one : merged($before, $one);
@@ -84,7 +86,7 @@ sub round_make {
 }
 
 # {name, rounds, measured => how many rounds measured something, lines => {workload => line with `rounds`,
-# and `boots`, a list of the cycles of each},
+# and `boots`, a list of the cycles of each, and `turns`, {boot => cycles of an iteration} by round where it was measured by turns},
 # remarks => [[number of the round from 1, sentence]]}
 sub column_make {
     my ($name, @sections) = @_;

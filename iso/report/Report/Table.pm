@@ -13,6 +13,7 @@ use Report::Heading qw(facts notes parameters befell counts_instructions unit_of
 use Report::Machine qw(machines_of machine_blocks);
 use Report::Results qw(measured counted with_exit_cost memory_gauges ratio);
 use Report::Statistics qw(differs best_of ratio_text count_text spread_text grouped listed);
+use Report::Turns qw(agreements MARGIN);
 our @EXPORT_OK = 'report_blocks';
 
 # What stands for a measurement that is not there.
@@ -208,15 +209,56 @@ sub fastest_part {
         counts_instructions($report) ? paragraph("With $cost cycles added for each exit.") : (),
         table(['workload', 'fastest', 'no difference to it', 'next', 'next to fastest', '95 % interval',
             $report->{native} ? ('fastest to native', '95 % interval') : ()], map { fastest_row($report, $_) } @found),
-        fastest_reading());
+        fastest_reading($report));
 }
 
 sub fastest_reading {
-    return paragraph(
+    my ($report) = @_;
+    my @turns = grep { %{ $_->{turns} // {} } } map { values %{ $_->{of} } } @{ $report->{shown} };
+    return (@turns ? turns_reading() : (), paragraph(
         'The interval is of the ratio of two modes: where it contains 1, there is no difference. It is exact whatever the noise is',
         'like (Hodges and Lehmann, by the rank sum; the ratio beside it is theirs, too), and one in twenty misses the truth.',
         '`too few`: there are less than four repetitions, and by so few no difference is sure. It is of the repetitions of these',
-        'boots, or of the boots where there are four of each: two boots can differ by more than the repetitions in one.');
+        'boots, or of the boots where there are four of each: two boots can differ by more than the repetitions in one.'));
+}
+
+sub turns_reading {
+    return paragraph(
+        '`(switch)`: one guest, whose mode changed while it ran, measured these modes by turns. Here they are compared with one',
+        'another only, in pairs of one round each (the same intervals, by the signed ranks): what differs from boot to boot, or',
+        'drifts, is not in them. `too few` means less than six rounds there.');
+}
+
+# Whether both ways to measure a mode agree: the sentences that shout, and the table.
+sub disagreements { my ($report) = @_; return map { disagreement($_) } agreements($report) }
+
+sub disagreement {
+    my ($mode) = @_;
+    my @differ = grep { $mode->{of}{$_}{differs} } sort keys %{ $mode->{of} } or return ();
+    my ($name, $percent, $where) = (plain($mode->{name}), 100 * MARGIN . ' %', listed(map { plain($_) } @differ));
+    return paragraph("**$name is not the same by switch and by boot**, by more than $percent, for $where.",
+        $mode->{without_pcid} ? 'A known reason: its boot has PCID, which a guest whose mode may change has not.' : ());
+}
+
+sub agreement_cell {
+    my ($found) = @_;
+    my ($ratio, $ends) = ratio_cells($found);
+    return $found ? "$ratio ($ends)" . ($found->{differs} ? ' !' : '') : '-';
+}
+
+sub agreement_part {
+    my ($report) = @_;
+    my @modes = agreements($report) or return ();
+    my @rows = map { my $w = $_; [$w, map { agreement_cell($_->{of}{$w}) } @modes] }
+        grep { my $w = $_; grep { $_->{of}{$w} } @modes } @{ $report->{workloads} };
+    my @pcid = grep { $_->{without_pcid} } @modes;
+    return (
+        heading(2, 'The same mode by switch and by boot'),
+        paragraph('The time by switch divided by that in a boot of its own, with its 95 % interval. `!`: the interval is',
+            'farther from 1 than ' . 100 * MARGIN . ' %, which two boots of one configuration can differ by.'),
+        @pcid ? paragraph('A guest whose mode may change has no PCID, and it had in the boots of '
+            . listed(map { code($_->{name}) } @pcid) . ': there a difference may be just that.') : (),
+        table(['workload', map { plain($_->{name}) } @modes], @rows));
 }
 
 sub ratio_part {
@@ -308,9 +350,11 @@ sub report_blocks {
     my ($report) = @_;
     my @befell = (befell($report), interrupted($report));
     return (
-        heading(1, plain($report->{title})), notes($report), frequency_warnings($report), inequalities($report),
+        heading(1, plain($report->{title})), notes($report), disagreements($report), frequency_warnings($report),
+        inequalities($report),
         @befell ? (heading(2, 'What did not go as asked'), @befell) : (),
-        fastest_part($report), ratio_part($report), @{ $report->{shown} } ? why_parts($report) : (), rest_parts($report));
+        fastest_part($report), ratio_part($report), agreement_part($report),
+        @{ $report->{shown} } ? why_parts($report) : (), rest_parts($report));
 }
 
 1;
