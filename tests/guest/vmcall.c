@@ -22,7 +22,7 @@ static void test_signature(void)
 
 static void test_unknown_number(void)
 {
-    static const u64 numbers[] = {0, 9, 0x7EADBEEF, 0xFFFFFFFF, 0x100000001, ~0ull};
+    static const u64 numbers[] = {0, 99, 0x7EADBEEF, 0xFFFFFFFF, 0x100000001, ~0ull};
     for (unsigned i = 0; i < ARRAY_SIZE(numbers); i++) {
         u64 rax = numbers[i], rbx = VMCALL_PATTERN, rcx = 2 * VMCALL_PATTERN, rdx = 3 * VMCALL_PATTERN;
         struct trap t = TRAP("vmcall", : "+a"(rax), "+b"(rbx), "+c"(rcx), "+d"(rdx)::"memory");
