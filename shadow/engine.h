@@ -85,7 +85,7 @@ struct shadow_table {
     u32 roots;        // views whose root it is
     u32 next_lost;    // list of the tables out of sync
     u32 mapped;       // entries that map
-    u32 moved;        // s->flushes when no entry at one of the places led here any more
+    u32 moved;        // s->flushes when it had no parents any more
     u64 epoch;        // of a root: s->epoch when its VPID was flushed last
     u64 written;      // time of the last write that was seen
     u16 vpid;         // of a root, 0: none
@@ -97,6 +97,7 @@ struct shadow_table {
     u8 role;          // 0, or for a guest with CR0.WP = 0: see ROLE_WP_CLEAR
     bool used, splinter;
     bool out_of_sync; // the guest may write its table unseen: entries may be stale until the next flush
+    bool spread;      // since it had none, it has had parents at more than one place of the tree
     bool bursty;      // when it was out of sync last, several entries were written
     bool splinters;   // there may be some below, or it is one
     bool marks;       // the guest's table takes accessed and dirty bits: it lies in P2M_RAM

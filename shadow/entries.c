@@ -45,12 +45,19 @@ static bool in_root(const struct shadow *s, u32 id)
     return s->tables[id >> 9].level == WALK_LEVELS;
 }
 
-// A link goes. What a TLB holds of below is the guest's to flush, but of its large pages.
-static void link_loosen(struct shadow *s, u32 id, struct shadow_table *child)
+// Whether the link is the same entry as one that leads to the child, of another root: they are one place.
+static bool same_place(const struct shadow *s, u32 id, const struct shadow_table *child)
 {
-    bool same = child->parents != SHADOW_NONE && in_root(s, id) && (child->parents ^ id) % ENTRIES == 0;
-    if (!same)
+    return in_root(s, id) && (child->parents ^ id) % ENTRIES == 0;
+}
+
+// A link goes. What a TLB holds of below is the guest's to flush, but of its large pages.
+static void link_loosen(struct shadow *s, struct shadow_table *child)
+{
+    if (child->parents == SHADOW_NONE) {
+        child->spread = false;
         child->moved = s->flushes;
+    }
     if (child->splinters)
         entry_flush(s);
 }
@@ -63,7 +70,7 @@ static void entry_take_out(struct shadow *s, u32 id, u64 old)
         chain_remove(s, chain, id);
     t->mapped--;
     if (!entry_is_leaf(t->level, old))
-        link_loosen(s, id, &s->tables[entry_child(s, old)]);
+        link_loosen(s, &s->tables[entry_child(s, old)]);
     else if (chain && old & PTE_W)
         leaf_loosen(s, t->level, old);
 }
@@ -78,15 +85,23 @@ static void splinters_below(struct shadow *s, struct shadow_table *t)
         splinters_below(s, &s->tables[id >> 9]);
 }
 
+static void link_add(struct shadow *s, u32 id, struct shadow_table *child)
+{
+    if (child->parents != SHADOW_NONE && !same_place(s, id, child))
+        child->spread = true;
+    if (child->splinters)
+        splinters_below(s, &s->tables[id >> 9]);
+}
+
 static void entry_put_in(struct shadow *s, u32 id, u64 value)
 {
     struct shadow_table *t = &s->tables[id >> 9];
     u32 *chain = chain_of(s, id, value);
+    if (!entry_is_leaf(t->level, value))
+        link_add(s, id, &s->tables[entry_child(s, value)]);
     if (chain)
         chain_add(s, chain, id);
     t->mapped++;
-    if (!entry_is_leaf(t->level, value) && s->tables[entry_child(s, value)].splinters)
-        splinters_below(s, t);
 }
 
 // A leaf that goes on mapping its frame, with other rights: its chain is the same.
@@ -119,18 +134,10 @@ bool entry_set(struct shadow *s, u32 id, u64 value)
     return mapped;
 }
 
-#define ROOTS_LOOKED_AT 64u
-
-// Whether all that leads to the table is one entry, or the same entry of some roots: then it has one place.
+// Whether what a TLB may hold of the table is of one place in the tree.
 static bool one_place(const struct shadow *s, const struct shadow_table *t)
 {
-    u32 id = t->parents, left = in_root(s, id) ? ROOTS_LOOKED_AT : 1;
-    u32 other = id;
-    while (other != SHADOW_NONE && left && (other ^ id) % ENTRIES == 0) {
-        other = s->links[other].next;
-        left--;
-    }
-    return other == SHADOW_NONE && t->moved != s->flushes;
+    return !t->spread && t->moved != s->flushes;
 }
 
 // The address that a leaf of level 1 translates, if it has translated no other since all was flushed last.

@@ -82,7 +82,7 @@ static enum verdict audit(struct vcpu *v)
 }
 
 // What was asked for since the last entry is done before the next one.
-static enum verdict follow(struct vcpu *v)
+static inline enum verdict follow(struct vcpu *v)
 {
     if (unlikely(v->vm->modes.asked)) {
         mode_change(v);

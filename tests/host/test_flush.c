@@ -186,6 +186,20 @@ static void test_place_before(void **state)
     assert_int_equal(all, 1);
 }
 
+// The table that led there is dropped, and its place is another one afterwards.
+static void test_orphan_elsewhere(void **state)
+{
+    (void)state;
+    store(TABLES + 1, 0, 0);
+    table(TABLES + 2)[0] = 0;
+    table(TABLES + 2)[3] = LEAVES * PAGE_SIZE | PRESENT;
+    store(TABLES + 1, 0, (TABLES + 2) * PAGE_SIZE | PRESENT);
+    touch(AT(3, 7), 0);
+    assert_int_equal(all, 0);
+    becomes_table(PAGE);
+    assert_int_equal(all, 1);
+}
+
 // More leaves than are flushed one by one.
 static void test_many_leaves(void **state)
 {
@@ -218,16 +232,48 @@ static void test_upper_entry_over_splinters(void **state)
     assert_int_equal(all, 1);
 }
 
+static void load_root(u64 g)
+{
+    u16 vpid;
+    view.walk.regs.cr3 = g * PAGE_SIZE;
+    shadow_load_root(&view, &vpid);
+}
+
+// Two tables lead to the one that has splinters. Both know; of one a second root takes care, so it stays.
+static void test_two_ways_to_splinters(void **state)
+{
+    (void)state;
+    table(TABLES + 6)[0] = table(TABLES)[0];
+    load_root(TABLES + 6);
+    touch(AT(0, 7), 0);
+    load_root(TABLES);
+    table(TABLES + 5)[0] = (TABLES + 2) * PAGE_SIZE | PRESENT;
+    store(TABLES, 1, (TABLES + 5) * PAGE_SIZE | PRESENT);
+    touch(1ul << 39 | AT(0, 7), 0);
+    store(TABLES + 2, 1, 0 | PRESENT_PAGE);
+    touch(AT(1, 3), 0);
+    all = 0;
+    store(TABLES, 0, 0);
+    assert_int_equal(all, 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_by_address),   TEST(test_not_writable),
-        TEST(test_gone),         TEST(test_made_read_only),
-        TEST(test_large_gone),   TEST(test_two_places),
-        TEST(test_place_before), TEST(test_many_leaves),
-        TEST(test_upper_entry),  TEST(test_upper_entry_over_splinters),
+        TEST(test_by_address),
+        TEST(test_not_writable),
+        TEST(test_gone),
+        TEST(test_made_read_only),
+        TEST(test_large_gone),
+        TEST(test_two_places),
+        TEST(test_place_before),
+        TEST(test_orphan_elsewhere),
+        TEST(test_many_leaves),
+        TEST(test_upper_entry),
+        TEST(test_upper_entry_over_splinters),
+        TEST(test_two_ways_to_splinters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
