@@ -74,14 +74,14 @@ sub fact_line {
 }
 
 # Where one kernel pays for a fault of the processor that another leaves open. Isolated page tables are dear, whoever has none.
-# Else mitigations differ by the nature of the thing.
+# Else mitigations differ by the nature of the thing: who leaves a fault open pays as little as who has none, or cannot know.
 sub paid_for_otherwise {
     my ($columns) = @_;
     return map {
         my ($of, $what, $name) = @$_;
         my @texts = map { $_->[0] } values_of($columns, $of);
-        my @open = grep { /^Vulnerable/ } @texts;
-        $name eq 'meltdown' || (@open && @open < @texts) ? fact_line($columns, '', $what, $of) : ()
+        my $open_and_paid = (grep { /^Vulnerable/ } @texts) && grep { /Mitigation/ } @texts;
+        $name eq 'meltdown' || $open_and_paid ? fact_line($columns, '', $what, $of) : ()
     } mitigation_facts(@$columns);
 }
 
