@@ -92,7 +92,7 @@ sub commands_check {
 }
 
 # Every exit but the last, which is not over, is in its reason's histogram; and their cycles are the monitor's, but those of the
-# start.
+# start, and of the screen, which a slow processor draws in an eighth of them.
 sub accounts_check {
     my ($name, $json) = @_;
     my @accounts = values %{ $json->{exit_reasons} };
@@ -100,7 +100,7 @@ sub accounts_check {
     my $cycles = List::Util::sum0(map { $_->{cycles} } @accounts);
     is($spread, $json->{exits} - 1, "$name: histograms have all exits");
     cmp_ok($cycles, '<=', $json->{monitor_cycles}, "$name: cycles of exits are the monitor's");
-    cmp_ok($cycles, '>', 0.9 * $json->{monitor_cycles}, "$name: and most of these");
+    cmp_ok($cycles, '>', 0.7 * $json->{monitor_cycles}, "$name: and most of these");
 }
 
 # The end of a run by poweroff: sentence, table, JSON, and that both tell the same.
