@@ -1,92 +1,33 @@
 // Configuration space of made-up machines, by ports and by memory: which functions the walk finds, and which
 // go on being bus masters.
-// link: arch/bus_master.c arch/pci.c arch/multiboot2.c
+// link: arch/bus_master.c arch/pci.c arch/multiboot2.c tests/host/fake_pci.c
 #include "support.h"
 
 #include <arch/bus_master.h>
 #include <arch/io.h>
 #include <arch/pci.h>
 
-#define ECAM      (16 * MIB) // of segment 1, buses 4 and 5
-#define ECAM_BUS  4u
-#define MEMORY    (32 * MIB)
-#define FUNCTIONS 32
+#include "fake_pci.h"
+
+#define ECAM     (16 * MIB) // of segment 1, buses 4 and 5
+#define ECAM_BUS 4u
+#define MEMORY   (32 * MIB)
 
 static struct frames frames;
 static struct acpi acpi;
 static struct boot_info boot;
 
-// A function of segment 0, behind the ports.
-static struct function {
-    u32 at;
-    u32 class_code;
-    u32 command; // with the status in its upper half
-    u8 header;
-    bool stuck; // its bus master bit cannot be cleared
-    unsigned writes;
-} functions[FUNCTIONS];
-static unsigned count;
-static u32 address, reads;
-
-static struct function *add(u32 at, u32 class_code, u8 header)
+static struct fake_function *add(u32 at, u32 class_code, u8 header)
 {
-    functions[count] =
-        (struct function){.at = at, .class_code = class_code, .command = 0x22100007, .header = header};
-    return &functions[count++];
-}
-
-static struct function *addressed(void)
-{
-    u32 at = (address & 0xffff00) << 4;
-    assert_true(address & BIT(31) && !(address & 0x7f000003));
-    for (unsigned i = 0; i < count; i++) {
-        if (functions[i].at == at)
-            return &functions[i];
-    }
-    return NULL;
-}
-
-void outl(u16 port, u32 value)
-{
-    if (port == 0xcf8) {
-        address = value;
-        return;
-    }
-    struct function *f = addressed();
-    assert_int_equal(port, 0xcfc);
-    assert_non_null(f);
-    assert_int_equal(address & 0xfc, PCI_COMMAND);
-    assert_int_equal(value >> 16, 0); // a status bit written as 1 is cleared
-    f->writes++;
-    f->command = (f->command & 0xffff0000) | (value & 0xffff) | (f->stuck ? PCI_COMMAND_BUS_MASTER : 0);
-}
-
-u32 inl(u16 port)
-{
-    const struct function *f = addressed();
-    assert_int_equal(port, 0xcfc);
-    reads++;
-    if (!f)
-        return 0xffffffff;
-    switch (address & 0xfc) {
-    case 0:
-        return 0x12348086;
-    case PCI_COMMAND:
-        return f->command;
-    case 8:
-        return f->class_code << 8 | 0x01;
-    case 0xc:
-        return (u32)f->header << 16 | 0x4010;
-    }
-    fail();
-    return 0;
+    return fake_pci_add(
+        &(struct fake_function){.at = at, .class_code = class_code, .command = 0x22100007, .header = header});
 }
 
 void outb(u16 port, u8 value)
 {
     assert_int_equal(port, 0xcfe);
-    assert_int_equal(address, 0x8000fbcc);
-    reads = value;
+    assert_int_equal(fake_pci.address, 0x8000fbcc);
+    fake_pci.reads = value;
 }
 
 static int start(void **state)
@@ -96,7 +37,7 @@ static int start(void **state)
     memset(phys_ptr(ECAM), 0xff, 8 * MIB);
     memset(&acpi, 0, sizeof(acpi));
     memset(&boot, 0, sizeof(boot));
-    count = reads = address = 0;
+    fake_pci_reset();
     return 0;
 }
 
@@ -112,7 +53,7 @@ static struct bus_masters stop_all(void)
     return bus_masters_stop(&acpi, &boot, MEMORY);
 }
 
-static bool runs(const struct function *f)
+static bool runs(const struct fake_function *f)
 {
     return f->command & PCI_COMMAND_BUS_MASTER;
 }
@@ -120,9 +61,9 @@ static bool runs(const struct function *f)
 static void devices_are_stopped(void **state)
 {
     (void)state;
-    struct function *usb = add(PCI_AT(0, 20, 0), 0x0c0330, 0);
-    struct function *network = add(PCI_AT(255, 31, 0), 0x020000, 0); // a bus that no bridge leads to
-    struct function *idle = add(PCI_AT(1, 0, 0), 0x010802, 0);
+    struct fake_function *usb = add(PCI_AT(0, 20, 0), 0x0c0330, 0);
+    struct fake_function *network = add(PCI_AT(255, 31, 0), 0x020000, 0); // a bus that no bridge leads to
+    struct fake_function *idle = add(PCI_AT(1, 0, 0), 0x010802, 0);
     idle->command &= ~PCI_COMMAND_BUS_MASTER;
     struct bus_masters m = stop_all();
     assert_int_equal(m.functions, 3);
@@ -147,8 +88,8 @@ static void displays_and_bridges_stay(void **state)
     struct bus_masters m = stop_all();
     assert_int_equal(m.functions, ARRAY_SIZE(stay));
     assert_int_equal(m.stopped, 0);
-    for (unsigned i = 0; i < count; i++)
-        assert_int_equal(functions[i].writes, 0);
+    for (unsigned i = 0; i < fake_pci.count; i++)
+        assert_int_equal(fake_pci.functions[i].writes, 0);
 }
 
 // A controller of SD cards (0805) is a device like others.
@@ -156,7 +97,7 @@ static void what_goes_on_is_counted(void **state)
 {
     (void)state;
     add(PCI_AT(0, 1, 0), 0x080501, 0);
-    struct function *stuck = add(PCI_AT(0, 2, 0), 0x020000, 0);
+    struct fake_function *stuck = add(PCI_AT(0, 2, 0), 0x020000, 0);
     stuck->stuck = true;
     struct bus_masters m = stop_all();
     assert_int_equal(m.stopped, 1);
@@ -169,10 +110,10 @@ static void functions_of_a_device(void **state)
 {
     (void)state;
     add(PCI_AT(0, 1, 0), 0x020000, 0);
-    struct function *ghost = add(PCI_AT(0, 1, 3), 0x020000, 0);
+    struct fake_function *ghost = add(PCI_AT(0, 1, 3), 0x020000, 0);
     add(PCI_AT(0, 2, 0), 0x060400, 0x81);
-    struct function *far = add(PCI_AT(0, 2, 7), 0x0c0320, 0);
-    struct function *orphan = add(PCI_AT(0, 3, 1), 0x020000, 0); // its device has no function 0
+    struct fake_function *far = add(PCI_AT(0, 2, 7), 0x0c0320, 0);
+    struct fake_function *orphan = add(PCI_AT(0, 3, 1), 0x020000, 0); // its device has no function 0
     struct bus_masters m = stop_all();
     assert_int_equal(m.functions, 3);
     assert_int_equal(m.stopped, 2);
@@ -194,12 +135,12 @@ static void the_walk_ends_where_it_is_told(void **state)
         add(PCI_AT(i, 0, 0), 0x020000, 0);
     assert_true(pci_walk(&pci_ports, end_at_second, &seen));
     assert_int_equal(seen, 2);
-    count = 1;
+    fake_pci.count = 1;
     seen = 0;
-    reads = 0;
+    fake_pci.reads = 0;
     assert_false(pci_walk(&pci_ports, end_at_second, &seen));
     assert_int_equal(seen, 1);
-    assert_int_equal(reads, 256 * 32 + 2);
+    assert_int_equal(fake_pci.reads, 256 * 32 + 2);
 }
 
 static u32 *ecam(u32 at)
@@ -258,7 +199,7 @@ static void a_byte_by_ports(void **state)
 {
     (void)state;
     pci_write_byte(PCI_AT(0, 31, 3) | 0xce, 0x5a);
-    assert_int_equal(reads, 0x5a);
+    assert_int_equal(fake_pci.reads, 0x5a);
 }
 
 int main(void)

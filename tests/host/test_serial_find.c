@@ -1,7 +1,7 @@
 // Which serial port console=auto takes: machines with UARTs behind some ports and in memory, PCI functions
 // and ACPI's words for them.
 
-// link: arch/serial_find.c arch/pci.c arch/multiboot2.c
+// link: arch/serial_find.c arch/pci.c arch/multiboot2.c tests/host/fake_pci.c
 #include "support.h"
 
 #include <arch/console.h>
@@ -12,6 +12,7 @@
 
 #include "arch/device_map.h"
 #include "arch/serial_find.h"
+#include "fake_pci.h"
 
 #define CARD   0xc000u
 #define MAPPED 0xffff000000000000ull
@@ -21,12 +22,6 @@ static struct boot_info boot;
 static u64 there[4];               // ports at which a UART answers
 static struct serial in_memory[2]; // UARTs by hpa, distance of the registers and width of an access
 static u64 mapped;
-static struct function {
-    u32 at, class_code, command, bar[PCI_BARS], bytes; // of a BAR of memory
-    u8 header;
-} functions[3];
-static unsigned count;
-static u32 address;
 static unsigned divisor;
 
 volatile void *uart_map(u64 hpa, u64 bytes)
@@ -38,9 +33,9 @@ volatile void *uart_map(u64 hpa, u64 bytes)
 // A function's UART answers only where it is switched on.
 static bool is_switched_on(u32 bar, u32 bit)
 {
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < fake_pci.count; i++) {
         for (unsigned n = 0; n < PCI_BARS; n++) {
-            if (functions[i].bar[n] == bar && !(functions[i].command & bit))
+            if (fake_pci.functions[i].bar[n] == bar && !(fake_pci.functions[i].command & bit))
                 return false;
         }
     }
@@ -68,54 +63,10 @@ bool serial_init(struct serial *s, unsigned with)
     return s->base;
 }
 
-static struct function *addressed(void)
-{
-    for (unsigned i = 0; i < count; i++) {
-        if (functions[i].at == (address & 0xffff00) << 4)
-            return &functions[i];
-    }
-    return NULL;
-}
-
-void outl(u16 port, u32 value)
-{
-    if (port == 0xcf8) {
-        address = value;
-        return;
-    }
-    struct function *f = addressed();
-    u32 offset = address & 0xfc;
-    if (offset == PCI_COMMAND) {
-        assert_int_equal(value >> 16, 0);
-        f->command = 0x22100000 | value;
-        return;
-    }
-    u32 *bar = &f->bar[(offset - PCI_BAR) / 4];
-    assert_in_range(offset, PCI_BAR, PCI_BAR + 4 * PCI_BARS - 4);
-    assert_int_equal(*bar & PCI_BAR_IO, 0);
-    assert_int_equal(f->command & PCI_COMMAND_MEMORY, 0); // it would answer at a wrong address
-    *bar = (value & ~(f->bytes - 1)) | (*bar & 0xf);
-}
-
 void outb(u16 port, u8 value)
 {
     (void)port, (void)value;
     fail();
-}
-
-u32 inl(u16 port)
-{
-    const struct function *f = addressed();
-    u32 offset = address & 0xfc;
-    assert_int_equal(port, 0xcfc);
-    if (!f)
-        return 0xffffffff;
-    if (offset >= PCI_BAR && offset < PCI_BAR + 4 * PCI_BARS)
-        return f->bar[(offset - PCI_BAR) / 4];
-    return offset == PCI_COMMAND ? f->command
-           : offset == 8         ? f->class_code << 8
-           : offset == 0xc       ? (u32)f->header << 16
-                                 : 0x12348086;
 }
 
 static int start(void **state)
@@ -125,20 +76,19 @@ static int start(void **state)
     memset(&boot, 0, sizeof(boot));
     memset(there, 0, sizeof(there));
     memset(in_memory, 0, sizeof(in_memory));
-    memset(functions, 0, sizeof(functions));
-    count = divisor = 0;
+    fake_pci_reset();
+    divisor = 0;
     mapped = 0;
     return 0;
 }
 
-static struct function *add(u32 class_code, u32 bar0, u32 bar1)
+static struct fake_function *add(u32 class_code, u32 bar0, u32 bar1)
 {
-    functions[count] = (struct function){.at = PCI_AT(0, 3 + count, 0),
-                                         .class_code = class_code,
-                                         .command = 0x22100004,
-                                         .bar = {bar0, bar1},
-                                         .bytes = PAGE_SIZE};
-    return &functions[count++];
+    return fake_pci_add(&(struct fake_function){.at = PCI_AT(0, 3 + fake_pci.count, 0),
+                                                .class_code = class_code,
+                                                .command = 0x22100004,
+                                                .bar = {bar0, bar1},
+                                                .bytes = PAGE_SIZE});
 }
 
 static struct serial s;
@@ -186,7 +136,7 @@ static void in_order(void **state)
     acpi.dbg2.at = (struct acpi_register){0x4000, ACPI_IO};
     there[0] = 0x4000;
     finds(0x4000, SERIAL_KEEP, true, "DBG2");
-    struct function *card = add(0x070002, 0, CARD | 1);
+    struct fake_function *card = add(0x070002, 0, CARD | 1);
     there[1] = CARD;
     finds(CARD, SERIAL_KEEP, true, "PCI");
     assert_int_equal(card->command, 0x22100005);
@@ -237,14 +187,14 @@ static void odd_functions(void **state)
     };
     there[0] = CARD;
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        count = 0;
-        struct function *f = add(rows[i].class_code, rows[i].bar0, rows[i].bar1);
+        fake_pci.count = 0;
+        struct fake_function *f = add(rows[i].class_code, rows[i].bar0, rows[i].bar1);
         f->header = rows[i].header;
         finds_none();
         assert_int_equal(f->command, 0x22100004);
     }
-    count = 0;
-    struct function *silent = add(0x070002, 0xe001, 0); // nothing answers, and it is as before
+    fake_pci.count = 0;
+    struct fake_function *silent = add(0x070002, 0xe001, 0); // nothing answers, and it is as before
     add(0x070003, 0xd0000000, CARD | 1);
     finds(CARD, SERIAL_KEEP, true, "PCI");
     assert_int_equal(silent->command, 0x22100004);
@@ -321,7 +271,7 @@ static void memory_of_cards(void **state)
     };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         start(state);
-        struct function *f = add(0x070002, rows[i].bar0, rows[i].bar1);
+        struct fake_function *f = add(0x070002, rows[i].bar0, rows[i].bar1);
         f->bytes = rows[i].bytes;
         in_memory[0] = rows[i].uart;
         if (rows[i].found)
