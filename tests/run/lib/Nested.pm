@@ -75,9 +75,11 @@ my %KVM = (
     'msr.round_trips' => 'WRMSR makes a SYSENTER address canonical and does not fault',
     'apic.round_trips' => 'the TPR keeps bits 7:4 only',
     'x2apic.illegal' => 'reserved bits of EOI, TPR and SVR do not fault',
+    map({ $_ => $SLOW } qw(interrupts.timer_one_shot x2apic.timer_one_shot interrupts.hlt_repeated x2apic.hlt_repeated)),
+);
+my %KVM_NO_EPT = (
     'breakpoints.step_to_table' => 'without EPT, a #DB whose delivery KVM had to repair a shadow table for has RF in its frame',
     'exceptions.page_fault_in_delivery' => 'without EPT, KVM makes #DF of two page faults without the address of the second in CR2',
-    map({ $_ => $SLOW } qw(interrupts.timer_one_shot x2apic.timer_one_shot interrupts.hlt_repeated x2apic.hlt_repeated)),
 );
 
 sub multiboot_entry {
@@ -268,20 +270,21 @@ sub micro_check {
     my @passed = $said =~ /^ok /mg;
     cmp_ok(scalar @passed, '>=', 250, "$name: the guest runs its tests");
     my @failed = grep { /^not ok/ } split /\n/, $said;
-    is(join("\n", grep { !kvm_fails($case, failed_name($_)) } @failed), '', "$name: no test fails but for KVM");
+    is(join("\n", grep { !kvm_reason($case, failed_name($_)) } @failed), '', "$name: no test fails but for KVM");
     says($result, qr/^\[penumbra\] guest ended with status @{[@failed ? 1 : 0]}$/m, "$name: the status is that of the tests");
     ended($result, $name, 'guest-shutdown');
-    kvm_skip($name, failed_name($_)) for @failed;
+    kvm_skip($name, $case, failed_name($_)) for @failed;
 }
 
-sub kvm_fails {
+sub kvm_reason {
     my ($case, $test) = @_;
-    return $KVM{$test} && ($KVM{$test} !~ /^without EPT/ || $case->{kvm} eq $NO_EPT);
+    return $KVM{$test} // ($case->{kvm} eq $NO_EPT ? $KVM_NO_EPT{$test} : undef);
 }
 
 sub kvm_skip {
-    my ($name, $test) = @_;
-  SKIP: { skip "$name: $test: $KVM{$test}", 1 if $KVM{$test} }
+    my ($name, $case, $test) = @_;
+    my $reason = kvm_reason($case, $test);
+  SKIP: { skip "$name: $test: $reason", 1 if $reason }
 }
 
 sub failed_name { return $_[0] =~ /^not ok (\S+?):/ ? $1 : '' }
