@@ -167,11 +167,6 @@ void frames_init(struct frames *f, u8 *state, u64 limit)
     f->count[FRAME_NONE] = limit;
 }
 
-static u64 lower_of(u64 a, u64 b)
-{
-    return a < b ? a : b;
-}
-
 static u64 round_up_to_frame(u64 address)
 {
     return (address >> PAGE_SHIFT) + ((address & ~PAGE_MASK) != 0); // align_up would overflow at the top
@@ -180,7 +175,7 @@ static u64 round_up_to_frame(u64 address)
 void frames_add(struct frames *f, u64 start, u64 end)
 {
     u64 first = round_up_to_frame(start);
-    u64 stop = lower_of(end >> PAGE_SHIFT, f->limit);
+    u64 stop = lesser(end >> PAGE_SHIFT, f->limit);
     if (first == 0)
         first = 1;
     while (first < stop) {
@@ -200,7 +195,7 @@ static void take_range(struct frames *f, u64 start, u64 end, enum frame_owner ow
     if (start >= end)
         return;
     u64 first = start >> PAGE_SHIFT;
-    u64 stop = lower_of(round_up_to_frame(end), f->limit);
+    u64 stop = lesser(round_up_to_frame(end), f->limit);
     while (first < stop) {
         if (owner_of(f, first) != FRAME_FREE) {
             first++;
@@ -227,7 +222,7 @@ void frames_hold(struct frames *f, u64 start, u64 end)
 
 u64 frames_unhold(struct frames *f, u64 start, u64 end)
 {
-    u64 held = f->count[FRAME_HELD], stop = lower_of(round_up_to_frame(end), f->limit);
+    u64 held = f->count[FRAME_HELD], stop = lesser(round_up_to_frame(end), f->limit);
     for (u64 first = start >> PAGE_SHIFT, run; first < stop && f->count[FRAME_HELD]; first = run + 1) {
         for (run = first; run < stop && owner_of(f, run) == FRAME_HELD; run++)
             ;

@@ -106,7 +106,7 @@ static const char *turns_choose(const struct run *run, const struct configuratio
     for (unsigned i = 0; i < turns->count; i++) {
         struct params *p = &turns->list[i].params;
         p->limit *= turns->count;
-        run->turn_effects[i] = (struct effect){.asked = *p, .now = *p};
+        run->turn_effects[i].asked = *p;
         log_notice("by turns: %s", turns->list[i].name);
         run_choose(&run->turn_effects[i], host);
     }

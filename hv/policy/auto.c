@@ -25,14 +25,9 @@
 #define TRIAL       4u  // epochs that a trial takes
 #define NOISE       64u // a difference below 1/64 of an epoch is none
 
-static u64 least(u64 a, u64 b)
-{
-    return a < b ? a : b;
-}
-
 static u64 clamp(u64 value, u64 lowest, u64 highest)
 {
-    return value < lowest ? lowest : least(value, highest);
+    return value < lowest ? lowest : lesser(value, highest);
 }
 
 void auto_init(struct auto_policy *p, enum mmu_mode mode, u64 change_cycles)
@@ -51,9 +46,9 @@ static struct auto_epoch sane(const struct auto_epoch *epoch)
 {
     struct auto_epoch e = *epoch;
     e.cycles = clamp(e.cycles, 1, CYCLES_MOST);
-    e.shadow = least(e.shadow, e.cycles - 1);
-    e.walks = least(e.walks, e.cycles - 1 - e.shadow);
-    e.faults = least(e.faults, FAULTS_MOST);
+    e.shadow = lesser(e.shadow, e.cycles - 1);
+    e.walks = lesser(e.walks, e.cycles - 1 - e.shadow);
+    e.faults = lesser(e.faults, FAULTS_MOST);
     return e;
 }
 
@@ -77,7 +72,7 @@ static u64 price_there(const struct auto_policy *p, const struct auto_epoch *e)
 
 static u64 smooth(u64 old, u64 value, u64 work)
 {
-    u64 rate = least(value * AUTO_PRICE_ONE / work, BIT(40));
+    u64 rate = lesser(value * AUTO_PRICE_ONE / work, BIT(40));
     return old ? (3 * old + rate) / 4 : rate;
 }
 
@@ -118,7 +113,7 @@ static void weigh(struct auto_policy *p, const struct auto_epoch *e)
     if (here > there + noise)
         p->regret += here - there;
     else if (there > here + noise)
-        p->regret -= least(p->regret, there - here);
+        p->regret -= lesser(p->regret, there - here);
     u64 suspected = p->mode == MMU_SHADOW ? e->shadow : e->walks / 2;
     if (suspected > noise)
         p->paid += suspected;
@@ -136,7 +131,7 @@ static bool trial_due(const struct auto_policy *p, const struct auto_epoch *e)
 
 static u64 rate_of(u64 price, const struct auto_epoch *e)
 {
-    return least(price, CYCLES_MOST) * AUTO_PRICE_ONE / work_of(e);
+    return lesser(price, CYCLES_MOST) * AUTO_PRICE_ONE / work_of(e);
 }
 
 bool auto_epoch(struct auto_policy *p, const struct auto_epoch *epoch)

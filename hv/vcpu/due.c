@@ -1,6 +1,7 @@
 // See due.h. SDM vol. 3, 26.5.1: the timer counts down by 1 each time bit `rate` of the TSC changes, in
 // non-root operation; with "save VMX-preemption timer value" it goes on after an exit where it stopped.
 #include <arch/io.h>
+#include <arch/lib.h>
 #include <hv/log.h>
 
 #include "due.h"
@@ -9,11 +10,6 @@
 
 #define TIMER_RATE(misc) ((misc)&0x1f) // IA32_VMX_MISC
 #define TIMER_MOST       0xffffffffull
-
-static u64 sooner(u64 a, u64 b)
-{
-    return a < b ? a : b;
-}
 
 bool due_has_timer(const struct vcpu *v)
 {
@@ -34,21 +30,21 @@ static u64 clock_wait(const struct vcpu *v)
 {
     u64 hz = v->vm->tsc_hz, epoch = v->epoch_wait ? v->epoch_wait : ~0ull;
     u64 console =
-        sooner(v->polled ? hz / DUE_POLLS_PER_SECOND : ~0ull, v->behind ? hz / DUE_DRAWS_PER_SECOND : ~0ull);
-    return sooner(console, epoch);
+        lesser(v->polled ? hz / DUE_POLLS_PER_SECOND : ~0ull, v->behind ? hz / DUE_DRAWS_PER_SECOND : ~0ull);
+    return lesser(console, epoch);
 }
 
 void due_set(struct vcpu *v, u64 now)
 {
     u64 limit = v->vm->params->limit, left = limit * v->vm->tsc_hz - (now - v->started);
     v->due_from = now;
-    v->due_after = sooner(clock_wait(v), limit ? left : ~0ull);
+    v->due_after = lesser(clock_wait(v), limit ? left : ~0ull);
 }
 
 void due_draw(struct vcpu *v)
 {
     v->behind = true;
-    v->due_after = sooner(v->due_after, rdtsc() - v->due_from + clock_wait(v));
+    v->due_after = lesser(v->due_after, rdtsc() - v->due_from + clock_wait(v));
 }
 
 // For limit= once a second of the guest's is enough. The first tick may come at once, hence one more: what
@@ -56,12 +52,12 @@ void due_draw(struct vcpu *v)
 void due_arm(struct vcpu *v, u64 legacy)
 {
     u64 limit = v->vm->params->limit ? v->vm->tsc_hz : ~0ull;
-    u64 wait = sooner(sooner(limit, legacy), clock_wait(v));
+    u64 wait = lesser(lesser(limit, legacy), clock_wait(v));
     bool on = wait != ~0ull && due_has_timer(v);
     if (on != v->timer_runs)
         timer_switch(v, on);
     if (on)
-        vmcs_write(PREEMPTION_TIMER, sooner((wait >> TIMER_RATE(v->caps->misc)) + 2, TIMER_MOST));
+        vmcs_write(PREEMPTION_TIMER, lesser((wait >> TIMER_RATE(v->caps->misc)) + 2, TIMER_MOST));
     else if (wait != ~0ull && !v->timer_missed) {
         v->timer_missed = true;
         log_warn(

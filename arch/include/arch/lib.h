@@ -19,6 +19,11 @@ void fmt_mark_cut(char *buffer, size_t size, int length);
 // 1024). The whole of `text` must be the number. False when it is not, or when it does not fit.
 bool parse_number(const char *text, u64 *value) must_check;
 
+static inline u64 lesser(u64 a, u64 b)
+{
+    return a < b ? a : b;
+}
+
 // The next of a sequence of numbers below `limit` (xorshift64*), which *state, not 0, begins: as good as
 // random for tests, and the same for the same beginning.
 static inline u64 random_next(u64 *state, u64 limit)
