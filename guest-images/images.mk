@@ -100,7 +100,7 @@ $(GUEST_BUILD)/tcc-tree: $(GUEST_BUILD)/packages/tcc/version guest-images/take-p
 .PHONY: guest-prog
 guest-prog:
 	@guest-images/take-prog $(call quoted,$(PROG)) $(GUEST_PROG)
-$(GUEST_PROG): guest-prog
+$(GUEST_PROG): guest-prog ; @:
 
 $(GUEST_COMPARE): $(GUEST_BUILD)/initrd.gz $(GUEST_BUILD)/tcc-tree $(GUEST_PROG)
 	guest-images/make-initrd --busybox $(GUEST_BUILD)/busybox/busybox --output $@ \
