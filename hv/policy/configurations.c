@@ -9,8 +9,7 @@ static const struct {
 } short_words[] = {
     {"ept", {"mmu=ept"}},
     {"shadow", {"mmu=shadow"}},
-    {"auto", {"mmu.switch=on", "mmu.auto=on"}},
-    {"mmu=auto", {"mmu.switch=on", "mmu.auto=on"}},
+    {"auto", {"mmu=auto"}},
 #define STRATEGY(name, word, traces) {word, {"mmu=shadow", "shadow=" word}},
 #include <hv/strategies.def>
 };

@@ -214,12 +214,20 @@ static int set_word(struct params *params, const char *word, const char *origin,
     return 0;
 }
 
+// The one word that stands for others.
+static const char *const mmu_auto[] = {"mmu.switch=on", "mmu.auto=on"};
+
+static bool is_mmu_auto(const char *word)
+{
+    return !strcmp(word, "mmu=auto");
+}
+
 static int parse_word(struct params *params, u64 *seen, const char *word, const char *origin,
                       struct text *text)
 {
-    if (!strcmp(word, "mmu=auto"))
-        return parse_word(params, seen, "mmu.switch=on", origin, text) ||
-               parse_word(params, seen, "mmu.auto=on", origin, text);
+    if (is_mmu_auto(word))
+        return parse_word(params, seen, mmu_auto[0], origin, text) ||
+               parse_word(params, seen, mmu_auto[1], origin, text);
     struct params changed = *params;
     unsigned index;
     if (set_word(&changed, word, origin, &index, text))
@@ -235,6 +243,10 @@ static int parse_word(struct params *params, u64 *seen, const char *word, const 
 
 int params_change(struct params *params, const char *word, char *message, size_t size)
 {
+    if (is_mmu_auto(word)) {
+        int error = params_change(params, mmu_auto[0], message, size);
+        return error ? error : params_change(params, mmu_auto[1], message, size);
+    }
     struct text text = {message, size, 0};
     struct params changed = *params;
     unsigned index;

@@ -83,6 +83,19 @@ static void values(void **state)
     assert_int_equal(parsed("mem=0x20000000").mem, 512 * MIB);
 }
 
+// A word for two, on the command line and in a configuration.
+static void word_for_others(void **state)
+{
+    (void)state;
+    struct params p;
+    assert_int_equal(params_parse(&p, "mem=1G mmu=auto", message, sizeof(message)), 0);
+    assert_true(p.mmu_switch && p.mmu_auto);
+    assert_int_equal(params_parse(&p, "", message, sizeof(message)), 0);
+    assert_int_equal(params_change(&p, "mmu=auto", message, sizeof(message)), 0);
+    assert_true(p.mmu_switch && p.mmu_auto);
+    refused("mmu=auto mmu.auto=off", "mmu.auto= is given more than once: leave one of them.");
+}
+
 static void mistakes(void **state)
 {
     (void)state;
@@ -240,10 +253,15 @@ static void printing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults),   cmocka_unit_test(values),
-        cmocka_unit_test(mistakes),   cmocka_unit_test(words_before_a_mistake),
-        cmocka_unit_test(secret),     cmocka_unit_test(longest),
-        cmocka_unit_test(long_words), cmocka_unit_test(printing),
+        cmocka_unit_test(defaults),
+        cmocka_unit_test(values),
+        cmocka_unit_test(word_for_others),
+        cmocka_unit_test(mistakes),
+        cmocka_unit_test(words_before_a_mistake),
+        cmocka_unit_test(secret),
+        cmocka_unit_test(longest),
+        cmocka_unit_test(long_words),
+        cmocka_unit_test(printing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
