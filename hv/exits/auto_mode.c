@@ -48,6 +48,12 @@ static u64 grown(u64 now, u64 before)
     return now > before ? now - before : 0;
 }
 
+// What has passed since `began` was the policy's mode, whatever is now.
+static void account(struct auto_mode *a, u64 now)
+{
+    a->cycles[a->policy.mode] += grown(now, a->began);
+}
+
 static void sample(struct vcpu *v, bool on)
 {
     struct auto_mode *a = &v->vm->auto_mode;
@@ -79,6 +85,9 @@ void auto_mode_follow(struct vcpu *v)
     struct vm *vm = v->vm;
     struct auto_mode *a = &vm->auto_mode;
     bool on = vm->params->mmu_auto, was_on = a->epoch;
+    u64 now = rdtsc();
+    if (was_on)
+        account(a, now);
     v->observed |= on;
     a->epoch = on ? vm->tsc_hz / EPOCHS_PER_SECOND : 0;
     v->epoch_wait = 0;
@@ -90,7 +99,6 @@ void auto_mode_follow(struct vcpu *v)
         auto_init(&a->policy, vm->params->mmu, CHANGE_CYCLES);
     else if (a->policy.mode != vm->params->mmu)
         auto_changed(&a->policy);
-    u64 now = rdtsc();
     begin(v, now);
     wait(v, now);
 }
@@ -100,7 +108,7 @@ static void change(struct vcpu *v)
     enum mmu_mode now = v->vm->params->mmu;
     if (mode_ask(v, now == MMU_EPT ? "mmu=shadow" : "mmu=ept"))
         return; // the guest's present state does not allow it
-    v->vm->auto_mode.count.auto_changes++;
+    v->vm->auto_mode.changes++;
     if (trace_on(&v->vm->trace))
         trace_mark(v, TRACE_MARK | !now);
 }
@@ -115,11 +123,9 @@ static void end(struct vcpu *v, u64 now)
         .shadow = shadow ? grown(shadow_now(v), a->shadow) : 0,
         .faults = a->faults * SAMPLED,
     };
-    *(shadow ? &a->count.auto_epochs_shadow : &a->count.auto_epochs_ept) += 1;
+    account(a, now);
     if (auto_epoch(&a->policy, &epoch))
         change(v);
-    a->count.auto_predicted = a->policy.predicted;
-    a->count.auto_seen = a->policy.seen;
     begin(v, now);
 }
 

@@ -16,10 +16,8 @@ struct auto_mode {
     u64 faults;               // in this epoch
     u64 fed, fed_part;        // auto.feed=: cycles of walks so far, by thousandths of the guest's
     u64 fed_at;               // the guest's cycles then
-    struct {
-#define COUNTER_AUTO(name, ...) u64 name;
-#include <hv/counters.def>
-    } count;
+    u64 cycles[MMU_MODES];    // of epochs so far
+    u64 changes;              // that were asked for
 };
 
 // mmu.auto= is in effect from now on, or is not, or the mode is another one: begins an epoch. At the start,

@@ -145,6 +145,7 @@ bool auto_epoch(struct auto_policy *p, const struct auto_epoch *epoch)
     bool better = due(p) || trial_due(p, &e);
     if (p->changed && (p->epochs == LEARNS || better)) {
         p->changed = false;
+        p->predicted = p->expected;
         p->seen = rate_of(price_here(p, &e), &e);
         learn_factors(p);
     }
@@ -152,7 +153,7 @@ bool auto_epoch(struct auto_policy *p, const struct auto_epoch *epoch)
         p->doubt--;
     if (better) {
         p->trial_next = !due(p);
-        p->predicted = rate_of(price_there(p, &e), &e);
+        p->expected = rate_of(price_there(p, &e), &e);
     }
     return better;
 }

@@ -47,7 +47,8 @@ struct auto_policy {
     u32 walk_factor;        // in 1/256
     u32 fault_cycles;
     struct auto_rates rates[MMU_MODES];
-    u64 predicted, seen; // price of the mode that was changed to, before and after the last change
+    u64 expected;        // price of the mode that the last change was to
+    u64 predicted, seen; // the same of the last change whose effect has been seen, and what it was then
 };
 
 // `change_cycles`: what a change costs, with what is slow after it until all is warm again; not 0.

@@ -5,6 +5,8 @@
 #include "exit_names.h"
 #include "../vm.h"
 
+#define MILLION 1000000u
+
 const struct counter_row counter_rows[COUNTERS] = {
 #define COUNTER(owner, name, unit, kind, ...) [COUNTER_##name] = {#name, unit, COUNTER_OF_##owner, kind},
 #include <hv/counters.def>
@@ -64,19 +66,14 @@ static void pmu_counters(struct pmu *pmu, u64 values[COUNTERS])
         values[COUNTER_pmu_instructions + i] = pmu_read(pmu, i);
 }
 
-static void auto_counters(const struct auto_mode *a, u64 values[COUNTERS])
-{
-#define COUNTER_AUTO(name, ...) values[COUNTER_##name] = a->count.name;
-#include <hv/counters.def>
-}
-
 static void churn_counters(const struct churn_counts *counts, u64 values[COUNTERS])
 {
 #define COUNTER_CHURN(name, ...) values[COUNTER_##name] = counts->name;
 #include <hv/counters.def>
 }
 
-// The rows of owner HV, a function each: a row without one does not compile, nor does one without a row.
+// The rows of owners HV and AUTO, a function each: a row without one does not compile, nor does one without a
+// row.
 static u64 hv_exits(const struct vm *vm)
 {
     u64 sum = 0;
@@ -158,9 +155,46 @@ static u64 hv_monitor_memory(const struct vm *vm)
     return (frames * PAGE_SIZE + memory_kept_bytes()) / KIB;
 }
 
+static u64 auto_milliseconds(const struct vm *vm, enum mmu_mode mode)
+{
+    return vm->auto_mode.cycles[mode] / (vm->tsc_hz / 1000);
+}
+
+static u64 hv_auto_ept(const struct vm *vm)
+{
+    return auto_milliseconds(vm, MMU_EPT);
+}
+
+static u64 hv_auto_shadow(const struct vm *vm)
+{
+    return auto_milliseconds(vm, MMU_SHADOW);
+}
+
+static u64 hv_auto_changes(const struct vm *vm)
+{
+    return vm->auto_mode.changes;
+}
+
+// A price in millionths of the guest's own work.
+static u64 price_ppm(u64 price)
+{
+    return price / AUTO_PRICE_ONE * MILLION + price % AUTO_PRICE_ONE * MILLION / AUTO_PRICE_ONE;
+}
+
+static u64 hv_auto_predicted(const struct vm *vm)
+{
+    return price_ppm(vm->auto_mode.policy.predicted);
+}
+
+static u64 hv_auto_seen(const struct vm *vm)
+{
+    return price_ppm(vm->auto_mode.policy.seen);
+}
+
 static void hv_counters(const struct vm *vm, u64 values[COUNTERS])
 {
-#define COUNTER_HV(name, ...) values[COUNTER_##name] = hv_##name(vm);
+#define COUNTER_HV(name, ...)   values[COUNTER_##name] = hv_##name(vm);
+#define COUNTER_AUTO(name, ...) values[COUNTER_##name] = hv_##name(vm);
 #include <hv/counters.def>
 }
 
@@ -171,7 +205,6 @@ static void collect(struct vm *vm, u64 values[COUNTERS])
     clock_counters(vm, values);
     pmu_counters(&vm->pmu, values);
     churn_counters(&vm->churn.counts, values);
-    auto_counters(&vm->auto_mode, values);
     for (const struct mmu *mmu = vm->mmus; mmu; mmu = mmu->next)
         mmu_counters(mmu, values);
 }

@@ -140,6 +140,25 @@ static void test_phases(void **unused)
     assert_bounded(&o);
 }
 
+// What is told of a change: what its mode was to cost, and what it cost.
+static void assert_told(const struct phase *p)
+{
+    double price = policy.mode == MMU_EPT ? price_ept(p) : price_shadow(p);
+    u64 rate = (u64)(price / WORK * AUTO_PRICE_ONE);
+    assert_in_range(policy.predicted, rate * 2 / 3, rate * 3 / 2);
+    assert_in_range(policy.seen, rate * 2 / 3, rate * 3 / 2);
+}
+
+static void test_tells(void **unused)
+{
+    (void)unused;
+    noise_part = 0;
+    (void)from(MMU_EPT, &walker, 1, 1);
+    assert_told(&walker);
+    (void)from(MMU_SHADOW, &mapper, 1, 1);
+    assert_told(&mapper);
+}
+
 // What the first factors say is wrong: it is learned, and the guest is in the better mode for most of the
 // time.
 static void test_learns(void **unused)
@@ -249,9 +268,9 @@ static void test_odd_epochs(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_settles),   cmocka_unit_test(test_phases),     cmocka_unit_test(test_learns),
-        cmocka_unit_test(test_resonance), cmocka_unit_test(test_adversary),  cmocka_unit_test(test_random),
-        cmocka_unit_test(test_uneven),    cmocka_unit_test(test_odd_epochs),
+        cmocka_unit_test(test_settles), cmocka_unit_test(test_phases),    cmocka_unit_test(test_learns),
+        cmocka_unit_test(test_tells),   cmocka_unit_test(test_resonance), cmocka_unit_test(test_adversary),
+        cmocka_unit_test(test_random),  cmocka_unit_test(test_uneven),    cmocka_unit_test(test_odd_epochs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -282,9 +282,12 @@ static void test_churn(void **state)
     assert_true(seen[MMU_EPT] > 100 && seen[MMU_SHADOW] > 100);
 }
 
+static unsigned passed[MMU_MODES]; // epochs
+
 // Under mmu.auto=on: an epoch passes, all of it the guest's, but for what shadow paging took.
 static void epoch(u64 shadow_cycles)
 {
+    passed[v->vm->params->mmu]++;
     const struct auto_mode *a = &v->vm->auto_mode;
     u64 began = a->began;
     assert_int_equal(v->epoch_wait, a->samples ? a->epoch / 16 : a->epoch);
@@ -327,6 +330,7 @@ static void test_auto(void **state)
     (void)state;
     const struct auto_mode *a = &v->vm->auto_mode;
     start_auto();
+    memset(passed, 0, sizeof(passed));
     for (unsigned round = 0; round < 3; round++) {
         auto_mode_feed(v, 300);
         assert_in_range(epochs_until(MMU_SHADOW, 0), 1, 60);
@@ -336,9 +340,10 @@ static void test_auto(void **state)
     for (unsigned i = 0; i < 100; i++)
         epoch(0);
     assert_int_equal(v->vm->params->mmu, MMU_EPT);
-    assert_int_equal(a->count.auto_changes, 6);
-    assert_true(a->count.auto_epochs_ept > 100);
-    assert_true(a->count.auto_predicted && a->count.auto_seen);
+    assert_int_equal(a->changes, 6);
+    for (int mode = MMU_EPT; mode < MMU_MODES; mode++)
+        assert_int_equal(a->cycles[mode], passed[mode] * a->epoch);
+    assert_true(a->policy.predicted && a->policy.seen);
     asked("mmu.auto=off");
     assert_int_equal(v->epoch_wait, 0);
     assert_int_equal(vmcs_read(EXCEPTION_BITMAP) & BIT(VECTOR_PF), 0);
@@ -348,8 +353,11 @@ static void test_auto(void **state)
 static void test_auto_guest(void **state)
 {
     (void)state;
+    const struct auto_mode *a = &v->vm->auto_mode;
     start_auto();
+    fake_tsc += a->epoch / 2;
     asked("trace");
+    assert_in_range(a->cycles[MMU_EPT], a->epoch / 2, a->epoch);
     assert_int_equal(v->vm->auto_mode.policy.mode, MMU_SHADOW);
     for (unsigned i = 0; i < 5; i++)
         epoch(1000);

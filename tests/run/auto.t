@@ -29,7 +29,7 @@ says($run, qr/^fed$/m, 'the test feeds');
 says($run, qr/^mmu=shadow .* mmu\.auto=on .*^mmu=ept .* mmu\.auto=on /ms, 'dear walks: shadow paging; then forks: EPT');
 my $json = eval { decode_json(json_line($run->{text})) } // {};
 is($json->{failed}, JSON::PP::false, 'the guest ends well');
-cmp_ok($json->{$_} // 0, '>', 0, "$_: " . ($json->{$_} // 0)) for qw(auto_epochs_ept auto_epochs_shadow);
+cmp_ok($json->{$_} // 0, '>', 0, "$_: " . ($json->{$_} // 0)) for qw(auto_ept auto_shadow);
 cmp_ok($json->{auto_changes} // 99, '<', 10, 'changes: ' . ($json->{auto_changes} // 99));
 is($json->{mode_changes}, $json->{auto_changes}, 'all of them its own');
 

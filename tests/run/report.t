@@ -662,6 +662,24 @@ subtest 'by turns, what a log lacks or a guest invents' => sub {
     like(table($refused), qr/^\* `trace \(switch\)`: the monitor refused it: its guest was told: no memory$/m, 'and of one that was');
 };
 
+# logs/auto-*.log: a configuration with mmu=auto beside EPT.
+my $AUTO = join $NEXT, map { Machine::file_read("$FindBin::RealBin/logs/auto-$_.log") } qw(native monitored);
+
+subtest 'what mmu=auto chose' => sub {
+    my $chose = 'What `mmu=auto` chose';
+    my $told = qr/^## \Q$chose\E\n\n(\* `auto`.*)\n/m;
+    my ($line) = table($AUTO) =~ $told;
+    is($line, '* `auto`: 18.52 s under EPT, 5.22 s under shadow paging, 2 changes of the mode; at the last change whose effect was seen, '
+        . 'the new mode was predicted to cost 37.3 % of the guest\'s own work, and cost 29.5 %', 'the account of the run');
+    is(cells(table($AUTO), $chose, $_->[0]), $_->[1], "of $_->[0]")
+        for ['alu', '0 % shadow paging, 0 changes'], ['walks', '95 % shadow paging, 1 change'], ['maps', '0 % shadow paging, 0 changes'];
+    unlike(table($LOG), qr/mmu=auto/, 'and not a word where nothing was chosen');
+    my ($two) = table([$AUTO, $AUTO =~ s/.*$NEXT//sr =~ s/("penumbra":"summary".*"auto_ept":)\d+/${1}1230/r]) =~ /^(\* `auto`, round 2 of 2: .*?),/m;
+    is($two, '* `auto`, round 2 of 2: 1.23 s under EPT', 'rounds that differ, each');
+    (my $odd = $AUTO) =~ s/("penumbra":"summary".*"auto_seen":)\d+/$1"<b>"/;
+    unlike(table($odd), $told, 'a number that is none is not told');
+};
+
 subtest 'a guest that speaks for others' => sub {
     my $right = table($LOG);
     unlike($right, $REFUSED, 'of a log without such lines nothing is said');

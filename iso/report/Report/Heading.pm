@@ -9,7 +9,7 @@ use Report::Block qw(plain code heading item paragraph);
 use Report::Machine qw(machine_where far_text);
 use Report::Results qw(SOURCE_OF_EXIT_COST);
 use Report::Statistics qw(grouped listed);
-our @EXPORT_OK = qw(facts notes parameters befell counts_instructions unit_of);
+our @EXPORT_OK = qw(facts notes parameters befell remarks counts_instructions unit_of);
 
 sub counts_instructions { my $machine = $_[0]{machine} // {}; return ($machine->{clock} // '') eq 'instructions' }
 sub unit_of { return counts_instructions($_[0]) ? 'instructions' : 'cycles' }

@@ -13,7 +13,7 @@ use strict;
 use warnings;
 use Exporter 'import';
 use JSON::PP;
-our @EXPORT_OK = qw(log_read);
+our @EXPORT_OK = qw(log_read count_valid);
 use Report::Turns qw(sections_by_mode modes_of);
 
 my $JSON = JSON::PP->new;

@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use Exporter 'import';
 use List::Util qw(sum0 uniq);
+use Report::Auto 'auto_part';
 use Report::Block qw(heading paragraph item table picture fold cell plain code);
 use Report::Equality qw(inequalities kernels_differ);
 use Report::Fastest 'fastest';
@@ -297,6 +298,7 @@ sub why_parts {
     my ($report) = @_;
     my $flushes = sub { counted($_[0], qr/^inv(?:vpid_\w+|ept)$/) // 0 };
     return (
+        auto_part($report),
         heading(2, 'Exits for one iteration'), counts($report, $report->{shown}, sub { $_[0]{all_exits} }), timer_words($report),
         plot($report, 'exits', 'Exits for one iteration, by reason'), (map { reasons($report, $_) } @{ $report->{shown} }),
         exit_cycles_part($report),
