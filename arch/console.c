@@ -242,6 +242,11 @@ void console_guest_write(u8 byte)
     write_raw((const char *)&byte, 1);
 }
 
+bool console_empty(void)
+{
+    return serial_empty(&console.serial);
+}
+
 int console_read(void)
 {
     return serial_read(&console.serial);

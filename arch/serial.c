@@ -6,11 +6,13 @@
 #include <arch/console.h>
 #include <arch/io.h>
 
-enum { DATA, IER, FCR, LCR, MCR, LSR, MSR }; // registers; with LCR.DLAB set, 0 and 1 are the divisor
+enum { DATA, IER, IIR_FCR, LCR, MCR, LSR, MSR }; // registers; with LCR.DLAB set, 0 and 1 are the divisor
 
 #define IER_RECEIVE   0x01
 #define IER_TRANSMIT  0x02 // the transmitter is empty
 #define FCR_ENABLE    0x07 // FIFOs on, both cleared, interrupt at the first received byte
+#define IIR_FIFOS     0xc0 // they are on
+#define FIFO_BYTES    16
 #define LCR_8N1       0x03
 #define LCR_DLAB      0x80
 #define MCR_RTS       0x02
@@ -83,9 +85,19 @@ bool serial_init(struct serial *s, unsigned divisor)
     set(s, LCR, LCR_DLAB);
     set_divisor(s, divisor);
     set(s, LCR, LCR_8N1);
-    set(s, FCR, FCR_ENABLE);
+    set(s, IIR_FCR, FCR_ENABLE);
+    s->fifo = (get(s, IIR_FCR) & IIR_FIFOS) == IIR_FIFOS ? FIFO_BYTES : 1;
+    s->room = 0;
     set(s, MCR, MCR_DTR_RTS);
     return true;
+}
+
+bool serial_empty(struct serial *s)
+{
+    bool empty = !s->base || get(s, LSR) & LSR_THR_EMPTY;
+    if (empty)
+        s->room = s->fifo;
+    return empty;
 }
 
 void serial_write(struct serial *s, u8 byte)
@@ -93,8 +105,9 @@ void serial_write(struct serial *s, u8 byte)
     if (!s->base)
         return;
     for (unsigned tries = 0; tries < WRITE_PATIENCE; tries++) {
-        if (get(s, LSR) & LSR_THR_EMPTY) {
+        if (s->room || serial_empty(s)) {
             set(s, DATA, byte);
+            s->room--;
             return;
         }
         pause();

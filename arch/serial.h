@@ -7,8 +7,14 @@ struct serial {
     u64 base;  // of its registers: an I/O port, or where they are mapped; 0: there is none
     u8 stride; // bytes in memory from one register to the next; 0: they are ports
     u8 width;  // bytes of an access to memory: 1 or 4
+    u8 fifo;   // bytes that an empty transmitter takes at once
+    u8 room;   // bytes that it certainly takes now
 };
 #define SERIAL_PORT(port) ((struct serial){.base = (port)})
+#define SERIAL_MEMORY(at, apart, bytes)                   \
+    {                                                     \
+        .base = (at), .stride = (apart), .width = (bytes) \
+    }
 
 // The bytes that its registers have in memory.
 #define SERIAL_BYTES(stride) (8u * (stride))
@@ -20,6 +26,9 @@ struct serial {
 // Sets this divisor and 8N1, with the FIFOs on. False, and every later call does nothing, if no UART answers
 // where `s` says.
 bool serial_init(struct serial *s, unsigned divisor);
+
+// Whether the transmitter is empty, so that it takes a FIFO full of bytes at once. True where no UART is.
+bool serial_empty(struct serial *s);
 
 // Sends one byte as it is. Waits for room for a bounded time: a UART that stops answering is given up.
 void serial_write(struct serial *s, u8 byte);

@@ -40,7 +40,7 @@ static bool start_memory(struct search *search, u64 hpa, u8 stride, u8 width)
         search->found->in_ram = hpa;
         return false;
     }
-    *search->s = (struct serial){(uintptr_t)uart_map(hpa, bytes), stride, width};
+    *search->s = (struct serial)SERIAL_MEMORY((uintptr_t)uart_map(hpa, bytes), stride, width);
     search->found->at = hpa;
     search->found->in_memory = serial_init(search->s, SERIAL_KEEP);
     return search->found->in_memory;

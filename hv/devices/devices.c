@@ -3,16 +3,23 @@
 
 #include "guest_ports.h"
 #include "devices.h"
+#include "due.h"
 #include "event.h"
 #include "stop.h"
 #include "../vm.h"
 
 #define KEYBOARD_RESET 0xfe
 
-static void uart_transmit(void *context, u8 byte)
+// Where nothing makes a guest exit that waits, it is not told to wait: the console does.
+static bool uart_transmit(void *context, u8 byte)
 {
-    (void)context;
+    struct vcpu *v = context;
     console_guest_write(byte);
+    if (!v->sending && due_has_timer(v) && !console_empty()) {
+        due_send(v);
+        due_arm(v, legacy_wait(v));
+    }
+    return !v->sending;
 }
 
 static void uart_line_changed(void *context, bool level)
@@ -39,8 +46,18 @@ void devices_init(struct vcpu *v, u64 second)
     legacy_init(v, second);
 }
 
+void devices_due(struct vcpu *v)
+{
+    if (!v->sending || !console_empty())
+        return;
+    v->sending = false;
+    uart_sent(&v->vm->uart);
+    ioapic_resample(&v->vm->ioapic, GUEST_COM1_PIN);
+}
+
 static u64 uart_port_read(struct vcpu *v, const struct device_access *a)
 {
+    devices_due(v);
     u8 value = uart_read(&v->vm->uart, (unsigned)(a->at - GUEST_COM1_PORT));
     ioapic_resample(&v->vm->ioapic, GUEST_COM1_PIN);
     return value;
@@ -48,6 +65,7 @@ static u64 uart_port_read(struct vcpu *v, const struct device_access *a)
 
 static enum verdict uart_port_write(struct vcpu *v, const struct device_access *a)
 {
+    devices_due(v);
     uart_write(&v->vm->uart, (unsigned)(a->at - GUEST_COM1_PORT), (u8)a->value);
     ioapic_resample(&v->vm->ioapic, GUEST_COM1_PIN);
     return VERDICT_SKIP;

@@ -161,8 +161,8 @@ static void thr_write(struct uart *u, u8 value)
     if (u->mcr & MCR_LOOP)
         loop_back(u, value);
     else
-        u->transmit(u->context, value);
-    u->thre = true;
+        u->sending = !u->transmit(u->context, value);
+    u->thre = !u->sending;
 }
 
 // Enabling the transmitter's interrupt while it is empty raises it: Linux starts sending that way, and takes
@@ -170,7 +170,7 @@ static void thr_write(struct uart *u, u8 value)
 static void ier_write(struct uart *u, u8 value)
 {
     if ((value & IER_ETBEI) && !(u->ier & IER_ETBEI))
-        u->thre = true;
+        u->thre = !u->sending;
     u->ier = value & IER_ALL;
 }
 
@@ -204,7 +204,7 @@ static void mcr_write(struct uart *u, u8 value)
 
 static u8 lsr_read(struct uart *u)
 {
-    u8 value = LSR_THRE_TEMT | u->overrun | (u->fifo_count ? LSR_DR : 0);
+    u8 value = (u->sending ? 0 : LSR_THRE_TEMT) | u->overrun | (u->fifo_count ? LSR_DR : 0);
     u->overrun = 0;
     return value;
 }
@@ -294,6 +294,15 @@ void uart_write(struct uart *u, unsigned reg, u8 value)
         divisor_write(u, reg, value);
     else
         register_write(u, reg, value);
+    line_update(u, u->ier);
+}
+
+void uart_sent(struct uart *u)
+{
+    if (!u->sending)
+        return;
+    u->sending = false;
+    u->thre = true;
     line_update(u, u->ier);
 }
 

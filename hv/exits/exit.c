@@ -8,6 +8,7 @@
 
 #include "auto_mode.h"
 #include "debug.h"
+#include "devices.h"
 #include "due.h"
 #include "dump_vmcs.h"
 #include "event.h"
@@ -157,6 +158,7 @@ static __attribute__((noinline)) enum verdict take_due(struct vcpu *v, u64 now)
     v->account = &v->outside;
     v->behind = false;
     console_draw();
+    devices_due(v);
     bool any;
     enum verdict verdict = v->polled ? keys_read(v, &any) : VERDICT_RESUME;
     auto_mode_due(v, now);

@@ -25,13 +25,13 @@ static void timer_switch(struct vcpu *v, bool on)
     v->timer_runs = on;
 }
 
-// Cycles until input is polled, the screen is drawn, or an epoch is looked at.
+// Cycles until input is polled, the screen is drawn, the serial port or an epoch is looked at.
 static u64 clock_wait(const struct vcpu *v)
 {
     u64 hz = v->vm->tsc_hz, epoch = v->epoch_wait ? v->epoch_wait : ~0ull;
     u64 console =
         lesser(v->polled ? hz / DUE_POLLS_PER_SECOND : ~0ull, v->behind ? hz / DUE_DRAWS_PER_SECOND : ~0ull);
-    return lesser(console, epoch);
+    return lesser(lesser(console, epoch), v->sending ? hz / DUE_SENDS_PER_SECOND : ~0ull);
 }
 
 void due_set(struct vcpu *v, u64 now)
@@ -41,10 +41,21 @@ void due_set(struct vcpu *v, u64 now)
     v->due_after = lesser(clock_wait(v), limit ? left : ~0ull);
 }
 
+static void due_sooner(struct vcpu *v)
+{
+    v->due_after = lesser(v->due_after, rdtsc() - v->due_from + clock_wait(v));
+}
+
 void due_draw(struct vcpu *v)
 {
     v->behind = true;
-    v->due_after = lesser(v->due_after, rdtsc() - v->due_from + clock_wait(v));
+    due_sooner(v);
+}
+
+void due_send(struct vcpu *v)
+{
+    v->sending = true;
+    due_sooner(v);
 }
 
 // For limit= once a second of the guest's is enough. The first tick may come at once, hence one more: what

@@ -1,7 +1,8 @@
 // What is due by the clock and not by an exit of the guest's: the end that limit= sets, so that a guest that
 // hangs does not keep others of a comparison from running; console input, where no interrupt announces it;
-// a screen that is behind what was written. The time is looked at before each entry. A guest that does not
-// exit is made to by the VMX-preemption timer, which the guest's interval timer (legacy.h) uses as well.
+// a screen that is behind what was written; a serial port that the guest waits for. The time is looked at
+// before each entry. A guest that does not exit is made to by the VMX-preemption timer, which the guest's
+// interval timer (legacy.h) uses as well.
 #pragma once
 
 #include "verdict.h"
@@ -9,6 +10,9 @@
 // How often a second input is polled, and the screen drawn while a guest runs.
 #define DUE_POLLS_PER_SECOND 100
 #define DUE_DRAWS_PER_SECOND 5
+
+// How often the serial port is looked at while the guest waits: a FIFO's 16 bytes take 1/720 s at 115200.
+#define DUE_SENDS_PER_SECOND 700
 
 // Whether a guest that does not exit can be made to.
 bool due_has_timer(const struct vcpu *v);
@@ -20,6 +24,9 @@ void due_set(struct vcpu *v, u64 now);
 // The screen is behind from now on, so it is due to be drawn. What is due before that stays so, however often
 // this is called in one exit.
 void due_draw(struct vcpu *v);
+
+// The same of the serial port: the guest's UART is sending.
+void due_send(struct vcpu *v);
 
 // Sets the timer to what is due next, or to `legacy`, as legacy_wait says, or off. It counts the guest's own
 // time. After the controls are written, after due_set and due_draw, and when `legacy` has changed. What

@@ -23,6 +23,7 @@ char machine_console[65536];
 size_t machine_console_length;
 char machine_uart[4096];
 unsigned machine_uart_count;
+bool machine_uart_busy;
 
 static struct vm vm;
 struct vmx_caps machine_caps;
@@ -43,6 +44,11 @@ void console_guest_write(u8 byte)
 {
     assert_true(machine_uart_count < sizeof(machine_uart));
     machine_uart[machine_uart_count++] = (char)byte;
+}
+
+bool console_empty(void)
+{
+    return !machine_uart_busy;
 }
 
 const char *console_word(void)

@@ -59,3 +59,4 @@ extern char machine_console[65536];        // tables and JSON
 extern size_t machine_console_length;
 extern char machine_uart[4096];
 extern unsigned machine_uart_count;
+extern bool machine_uart_busy; // what was sent has not gone

@@ -21,17 +21,18 @@ struct model {
     struct uart uart;
     u8 fifo[16], queue[UART_QUEUE_BYTES]; // next byte at [0]
     unsigned fifo_count, queue_count;
-    bool fifo_mode, overrun, thre, line;
+    bool fifo_mode, overrun, thre, line, busy, sending;
     u8 ier, lcr, mcr, modem, deltas, trigger;
     unsigned edges, sent, expected_sent;
     u8 last_sent;
 };
 
-static void transmitted(void *context, u8 byte)
+static bool transmitted(void *context, u8 byte)
 {
     struct model *m = context;
     m->sent++;
     m->last_sent = byte;
+    return !m->busy;
 }
 
 static void line_changed(void *context, bool level)
@@ -105,13 +106,15 @@ static void model_write(struct model *m, unsigned reg, u8 value)
 {
     bool dlab = m->lcr & 0x80;
     if (reg == 0 && !dlab) {
-        m->thre = true;
-        if (m->mcr & 0x10)
+        if (m->mcr & 0x10) {
             model_loopback(m, value);
-        else
+        } else {
             m->expected_sent++;
+            m->sending = m->busy;
+        }
+        m->thre = !m->sending;
     } else if (reg == 1 && !dlab) {
-        m->thre |= (value & 2) && !(m->ier & 2);
+        m->thre |= (value & 2) && !(m->ier & 2) && !m->sending;
         m->ier = value & 0x0f;
     } else if (reg == 2) {
         model_fcr(m, value);
@@ -159,7 +162,7 @@ static u8 model_read(struct model *m, unsigned reg)
     case 4:
         return m->mcr;
     case 5:
-        value = 0x60 | m->overrun << 1 | (m->fifo_count != 0);
+        value = (m->sending ? 0 : 0x60) | m->overrun << 1 | (m->fifo_count != 0);
         m->overrun = false;
         return value;
     default:
@@ -201,6 +204,17 @@ static void check_line(struct model *m)
     REQUIRE(m->line == expected);
 }
 
+// What was sent has gone, or does not go at once from now on.
+static void check_sent(struct model *m, bool busy)
+{
+    m->busy = busy;
+    if (busy)
+        return;
+    uart_sent(&m->uart);
+    m->thre |= m->sending;
+    m->sending = false;
+}
+
 // One operation from two bytes: the first chooses, the second is its operand.
 static void step(struct model *m, u8 choice, u8 operand)
 {
@@ -220,7 +234,10 @@ static void step(struct model *m, u8 choice, u8 operand)
         check_read(m, reg);
         break;
     default:
-        check_read(m, operand & 7);
+        if (choice & 0x40)
+            check_sent(m, operand & 1);
+        else
+            check_read(m, operand & 7);
     }
     check_line(m);
 }

@@ -60,6 +60,9 @@ static void armed_for_the_first(void **state)
     v->polled = true;
     due_arm(v, HZ / 3);
     assert_armed(HZ / DUE_POLLS_PER_SECOND);
+    v->sending = true;
+    due_arm(v, HZ / 3);
+    assert_armed(HZ / DUE_SENDS_PER_SECOND);
     due_arm(v, 1);
     assert_armed(1);
     v->vm->tsc_hz = BIT(50); // more than the field holds
@@ -114,6 +117,9 @@ static void printing_on_and_on(void **state)
     fake_tsc += 3 * HZ; // one exit, and the last byte of it makes the screen fall behind
     due_draw(v);
     assert_true(fake_tsc - v->due_from >= v->due_after);
+    due_set(v, fake_tsc);
+    due_send(v);
+    assert_in_range(v->due_after, HZ / DUE_SENDS_PER_SECOND, HZ / DUE_SENDS_PER_SECOND + 1000);
     machine_gone();
 }
 

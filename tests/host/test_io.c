@@ -8,9 +8,11 @@
 #include <arch/cpu.h>
 
 #include "hv/devices/devices.h"
+#include "hv/vcpu/due.h"
 
 #define SCRATCH     0x3ff
 #define TRANSMIT    0x3f8
+#define LINE_STATUS 0x3fd
 #define SLEEP_STATE 0x601 // reads as zeros
 #define NOBODY      0x1234
 
@@ -98,6 +100,40 @@ static void outs_repeated(void **state)
     assert_memory_equal(machine_uart, "hello, world", 12);
     assert_int_equal(*vcpu_reg(v, GPR_RSI), BUFFER + 9);
     assert_int_equal(*vcpu_reg(v, GPR_RCX), 0);
+}
+
+// A guest that waits for its serial port sleeps: the port is looked at when it is due, and at each access.
+static void serial_port_is_slow(void **state)
+{
+    (void)state;
+    u64 hz = v->vm->tsc_hz = 7000000, wait = hz / DUE_SENDS_PER_SECOND;
+    machine_caps.pin.may |= PIN_PREEMPTION_TIMER;
+    machine_caps.exit.may |= EXIT_SAVE_PREEMPTION_TIMER;
+    due_set(v, fake_tsc);
+    for (unsigned i = 0; i < 2; i++) { // the second one is not told of
+        machine_uart_busy = true;
+        assert_int_equal(io(Q_PORT(TRANSMIT), 0), VERDICT_SKIP);
+        assert_int_equal(io(Q_PORT(TRANSMIT), 0), VERDICT_SKIP);
+        assert_int_equal(machine_uart_count, 2 * (i + 1));
+        assert_in_range(v->due_from + v->due_after - fake_tsc, wait / 2, wait);
+        assert_in_range(vmcs_read(PREEMPTION_TIMER) << (machine_caps.misc & 0x1f), wait, wait + 64);
+        devices_due(v);
+        assert_true(v->sending);
+        io(Q_IN | Q_PORT(LINE_STATUS), 0);
+        assert_int_equal(*vcpu_reg(v, GPR_RAX) & 0x60, 0);
+        machine_uart_busy = false;
+        if (i == 0)
+            devices_due(v);
+        io(Q_IN | Q_PORT(LINE_STATUS), 0);
+        assert_int_equal(*vcpu_reg(v, GPR_RAX) & 0x60, 0x60);
+        assert_false(v->sending);
+    }
+    machine_uart_busy = true;
+    machine_caps.pin.may &= ~PIN_PREEMPTION_TIMER; // nothing would wake it
+    io(Q_PORT(TRANSMIT), 0);
+    io(Q_IN | Q_PORT(LINE_STATUS), 0);
+    assert_int_equal(*vcpu_reg(v, GPR_RAX) & 0x60, 0x60);
+    machine_uart_busy = false;
 }
 
 static void outs_backwards(void **state)
@@ -384,6 +420,7 @@ int main(void)
         TEST(sizes),
         TEST(a_write_can_end_the_guest),
         TEST(outs_repeated),
+        TEST(serial_port_is_slow),
         TEST(outs_backwards),
         TEST(ins_once),
         TEST(address_size_32_in_64bit_code),

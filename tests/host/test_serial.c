@@ -22,6 +22,7 @@ static struct {
     u8 absent;              // what is read where nothing is
     u8 ier, lcr, mcr, divisor, fifo[16];
     unsigned received, busy; // reads of LSR until all is sent
+    unsigned holds, takes; // bytes in the transmitter, and that it takes; it is slow, if the latter is not 0
     bool line, empty_told;
     unsigned nmis, sent, lost, foreign;
 } uart;
@@ -65,8 +66,13 @@ static void send(u8 byte)
 {
     if (uart.mcr & 16)
         receive(byte);
-    else
+    else {
         uart.sent++;
+        uart.holds += uart.takes != 0;
+        assert_true(uart.holds <= uart.takes);
+        if (uart.holds == 1)
+            uart.busy = 20;
+    }
 }
 
 static void write_register(u64 reg, u8 value)
@@ -108,10 +114,13 @@ static u8 read_register(u64 reg)
     switch (reg) {
     case DATA:
         return next_byte();
+    case FCR:
+        return uart.takes == 16 ? 0xc1 : 0x01;
     case MCR:
         return uart.mcr;
     case LSR:
         uart.busy -= uart.busy != 0;
+        uart.holds = uart.busy ? uart.holds : 0;
         return (uart.received ? 1 : 0) | (uart.busy ? 0 : 0x60);
     case MSR: // DCD is OUT2, RI is OUT1, DSR is DTR, CTS is RTS
         return uart.mcr & 16 ? (u8)((uart.mcr & 12) << 4 | (uart.mcr & 2) << 3 | (uart.mcr & 1) << 5) : 0xb0;
@@ -201,7 +210,11 @@ static void found(void **state)
     assert_int_equal(serial_irq(&s), 3);
 }
 
-static const struct serial in_memory[] = {{MEMORY, 1, 1}, {MEMORY, 4, 4}, {MEMORY, 4, 1}};
+static const struct serial in_memory[] = {
+    SERIAL_MEMORY(MEMORY, 1, 1),
+    SERIAL_MEMORY(MEMORY, 4, 4),
+    SERIAL_MEMORY(MEMORY, 4, 1),
+};
 
 static void found_in_memory(void **state)
 {
@@ -238,6 +251,28 @@ static void not_found(void **state)
     assert_false(serial_init(&s, SERIAL_115200));
 }
 
+// No byte is lost, and with FIFOs none waits that the transmitter has room for.
+static void slow(void **state)
+{
+    (void)state;
+    for (unsigned takes = 1; takes <= 16; takes += 15) {
+        memset(&uart, 0, sizeof(uart));
+        uart.present = true;
+        uart.takes = takes;
+        s = SERIAL_PORT(PORT);
+        assert_true(serial_init(&s, SERIAL_115200));
+        assert_true(serial_empty(&s));
+        for (unsigned i = 0; i < takes; i++) {
+            serial_write(&s, 'a');
+            assert_int_equal(uart.holds, i + 1);
+        }
+        assert_false(serial_empty(&s));
+        for (unsigned i = 0; i < 100; i++)
+            serial_write(&s, 'b');
+        assert_int_equal(uart.sent, takes + 100);
+    }
+}
+
 static void gone(void **state)
 {
     (void)state;
@@ -247,6 +282,7 @@ static void gone(void **state)
     uart.present = false;
     assert_int_equal(serial_read(&s), -1);
     serial_write(&s, 'a');
+    assert_true(serial_empty(&s));
     assert_int_equal(uart.foreign, 0);
 }
 
@@ -299,8 +335,8 @@ static void interrupt_does_not_come(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(found), TEST(found_in_memory), TEST(not_found),
-        TEST(gone),  TEST(interrupt_comes), TEST(interrupt_does_not_come),
+        TEST(found),           TEST(found_in_memory),         TEST(not_found), TEST(gone),
+        TEST(interrupt_comes), TEST(interrupt_does_not_come), TEST(slow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -204,8 +204,9 @@ static void odd_functions(void **state)
 static void memory_of_tables(void **state)
 {
     (void)state;
-    static const struct serial rows[] = {
-        {0xfe036000, 1, 1}, {0xfe036000, 4, 4}, {0xfe036000, 4, 1}, {0xfe03000000, 4, 4}, {0xfe036010, 1, 1}};
+    static const struct serial rows[] = {SERIAL_MEMORY(0xfe036000, 1, 1), SERIAL_MEMORY(0xfe036000, 4, 4),
+                                         SERIAL_MEMORY(0xfe036000, 4, 1), SERIAL_MEMORY(0xfe03000000, 4, 4),
+                                         SERIAL_MEMORY(0xfe036010, 1, 1)};
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         start(state);
         in_memory[0] = rows[i];
@@ -224,7 +225,7 @@ static void odd_memory(void **state)
     (void)state;
     static const u64 rows[] = {0, 0xfe036002, BIT(46), BIT(46) - 28, ~0ull - 3, ~0ull - 31};
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        in_memory[0] = (struct serial){rows[i], 4, 4};
+        in_memory[0] = (struct serial)SERIAL_MEMORY(rows[i], 4, 4);
         acpi.spcr = (struct acpi_uart){{rows[i], ACPI_MEMORY}, 4, 4, 0};
         finds_none();
     }
@@ -240,7 +241,7 @@ static void memory_that_is_ram(void **state)
     boot.ranges[1] = (struct boot_range){0x100000, 0x300000, BOOT_MEMORY_RAM};
     there[0] = COM2_PORT;
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        in_memory[0] = (struct serial){rows[i], 4, 4};
+        in_memory[0] = (struct serial)SERIAL_MEMORY(rows[i], 4, 4);
         acpi.spcr = (struct acpi_uart){{rows[i], ACPI_MEMORY}, 4, 4, 0};
         struct console_port found = serial_find(&s, &boot, &acpi, false);
         check_found(&found, COM2_PORT, false, "COM2");
@@ -261,13 +262,13 @@ static void memory_of_cards(void **state)
         u32 bar0, bar1, bytes;
         bool found;
     } rows[] = {
-        {{0xd0000000, 1, 1}, 0xd0000000, 0, 16, true},
-        {{0xd0000000, 1, 1}, 0xd0000000, 0, PAGE_SIZE, true},
-        {{0xd0000000, 4, 4}, 0xd0000000, 0, 32, true},
-        {{0xd0000000, 4, 4}, 0xd0000000, 0, 16, false},
-        {{0xd0000000, 4, 4}, 0xe001, 0xd0000000, PAGE_SIZE, true}, // its port does not answer
-        {{0xfed0000000, 4, 4}, 0xd0000004, 0xfe, PAGE_SIZE, true},
-        {{0xd0000000, 4, 4}, 0xd000000c, 0xfe, PAGE_SIZE, false},
+        {SERIAL_MEMORY(0xd0000000, 1, 1), 0xd0000000, 0, 16, true},
+        {SERIAL_MEMORY(0xd0000000, 1, 1), 0xd0000000, 0, PAGE_SIZE, true},
+        {SERIAL_MEMORY(0xd0000000, 4, 4), 0xd0000000, 0, 32, true},
+        {SERIAL_MEMORY(0xd0000000, 4, 4), 0xd0000000, 0, 16, false},
+        {SERIAL_MEMORY(0xd0000000, 4, 4), 0xe001, 0xd0000000, PAGE_SIZE, true}, // its port does not answer
+        {SERIAL_MEMORY(0xfed0000000, 4, 4), 0xd0000004, 0xfe, PAGE_SIZE, true},
+        {SERIAL_MEMORY(0xd0000000, 4, 4), 0xd000000c, 0xfe, PAGE_SIZE, false},
     };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         start(state);
@@ -291,7 +292,7 @@ static void card_that_is_asked_for(void **state)
     struct console_port found = serial_find(&s, &boot, &acpi, true);
     assert_null(found.how);
     add(0x070002, 0xd0000000, CARD | 1);
-    in_memory[0] = (struct serial){0xd0000000, 1, 1};
+    in_memory[0] = (struct serial)SERIAL_MEMORY(0xd0000000, 1, 1);
     there[0] = CARD;
     there[1] = COM1_PORT;
     acpi.spcr = acpi.dbg2 = (struct acpi_uart){{COM1_PORT, ACPI_IO}, 1, 1, 0};

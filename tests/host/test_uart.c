@@ -13,14 +13,16 @@ struct port {
     struct uart u;
     char sent[8192];
     unsigned sent_count;
+    bool busy;      // what is sent has not gone
     unsigned edges; // rising
     bool line;
 };
 
-static void transmitted(void *context, u8 byte)
+static bool transmitted(void *context, u8 byte)
 {
     struct port *p = context;
     p->sent[p->sent_count++ % sizeof(p->sent)] = (char)byte;
+    return !p->busy;
 }
 
 static void line_changed(void *context, bool level)
@@ -74,6 +76,39 @@ static void test_polled_kernel(void **state)
     assert_int_equal(in(p, LSR), 0x61);
     assert_int_equal(in(p, RX), 'b');
     assert_int_equal(in(p, LSR), 0x60);
+}
+
+// Each byte is with the owner at once; until it has gone the transmitter is not empty, and then interrupts
+// once.
+static void test_slow_transmitter(void **state)
+{
+    (void)state;
+    struct port *p = port_make();
+    out(p, MCR, 0x08);
+    out(p, IER, 0x02);
+    assert_int_equal(p->edges, 1);
+    assert_int_equal(in(p, IIR) & 0x0f, 0x02);
+    p->busy = true;
+    for (const char *c = "sixteen in a row"; *c; c++) {
+        out(p, TX, (u8)*c);
+        assert_int_equal(in(p, LSR), 0);
+        assert_int_equal(in(p, IIR) & 0x0f, 0x01);
+    }
+    assert_string_equal(p->sent, "sixteen in a row");
+    out(p, IER, 0); // enabled anew it is not empty either
+    out(p, IER, 0x02);
+    out(p, MCR, 0x18); // nor is it after a byte that is looped back
+    out(p, TX, 'x');
+    assert_int_equal(in(p, LSR), 0x01);
+    out(p, MCR, 0x08);
+    assert_int_equal(p->edges, 1);
+    uart_sent(&p->u);
+    assert_int_equal(p->edges, 2);
+    assert_int_equal(in(p, LSR), 0x61);
+    assert_int_equal(in(p, IIR) & 0x0f, 0x02);
+    uart_sent(&p->u);
+    assert_int_equal(p->edges, 2);
+    assert_int_equal(in(p, IIR) & 0x0f, 0x01);
 }
 
 static void test_storage_registers(void **state)
@@ -474,21 +509,14 @@ static void test_random(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_polled_kernel),
-        cmocka_unit_test(test_storage_registers),
-        cmocka_unit_test(test_linux_autoconfig),
-        cmocka_unit_test(test_linux_startup),
-        cmocka_unit_test(test_linux_output),
-        cmocka_unit_test(test_linux_input),
-        cmocka_unit_test(test_one_byte_handler),
-        cmocka_unit_test(test_one_byte_sender),
-        cmocka_unit_test(test_thre),
-        cmocka_unit_test(test_trigger_levels),
-        cmocka_unit_test(test_overrun),
-        cmocka_unit_test(test_loopback),
-        cmocka_unit_test(test_modem_status),
-        cmocka_unit_test(test_out2_gates),
-        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_polled_kernel),     cmocka_unit_test(test_slow_transmitter),
+        cmocka_unit_test(test_storage_registers), cmocka_unit_test(test_linux_autoconfig),
+        cmocka_unit_test(test_linux_startup),     cmocka_unit_test(test_linux_output),
+        cmocka_unit_test(test_linux_input),       cmocka_unit_test(test_one_byte_handler),
+        cmocka_unit_test(test_one_byte_sender),   cmocka_unit_test(test_thre),
+        cmocka_unit_test(test_trigger_levels),    cmocka_unit_test(test_overrun),
+        cmocka_unit_test(test_loopback),          cmocka_unit_test(test_modem_status),
+        cmocka_unit_test(test_out2_gates),        cmocka_unit_test(test_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -94,8 +94,11 @@ void console_divert(struct console_text *text);
 bool console_has_serial(void);
 bool console_is_heard(void);
 
-// One byte that the guest sent to its UART, passed on as it is.
+// One byte that the guest sent to its UART, passed on as it is. Waits for the serial port if it must.
 void console_guest_write(u8 byte);
+
+// Whether the serial port is empty: what a UART's FIFO holds goes without waiting. True where there is none.
+bool console_empty(void);
 
 // The next byte from the serial port, or -1 if there is none.
 int console_read(void);

@@ -73,6 +73,7 @@ struct vcpu {
     bool debugged;                 // the guest has moved to or from a debug register: debug.h
     bool timer_runs, timer_missed; // the VMX-preemption timer: due.c
     bool polled;                   // console input does not come as an NMI
+    bool sending;                  // the guest waits for the serial port
     bool behind;                   // the screen shows less than was written
     bool nmi_pending;              // an NMI of the guest's waits until it is not blocked
     bool nmi_by_interrupt_window;  // without virtual NMIs: until the guest takes interrupts
