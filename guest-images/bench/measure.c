@@ -12,7 +12,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static struct measurement *shared; // one for each mode, or one
+static struct {
+    char failure[FAILURE_BYTES];           // of the whole process
+    struct measurement results[MODES_MAX]; // one for each mode, or one
+} * shared;
 
 // Its own process group is what can be killed as a whole. When bench itself is killed, this process goes with
 // it.
@@ -25,7 +28,7 @@ static pid_t workload_start(const struct workload *w, const struct plan *plan)
         setpgid(0, 0);
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         fail_into(shared->failure, sizeof shared->failure);
-        workload_repeat(w, plan, shared);
+        workload_repeat(w, plan, shared->results);
         _exit(0);
     }
     setpgid(child, child);
@@ -68,16 +71,37 @@ static void workload_supervise(const struct workload *w, const struct plan *plan
         snprintf(shared->failure, sizeof shared->failure, "%s", status_words(status));
 }
 
+static unsigned failed_modes(void)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < MODES_MAX; i++)
+        count += *shared->results[i].failure != '\0';
+    return count;
+}
+
+// What fails for all modes that have not failed themselves.
+static void failure_spread(const struct plan *plan)
+{
+    for (unsigned i = 0; i < (plan->modes ? plan->modes : 1); i++)
+        if (*shared->results[i].failure == '\0')
+            memcpy(shared->results[i].failure, shared->failure, FAILURE_BYTES);
+}
+
 const struct measurement *workload_measure(const struct workload *w, const struct plan *plan)
 {
     if (!shared)
-        shared = memory_shared(MODES_MAX * sizeof *shared);
-    memset(shared, 0, MODES_MAX * sizeof *shared);
+        shared = memory_shared(sizeof *shared);
+    memset(shared, 0, sizeof *shared);
     size_t free_mib = w->needs_mib ? proc_number("/proc/meminfo", "MemAvailable") / 1024 : 0;
     if (free_mib < w->needs_mib)
         snprintf(shared->failure, sizeof shared->failure, "needs %zu MiB of free memory, there are %zu",
                  w->needs_mib, free_mib);
     else
-        workload_supervise(w, plan);
-    return shared;
+        for (unsigned before = MODES_MAX;
+             before != failed_modes();) { // again, without the mode that has failed
+            before = failed_modes();
+            workload_supervise(w, plan);
+        }
+    failure_spread(plan);
+    return shared->results;
 }

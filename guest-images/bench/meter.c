@@ -67,14 +67,18 @@ const struct penumbra_counter *meter_counter(size_t index)
 static uint64_t faults_read(void)
 {
     static char text[4 * PAGE];
+    static const char name[] = "\npgfault ";
+    const char *line = NULL;
     size_t length = 0;
-    for (ssize_t got; (got = pread(vmstat, text + length, sizeof text - 1 - length, (off_t)length)) > 0;)
+    while (!line || !strchr(line + 1, '\n')) { // each reading makes the kernel write all of it up to there
+        ssize_t got = pread(vmstat, text + length, sizeof text - 1 - length, (off_t)length);
+        if (got <= 0)
+            fail("/proc/vmstat has no pgfault");
         length += (size_t)got;
-    text[length] = '\0';
-    const char *line = strstr(text, "\npgfault ");
-    if (!line)
-        fail("/proc/vmstat has no pgfault");
-    return strtoull(line + strlen("\npgfault "), NULL, 10);
+        text[length] = '\0';
+        line = strstr(text, name);
+    }
+    return strtoull(line + strlen(name), NULL, 10);
 }
 
 static void counters_read(struct reading *reading)

@@ -1,7 +1,11 @@
 // See modes.h. Random numbers are splitmix64's, so that a seed gives the same order with every libc.
 #include "modes.h"
 
-enum { SLOWER = 4 }; // a slow mode's repetition takes so many times as long as the fastest's
+enum {
+    SLOWER = 2,  // a slow mode's repetition takes so many times as long as the fastest's
+    SLOWEST = 8, // if it can: up to so many it is in all rounds
+    ROUNDS_TELLING = 3,
+};
 
 static uint64_t random_next(uint64_t *state)
 {
@@ -34,4 +38,12 @@ unsigned long modes_iterations(unsigned long wanted, uint64_t cost, uint64_t lea
         return wanted;
     double share = (double)wanted * SLOWER * (double)least / (double)cost;
     return share < 1 ? 1 : (unsigned long)share;
+}
+
+unsigned modes_rounds(unsigned rounds, uint64_t cost, uint64_t least)
+{
+    if (cost <= SLOWEST * least)
+        return rounds;
+    double share = (double)rounds * SLOWEST * (double)least / (double)cost;
+    return share < ROUNDS_TELLING ? 1 : (unsigned)share;
 }

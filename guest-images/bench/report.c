@@ -110,16 +110,15 @@ static void mode_print(const char *mode, const struct measurement *m)
     putchar(']');
 }
 
-static void measurement_report(const struct workload *w, const char *mode, const char *failure,
-                               const struct measurement *m)
+static void measurement_report(const struct workload *w, const char *mode, const struct measurement *m)
 {
     struct penumbra_result told = {0};                            // no repetitions: failed
     snprintf(told.workload, sizeof told.workload, "%s", w->name); // it fits: programs.c
     printf("{\"bench\":\"%s\"", w->name);
     if (mode)
         mode_print(mode, m);
-    if (*failure)
-        json_member(stdout, "error", failure);
+    if (*m->failure)
+        json_member(stdout, "error", m->failure);
     else
         result_report(m, &told);
     line_end();
@@ -130,7 +129,7 @@ static void measurement_report(const struct workload *w, const char *mode, const
 void report_workload(const struct workload *w, const struct plan *plan, const struct measurement *results)
 {
     for (unsigned i = 0; i < (plan->modes ? plan->modes : 1); i++)
-        measurement_report(w, plan->mode[i], results->failure, &results[i]);
+        measurement_report(w, plan->mode[i], &results[i]);
 }
 
 void report_end(unsigned workloads, unsigned failed)

@@ -283,25 +283,35 @@ static void test_modes_iterations(void **state)
 {
     (void)state;
     assert_int_equal(modes_iterations(100, 10, 10), 100);
-    assert_int_equal(modes_iterations(100, 40, 10), 100);
-    assert_int_equal(modes_iterations(100, 80, 10), 50);
+    assert_int_equal(modes_iterations(100, 20, 10), 100);
+    assert_int_equal(modes_iterations(100, 80, 10), 25);
     assert_int_equal(modes_iterations(100, 4001, 10), 1);
     assert_int_equal(modes_iterations(100, UINT64_MAX, 1), 1);
+}
+
+// A mode that is slow even with one iteration costs no more than another may, but for one round.
+static void test_modes_rounds(void **state)
+{
+    (void)state;
+    assert_int_equal(modes_rounds(6, 0, 10), 6);
+    assert_int_equal(modes_rounds(6, 80, 10), 6);
+    assert_int_equal(modes_rounds(6, 100, 10), 4);
+    assert_int_equal(modes_rounds(6, 160, 10), 3);
+    assert_int_equal(modes_rounds(6, 161, 10), 1);
+    assert_int_equal(modes_rounds(6, UINT64_MAX, 1), 1);
+    assert_int_equal(modes_rounds(2, 81, 10), 1);
+    assert_int_equal(modes_rounds(100, 100, 10), 80);
 }
 
 // In this order: what was found out about the monitor is kept.
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_json),
-        cmocka_unit_test(test_statistics),
-        cmocka_unit_test(test_modes_order),
-        cmocka_unit_test(test_modes_iterations),
-        cmocka_unit_test(test_native),
-        cmocka_unit_test(test_denied),
-        cmocka_unit_test(test_counters),
-        cmocka_unit_test(test_failed),
-        cmocka_unit_test(test_native_counters),
+        cmocka_unit_test(test_json),         cmocka_unit_test(test_statistics),
+        cmocka_unit_test(test_modes_order),  cmocka_unit_test(test_modes_iterations),
+        cmocka_unit_test(test_modes_rounds), cmocka_unit_test(test_native),
+        cmocka_unit_test(test_denied),       cmocka_unit_test(test_counters),
+        cmocka_unit_test(test_failed),       cmocka_unit_test(test_native_counters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
