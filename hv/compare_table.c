@@ -117,12 +117,17 @@ static bool seen_before(struct comparison *c, unsigned configuration, unsigned r
 
 static void say_legend(struct comparison *c)
 {
+    bool by_turns = false;
     console_print("\n  Configurations, and how each ended:\n");
     for (unsigned i = 0; i < c->configurations.count; i++) {
         const struct outcome *o = &c->outcomes[i];
+        by_turns |= c->configurations.list[i].by_switch;
         console_print("  %2u  %-24s %s%s\n", i + 1, c->configurations.list[i].name,
                       o->refused ? "cannot run here: " : "", o->why);
     }
+    if (by_turns)
+        console_print(
+            "  What a guest measures by turns (switch) is not in this table: it is in the report alone.\n");
     console_print(
         "\n  Relative to the first that has a result; ~ means: no difference, or less than they vary.\n"
         "  cycles: of one iteration, its median; +-%%: half of the range, the widest of the row.\n\n"

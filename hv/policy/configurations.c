@@ -166,14 +166,30 @@ static int switches_add(struct configurations *boots, const struct configuration
     return 0;
 }
 
+// While the mode can change a guest has no PCID.
+static bool loses_pcid(const struct params *p)
+{
+    return p->mmu == MMU_EPT && p->pcid && !p->mmu_switch;
+}
+
+// The first of a boot by switch that loses it: its own boot shows what that is worth.
+static bool shows_pcid(const struct configurations *asked, unsigned which)
+{
+    const struct params *p = &asked->list[which].params;
+    for (unsigned i = 0; i < which; i++) {
+        if (loses_pcid(&asked->list[i].params) && alike(&asked->list[i].params, p))
+            return false;
+    }
+    return loses_pcid(p);
+}
+
 int configurations_boots(struct configurations *boots, const struct configurations *asked,
                          enum compare_how how, char *message, size_t size)
 {
     boots->count = 0;
     for (unsigned i = 0; i < asked->count; i++) {
-        const struct params *p = &asked->list[i].params;
-        bool loses_pcid = p->mmu == MMU_EPT && p->pcid && !p->mmu_switch;
-        bool own = how != COMPARE_SWITCH || loses_pcid || partners(asked, 0, p) < 2;
+        bool alone = partners(asked, 0, &asked->list[i].params) < 2;
+        bool own = how != COMPARE_SWITCH || alone || shows_pcid(asked, i);
         if (own && boot_add(boots, &asked->list[i], message, size))
             return ERR_INVALID;
     }

@@ -62,6 +62,19 @@ static void ratios(void **state)
     assert_string_equal(line_of("half"), "half              100   0.0  1.00   1.01   1.00 ");
 }
 
+// What was measured by turns has no rows, and a reader who looks for them is told where they are.
+static void by_turns(void **state)
+{
+    (void)state;
+    make(2);
+    add(0, "fork", 100, 100, 100);
+    line_of("fork");
+    assert_null(strstr(machine_console, "by turns"));
+    c.configurations.list[1].by_switch = true;
+    assert_string_equal(line_of("fork"), "fork             10.0   0.0  1.00      - ");
+    line_of("  What a guest measures by turns (switch) is not in this table: it is in the report alone.");
+}
+
 // The base of a row is the first configuration that measured it.
 static void gaps(void **state)
 {
@@ -196,8 +209,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(within_spread), cmocka_unit_test(long_names), cmocka_unit_test(ratios),
-        cmocka_unit_test(gaps),          cmocka_unit_test(legend),     cmocka_unit_test(rounds),
-        cmocka_unit_test(lies),
+        cmocka_unit_test(by_turns),      cmocka_unit_test(gaps),       cmocka_unit_test(legend),
+        cmocka_unit_test(rounds),        cmocka_unit_test(lies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -142,6 +142,11 @@ static void boots(void **state)
                         "ept ept,pcid=off trace lazy,vpid=off eager,pcid=off trace,shadow.pool=99 "
                         "switch:ept/trace/lazy,vpid=off switch-2:ept,pcid=off/eager,pcid=off");
     assert_string_equal(boots_of("compare=trace pcid=off", COMPARE_SWITCH), "trace");
+    assert_string_equal( // one boot for each shows what PCID is worth
+        boots_of("compare=trace/ept,vpid=off/ept/ept,p2m.max=4k/ept,shadow.pool=99/lazy,shadow.pool=99",
+                 COMPARE_SWITCH),
+        "ept,vpid=off ept,shadow.pool=99 switch:trace/ept,vpid=off/ept/ept,p2m.max=4k "
+        "switch-2:ept,shadow.pool=99/lazy,shadow.pool=99");
     assert_string_equal(boots_of("compare=trace/ept,mmu.switch=on", COMPARE_SWITCH),
                         "switch:trace/ept,mmu.switch=on");
     char line[1024] = "compare=shadow.prefetch=0", more[32];
