@@ -614,7 +614,7 @@ subtest 'by turns in several modes' => sub {
 my ($BOOTED, $SWITCHED) = map { Machine::file_read("$FindBin::RealBin/logs/switch-$_.log") } qw(native monitored);
 my $BOTH = "$BOOTED$NEXT$SWITCHED";
 
-sub both_with { my ($from, $to) = @_; my $log = $BOTH; $log =~ s/$from/$to/ or die "nothing like $from"; return table($log) }
+sub both_with { my ($from, $to) = @_; my $log = $BOTH; (ref $to ? $log =~ s/$from/$to->()/e : $log =~ s/$from/$to/) or die "nothing like $from"; return table($log) }
 
 subtest 'the same modes by boot and by switch' => sub {
     my ($status) = program('switch', $BOTH);
@@ -624,6 +624,7 @@ subtest 'the same modes by boot and by switch' => sub {
     my $table = table($BOTH);
     is(cells($table, $agreement, 'mmap'), '1.000 (0.995 to 1.000)|1.000 (0.998 to 1.001)|1.001 (1.000 to 1.002)', 'they agree');
     unlike($table, qr/is not the same by switch/, 'and nobody shouts');
+    like($table, qr/^\*\*By switch and by boot agree\.\*\* More than 5 % apart: none of 9 measurements/m, 'in a sentence');
     my @lines = grep { $_->{report} eq 'agreement' } map { decode_json($_) } split /\n/, Machine::file_read("$FOLDER/switch/results.jsonl");
     is(scalar(@lines), 9, 'results.jsonl has them');
     is(join(' ', sort map { $_->{configuration} } grep { $_->{without_pcid} } @lines), 'ept ept ept', 'and whose boot had PCID');
@@ -631,6 +632,8 @@ subtest 'the same modes by boot and by switch' => sub {
     my $double = sub { my ($mode) = @_; my $log = $BOTH;
         $log =~ s/(\{"bench":"mmap","mode":"$mode",[^\[]*\[[\d,]*\],[^\[]*\[)([\d,]+)(\])/$slower->($1, $2, $3)/e or die; return table($log) };
     like($double->('trace'), qr/^\*\*trace is not the same by switch and by boot\*\*, by more than 5 %, for mmap\.\n\n/m, 'one that is not is told');
+    like($double->('trace'), qr/^\*\*By switch and by boot do not agree everywhere\.\*\* More than 5 % apart: 1 of 9 .*\n.*The farthest apart is mmap under trace: by switch it takes 2\.00 of/m,
+        'and counted');
     like($double->('ept'), qr/^\*\*ept is not .* for mmap\.\nA known reason: its boot has PCID/m, 'with the reason that is known');
     like(cells($double->('ept'), $agreement, 'mmap'), qr/^2\.00 \(1\.99 to 2\.00\) !\|/, 'and marked');
 };
@@ -642,6 +645,8 @@ subtest 'what is by turns is compared in pairs' => sub {
     my $drift = $BOTH; # each round twice as long as the one before
     $drift =~ s/(\{"bench":"fork","mode":"[^\[]*\[[\d,]*\],[^\[]*\[)([\d,]+)/my ($b, $n) = ($1, 0); $b . join ',', map { $_ * 2 ** $n++ } split m|,|, $2/ge;
     unlike(cells(table($drift), $fastest, 'fork'), qr/no difference/, 'a drift of all modes cancels');
+    my $seldom = both_with(qr/("mode":"adaptive","positions":\[\d,\d,\d)[^]]*(.*?"cycles":\[\d+,\d+,\d+)[^]]*/, sub { "$1$2" });
+    like(cells($seldom, $fastest, 'fork'), qr/^\*\*ept \(switch\)\*\*\|-\|adaptive \(switch\)\|1\.\d+\|1\.\d+ to 1\.\d+\|/, 'a mode of three rounds apart from the others');
     my $single = $SWITCHED =~ s/^\{"penumbra":"begin","word":"\w+","run":[123],.*?(?=^\{"penumbra":"begin")//smgr;
     my $alone = table("$BOOTED$NEXT$single");
     unlike($alone, qr/The same mode by switch/, 'without a boot there is nothing to agree with');

@@ -61,7 +61,7 @@ sub paired {
     return interval(\@means, signed_rank_ways(scalar @differences));
 }
 
-# The same of two lists that have nothing to do with each other. It takes 4 numbers in each, or 5 and 3.
+# The same of two lists that have nothing to do with each other. It takes 4 numbers in each, or 5 and 3, or 8 and 2.
 sub apart {
     my ($one, $other) = map { [map { log } thinned(@$_)] } @_;
     my @differences = map { my $first = $_; map { $first - $_ } @$other } @$one;

@@ -210,7 +210,7 @@ sub fastest_part {
         counts_instructions($report) ? paragraph("With $cost cycles added for each exit.") : (),
         table(['workload', 'fastest', 'no difference to it', 'next', 'next to fastest', '95 % interval',
             $report->{native} ? ('fastest to native', '95 % interval') : ()], map { fastest_row($report, $_) } @found),
-        fastest_reading($report));
+        fastest_reading($report), agreement_words($report));
 }
 
 sub fastest_reading {
@@ -227,7 +227,8 @@ sub turns_reading {
     return paragraph(
         '`(switch)`: one guest, whose mode changed while it ran, measured these modes by turns. Here they are compared with one',
         'another only, in pairs of one round each (the same intervals, by the signed ranks): what differs from boot to boot, or',
-        'drifts, is not in them. `too few` means less than six rounds there.');
+        'drifts, is not in them. `too few` means less than six rounds there. A mode that is slow even with one iteration has fewer',
+        'rounds; it is compared with the others apart, not in pairs, for which three rounds beside their six are enough.');
 }
 
 # Whether both ways to measure a mode agree: the sentences that shout, and the table.
@@ -245,6 +246,23 @@ sub agreement_cell {
     my ($found) = @_;
     my ($ratio, $ends) = ratio_cells($found);
     return $found ? "$ratio ($ends)" . ($found->{differs} ? ' !' : '') : '-';
+}
+
+# In a sentence, whether all that was measured both ways agrees; () if nothing was.
+sub agreement_words {
+    my ($report) = @_;
+    my @all = map { my $m = $_; map { { %{ $m->{of}{$_} }, what => plain("$_ under $m->{name}") } } sort keys %{ $m->{of} } }
+        agreements($report) or return ();
+    my @told = grep { defined $_->{low} } @all or return paragraph('Whether both ways to measure a mode agree is not known: '
+        . 'there are too few repetitions for an interval.');
+    my $differ = grep { $_->{differs} } @told;
+    my ($farthest) = sort { abs log $b->{ratio} <=> abs log $a->{ratio} } @told;
+    my ($verdict, $count) = $differ ? ('do not agree everywhere', $differ) : ('agree', 'none');
+    my ($ratio) = ratio_cells($farthest);
+    return paragraph(
+        "**By switch and by boot $verdict.** More than " . 100 * MARGIN . " % apart: $count of " . @told . ' measurements, one for each',
+        "mode and workload. The farthest apart is $farthest->{what}: by switch it takes $ratio of its time by boot.",
+        @told < @all ? 'Of ' . (@all - @told) . ' more there are too few repetitions to tell.' : ());
 }
 
 sub agreement_part {
