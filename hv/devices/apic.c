@@ -136,9 +136,9 @@ int apic_map(struct vcpu *v)
     return p2m_map(p2m, page, hpa_mfn(GUEST_LAPIC_GPA), 1, P2M_DIRECT);
 }
 
-void apic_raise(struct vcpu *v, u8 vector)
+void apic_raise(const struct apic *apic, u8 vector)
 {
-    local_apic_write(v->vm->apic.hardware_x2apic, REG_ICR, ICR_SELF | vector);
+    local_apic_write(apic->hardware_x2apic, REG_ICR, ICR_SELF | vector);
 }
 
 void apic_self_registers(const struct apic *apic, u8 vector, struct gprs *regs)

@@ -35,9 +35,9 @@ void apic_end_service(const struct apic *apic);
 // Maps the APIC page as the guest's mode wants it. ERR_NOMEM.
 int apic_map(struct vcpu *v) must_check;
 
-// Raises a device interrupt: the vector becomes pending in the real local APIC and is delivered without an
-// exit.
-void apic_raise(struct vcpu *v, u8 vector);
+// Raises an interrupt of a device model, or of the monitor: the vector becomes pending in the real local
+// APIC, and is delivered to the guest without an exit.
+void apic_raise(const struct apic *apic, u8 vector);
 
 // What code in the monitor's address space is to have in its registers to send itself the vector: EAX for the
 // ICR, which is at RDI or, where that is 0, the MSR of ECX and EDX:EAX (world_trial in arch/world.asm).

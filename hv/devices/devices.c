@@ -36,7 +36,7 @@ static void ioapic_deliver(void *context, u8 vector, enum ioapic_delivery mode, 
     if (mode == IOAPIC_NMI)
         event_nmi_later(v);
     else
-        apic_raise(v, vector);
+        apic_raise(&v->vm->apic, vector);
 }
 
 void devices_init(struct vcpu *v, u64 second)

@@ -46,7 +46,7 @@ my @CASES = (
     ['micro-ept-noapicv', 'micro', 'mmu=ept', $NO_APICV, ''],
     ['micro-adaptive-noapicv', 'micro', 'mmu=shadow', $NO_APICV, ''],
     ['left-noapicv', 'left', $LEFT, $NO_APICV, ''],
-    ['lost-noapicv-uefi', 'lost', $LEFT, $NO_APICV, "$SPLIT $UEFI"],
+    ['left-noapicv-uefi', 'left', $LEFT, $NO_APICV, "$SPLIT $UEFI"],
     ['compare-noapicv', 'compare', 'compare=ept/adaptive', $NO_APICV, $SPLIT],
     ['limit-noapicv', 'limit', 'compare=ept/shadow limit=1', $NO_APICV, ''],
     ['keys-noapicv', 'keys', 'mmu=shadow', $NO_APICV, $SPLIT],
@@ -63,7 +63,7 @@ sub nested_cases { return map { $CASE{$_} // die "there is no case `$_'\n" } @_ 
 # The groups that a kind runs. Bare a test of `breakpoints` never ends: KVM carries out REP OUTS, on which a breakpoint is, again
 # and again. A guest that spins while it takes no interrupts would stop all: Bochs then gives none to KVM's machine either.
 my %GROUPS = (
-    bare => 'all -breakpoints', micro => 'all', left => 'left', lost => 'left', limit => 'endless-cpuid',
+    bare => 'all -breakpoints', micro => 'all', left => 'left', limit => 'endless-cpuid',
     keys => 'endless-cpuid', card => 'endless-cpuid');
 
 # The tests of the micro-guest that fail under the monitor, since the processor below is KVM's: what KVM does instead. The monitor
@@ -108,7 +108,6 @@ my %KINDS = (
     keys => { entry => \&multiboot_entry, seconds => 60, keys => '\\001x', check => \&keys_check },
     card => { entry => \&multiboot_entry, seconds => 60, keys => '\\001x', check => \&card_check },
     compare => { entry => \&linux_entry, seconds => 240, check => \&compare_check },
-    lost => { entry => \&multiboot_entry, seconds => 120, check => \&lost_check },
     left => { entry => \&multiboot_entry, seconds => 120, check => \&left_check },
 );
 
@@ -230,14 +229,6 @@ sub left_check {
     my ($result, $name, $case) = @_;
     unlike($result->{text}, qr/^not ok /m, "$name: each finds a clean machine");
     compare_ends($result, $name, $case, 'guest ended with status 0');
-}
-
-# This KVM loses interrupts here (UEFI's firmware has run with IF = 1): the monitor finds it out, and refuses each guest.
-sub lost_check {
-    my ($result, $name) = @_;
-    says($result, qr/error: ept cannot run here: An interrupt that came while a guest took none did not arrive later/, "$name: why");
-    says($result, qr/^\{"penumbra":"end","configurations":4,"refused":4,"failed":0\}$/m, "$name: all guests are refused");
-    ended($result, $name, 'guest-shutdown');
 }
 
 sub compare_check {
