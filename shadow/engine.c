@@ -135,10 +135,8 @@ void shadow_view_leave(struct shadow_view *view)
     while (*at != view)
         at = &(*at)->next;
     *at = view->next;
-    if (!s->views) {
-        forget_all(s);
-        place_free_all(s);
-    }
+    s->left = !s->views;
+    s->left_with = view->walk.regs;
 }
 
 // Roots in place share one, and so do all without root_vpids.

@@ -176,7 +176,9 @@ struct shadow {
     bool flush;      // that is to flush all VPIDs
     u32 stale_count; // that is to flush these translations
     u64 stale[SHADOW_STALE];
-    u32 unpaged; // views without paging
+    u32 unpaged;                  // views without paging
+    bool left;                    // the last view went, and the tables are as it left them,
+    struct paging_regs left_with; // when the guest had these
     u64 place_clock;
     struct shadow_place places[SHADOW_PLACES];
     struct shadow_stats stats;
@@ -211,7 +213,8 @@ int shadow_init(struct shadow *s, struct p2m *p2m, const struct shadow_config *c
 // The machine frames are about to be mapped as RAM. ERR_NOMEM: they cannot be, with nothing changed.
 int shadow_p2m_adding(struct shadow *s, mfn_t first, u64 count) must_check;
 
-// From now on it works by `config`, of which the pool is as it was. While it has no view.
+// From now on it works by `config`, of which the pool is as it was. While it has no view. Forgets everything
+// if another strategy or another kind of entries makes it useless.
 void shadow_configure(struct shadow *s, const struct shadow_config *config);
 
 // Makes a view of the tables for a processor, without a root. `walk`: MAXPHYADDR and 1G pages of its guest.
@@ -219,7 +222,9 @@ void shadow_configure(struct shadow *s, const struct shadow_config *config);
 int shadow_view_init(struct shadow_view *view, struct shadow *s, const struct walk_context *walk,
                      const struct shadow_hw *hw) must_check;
 
-// The processor goes: its root is no root any more, its frame is free. Its TLB is the caller's business.
+// The processor goes: its root is no root any more, its frame is free. Its TLB is the caller's business. When
+// the last one goes, tables that outlive root loads are kept, and the first root that is loaded then makes
+// them follow what the guest has done unseen.
 void shadow_view_leave(struct shadow_view *view);
 
 // Makes the table for the guest's root current, and returns what CR3 is to hold: its machine address; if it

@@ -2,6 +2,7 @@
 #include <arch/lib.h>
 #include <arch/phys.h>
 
+#include "forget.h"
 #include "place.h"
 #include "sync.h"
 #include "tables.h"
@@ -137,8 +138,19 @@ int shadow_init(struct shadow *s, struct p2m *p2m, const struct shadow_config *c
     return 0;
 }
 
+// Whether tables made by the one are what the other would make.
+static bool makes_same(const struct shadow_config *a, const struct shadow_config *b)
+{
+    return a->strategy.name == b->strategy.name && a->directpf == b->directpf &&
+           a->root_vpids == b->root_vpids && a->large == b->large && a->targets == b->targets;
+}
+
 void shadow_configure(struct shadow *s, const struct shadow_config *config)
 {
+    if (!makes_same(&s->config, config)) {
+        forget_all(s);
+        place_free_all(s);
+    }
     s->config = *config;
     choose_unknown(s);
 }

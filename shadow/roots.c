@@ -105,6 +105,15 @@ static void reserved_follow(struct shadow_view *view)
     }
 }
 
+// The first root since the tables were left.
+static void return_to(struct shadow_view *view)
+{
+    struct shadow *s = view->s;
+    s->left = false;
+    forget_paging(s, &s->left_with, &view->walk.regs);
+    sync_returned(view);
+}
+
 u16 root_load(struct shadow_view *view)
 {
     const struct shadow_strategy *strategy = &view->s->config.strategy;
@@ -113,6 +122,8 @@ u16 root_load(struct shadow_view *view)
     reserved_follow(view);
     if (!strategy->cache)
         forget_all(view->s);
+    if (unlikely(view->s->left))
+        return_to(view);
     sync_all(view);
     root_choose(view);
     u16 vpid = root_vpid(view);

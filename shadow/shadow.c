@@ -140,6 +140,8 @@ static int shadow_enter(struct vcpu *v)
     const struct shadow_hw hw = {flush_vpid, flush_all, flush_address, guest_cycles, v};
     struct shadow_cpu *cpu = cpu_of(v);
     struct shadow_mmu *mmu = mmu_of(cpu);
+    if (mmu->base.p2m_changed)
+        shadow_drop_all(&mmu->tables);
     int error = shadow_view_init(&cpu->view, &mmu->tables, &mmu->guest, &hw);
     if (!error)
         flush_all(v); // of whoever used these VPIDs before

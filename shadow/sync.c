@@ -32,15 +32,21 @@ static void group_synchronise(struct shadow_view *view, u32 first, struct found 
     }
 }
 
+static struct found table_compare(struct shadow_view *view, u32 table)
+{
+    struct found found = {0, false};
+    for (u64 groups = view->s->tables[table].occupied; groups; groups &= groups - 1)
+        group_synchronise(view, entry_id(table, (unsigned)__builtin_ctzl(groups) * GROUP), &found);
+    return found;
+}
+
 static void table_synchronise(struct shadow_view *view, u32 table)
 {
     struct shadow *s = view->s;
     struct shadow_table *t = &s->tables[table];
-    struct found found = {0, false};
     table_found(s, table);
     frame_trace(s, table); // before the entries are looked at: no write is missed
-    for (u64 groups = t->occupied; groups; groups &= groups - 1)
-        group_synchronise(view, entry_id(table, (unsigned)__builtin_ctzl(groups) * GROUP), &found);
+    struct found found = table_compare(view, table);
     t->bursty = found.written >= BURST;
     t->burst = 0;
     s->epoch += found.changed;
@@ -52,6 +58,36 @@ void sync_all(struct shadow_view *view)
     struct shadow *s = view->s;
     while (s->lost != SHADOW_NONE)
         table_synchronise(view, s->lost);
+}
+
+// What nothing leads to any more, and what maps nothing, has become something else while nobody looked.
+static void table_return(struct shadow_view *view, u32 table)
+{
+    struct shadow *s = view->s;
+    const struct shadow_table *t = &s->tables[table];
+    bool root = t->level == WALK_LEVELS;
+    if (!root && table_orphaned(s, table)) {
+        table_drop(s, table);
+        return;
+    }
+    if (!t->guest || t->out_of_sync)
+        return;
+    (void)table_compare(view, table);
+    if (!t->mapped)
+        table_drop(s, table);
+}
+
+// From the roots down, so that what they do not lead to any more need not be compared.
+void sync_returned(struct shadow_view *view)
+{
+    struct shadow *s = view->s;
+    for (unsigned level = WALK_LEVELS; level > 0; level--) {
+        for (u32 table = s->newest, older; table != SHADOW_NONE; table = older) {
+            older = s->tables[table].older;
+            if (s->tables[table].level == level)
+                table_return(view, table);
+        }
+    }
 }
 
 // Writes to two entries of one kind, close together, begin a burst: entries made (a fault for many pages),

@@ -8,6 +8,9 @@
 // Takes all back that are out of sync, and makes their entries exact.
 void sync_all(struct shadow_view *view);
 
+// The guest has run without the tables, so that none of its writes to its own was seen: makes them follow.
+void sync_returned(struct shadow_view *view);
+
 // A write to a traced frame is about to be seen: true if the frame was better made writable, and now is.
 bool sync_frees_frame(struct shadow_view *view, u64 hpa);
 

@@ -63,6 +63,8 @@ static int ram_make(struct vm *vm, u64 start, u64 end)
 static void p2m_changing(void *context, gfn_t first, u64 count)
 {
     struct vcpu *v = context;
+    for (struct mmu *mmu = v->vm->mmus; mmu; mmu = mmu->next)
+        mmu->p2m_changed |= !mmu->processors;
     if (v->mmu)
         mmu_p2m_changing(v, first, count);
 }

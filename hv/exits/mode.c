@@ -1,6 +1,6 @@
-// See mode.h. A change is: leave the back end, configure and enter the other one, which begins with nothing
-// of the guest's, fit the p2m's pages, and write the VMCS anew. Each back end flushes in enter what a TLB may
-// hold of an earlier use. Nothing here is on the way of an exit that changes no mode.
+// See mode.h. A change is: leave the back end, configure and enter the other one, fit the p2m's pages, and
+// write the VMCS anew. Each back end flushes in enter what a TLB may hold of an earlier use. Nothing here is
+// on the way of an exit that changes no mode.
 #include <arch/lib.h>
 #include <hv/log.h>
 #include <hv/p2m.h>

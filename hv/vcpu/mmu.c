@@ -39,6 +39,7 @@ int mmu_enter(struct vcpu *v, struct mmu *mmu)
     v->mmu = view;
     v->vm->mmu = mmu;
     int error = mmu->ops->enter(v);
+    mmu->p2m_changed = false;
     if (error)
         view_free(v);
     else

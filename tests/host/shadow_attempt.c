@@ -101,8 +101,13 @@ static bool root_load_unseen(u64 cr3)
     return true;
 }
 
+static bool away, changed_away; // the guest runs without the engine; the p2m has changed meanwhile
+
 static void p2m_changing(void *context, gfn_t first, u64 count)
 {
+    changed_away |= away;
+    if (away)
+        return;
     exit_begin();
     shadow_p2m_changing(context, first, count);
 }
@@ -131,12 +136,18 @@ void guest_start(const struct shadow_config *config, bool has_1g_pages)
     root_load();
 }
 
-void guest_switch(const struct shadow_config *config)
+void guest_switch(const struct shadow_config *config, void (*meanwhile)(void))
 {
-    const struct walk_context now = *guest;
     shadow_view_leave(&view);
-    assert_int_equal(shadow_stats_now(&engine).tables_used, 0);
+    away = true;
+    meanwhile();
+    away = false;
+    if (changed_away)
+        shadow_drop_all(&engine);
+    changed_away = false;
+    const struct walk_context now = *guest;
     shadow_configure(&engine, config);
+    happened.kept += shadow_stats_now(&engine).tables_used;
     cpu_flush_all(&cpu);
     assert_int_equal(shadow_view_init(&view, &engine, &now, &hw), 0);
     history_start(guest->regs.cr3);

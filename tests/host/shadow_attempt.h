@@ -13,15 +13,15 @@ extern struct walk_context *const guest; // its walk: cpl and rflags may be set 
 
 extern struct happened {
     u64 accesses, stores, hidden, true_faults, direct, emulated, traced, released, stale, stale_faults,
-        native_invlpg, untold, unpaged, p2m_changes, wp_clear;
+        native_invlpg, untold, unpaged, p2m_changes, wp_clear, kept;
 } happened;
 
 // Starts the engine, and the guest at its first root, whose tables have been made.
 void guest_start(const struct shadow_config *config, bool has_1g_pages);
 
-// The guest's mode changes: the engine goes on by `config`, which has the pool and the physical bits that it
-// started with, and knows nothing of the guest any more. The processor has forgotten all.
-void guest_switch(const struct shadow_config *config);
+// The guest's mode changes: it does without the engine what `meanwhile` does, and the engine goes on by
+// `config`, which has the pool and the physical bits that it started with. The processor has forgotten all.
+void guest_switch(const struct shadow_config *config, void (*meanwhile)(void));
 
 // One instruction that accesses gva. A write stores `bytes` of `data`, within one page. True: it has been
 // carried out. False: the guest got a #PF.

@@ -294,6 +294,28 @@ static void step_p2m(void)
         guest_p2m(place_restore, g);
 }
 
+static void store_unseen(void)
+{
+    unsigned level;
+    u64 gpa = random_slot(random_gva(), &level), value;
+    if (gpa >= WINDOW_END)
+        return;
+    value = edited_entry(gpa, level);
+    say("unseen: %lx: %lx", gpa, value);
+    memory_store(gpa, &value, sizeof(value));
+}
+
+void steps_unseen(void)
+{
+    for (u64 i = rnd(60); i > 0; i--)
+        store_unseen();
+    if (chance(20))
+        place_step(random_frame());
+    guest->regs.cr3 = chance(50) ? guest->regs.cr3 : random_cr3(50);
+    guest->regs.cr4 ^= maybe(CR4_PGE, 20) | maybe(CR4_SMEP, 20) | maybe(CR4_SMAP, 20);
+    guest->regs.efer ^= maybe(EFER_NXE, 10);
+}
+
 static struct {
     void (*run)(void);
     unsigned usual, weight;

@@ -9,3 +9,7 @@
 void steps_start(void);
 
 void step_random(void);
+
+// What the guest does while nobody sees it: stores to its tables, and to its control registers; pages of the
+// p2m change.
+void steps_unseen(void);

@@ -6,6 +6,7 @@
 
 #include <arch/cpu.h>
 #include <ept/ept.h>
+#include <hv/p2m_change.h>
 #include <hv/vmcall.h>
 #include <shadow/shadow.h>
 
@@ -116,6 +117,31 @@ static void test_changes(void **state)
     assert_int_equal(v->vm->modes.changes, 6);
     const struct paging_regs after = vcpu_paging(v);
     assert_memory_equal(&guest, &after, sizeof(guest));
+}
+
+// Shadow tables are as they were left, but not where the p2m has changed since, or as other options want
+// them.
+static void test_returns(void **state)
+{
+    (void)state;
+    const u64 gva = 4 * MIB;
+    u64 hpa, before;
+    start(true, 0);
+    asked("trace");
+    reads(gva);
+    asked("ept");
+    asked("trace");
+    assert_true(mmu_translate(v, gva, &before));
+    asked("ept");
+    assert_int_equal(p2m_move(&v->vm->p2m, gpa_gfn(gva)), 0);
+    asked("trace");
+    assert_false(mmu_translate(v, gva, &hpa));
+    reads(gva);
+    assert_true(mmu_translate(v, gva, &hpa));
+    assert_int_not_equal(hpa, before);
+    asked("ept");
+    asked("trace,shadow.large=off");
+    assert_false(mmu_translate(v, gva, &hpa));
 }
 
 // Options alone: the back end stays and works by them.
@@ -482,6 +508,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         MACHINE_TEST(machine_setup, test_changes),
+        MACHINE_TEST(machine_setup, test_returns),
         MACHINE_TEST(machine_setup, test_options),
         MACHINE_TEST(machine_setup, test_asked_again),
         MACHINE_TEST(machine_setup, test_pages),

@@ -79,6 +79,7 @@ struct mmu {
     const struct mmu_ops *ops;
     struct p2m *p2m;
     unsigned processors; // that are under it
+    bool p2m_changed;    // while none was, since the last one
     struct mmu *next;    // another one of the same machine
 };
 
@@ -143,8 +144,9 @@ static inline void mmu_configure(struct mmu *mmu, const struct mmu_options *opti
 // into the p2m. mmu_load and mmu_paging_written follow, before the guest runs. ERR_NOMEM: no frames.
 int mmu_enter(struct vcpu *v, struct mmu *mmu) must_check;
 
-// The processor is under none any more. With the last one goes what the back end had put into the p2m, and
-// what it had made of guest memory; its counters stay. Does nothing under none.
+// The processor is under none any more. With the last one goes what the back end had put into the p2m. What
+// it had made of guest memory may stay for the next one; it follows then what the guest and the p2m did
+// meanwhile. Its counters stay. Does nothing under none.
 void mmu_leave(struct vcpu *v);
 
 // Fills `needs` for the guest's paging state. Changes nothing.
