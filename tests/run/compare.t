@@ -1,6 +1,7 @@
 #!/usr/bin/perl
 # A comparison, as `make compare` makes it: the bare machine, then one boot in which a configuration runs, one is refused, one
 # dies in the middle, and one more runs; with programs of a user's own, of which one fails. Two such runs give the same numbers.
+# Then one by switch, in which a guest measures two modes by turns.
 use strict;
 use warnings;
 use FindBin;
@@ -23,23 +24,27 @@ $ENV{GUEST_PROG} = "$FOLDER/prog-tree";
 Machine::run_quietly("$FOLDER/make.said", 'make', '-C', $Machine::TOP, 'guest-compare') == 0
     or BAIL_OUT("no initramfs with PROG=: see $FOLDER/make.said");
 
-# Started at once, since each of them is one long boot.
+my %ALL = (
+    COMPARE => join('/', @CONFIGURATIONS), BENCH => join(',', '-r,2', @WORKLOADS), EMU => 'bochs', CPU => 'skylake_x', MEM => '256M',
+    APPEND => 'pti=off', BUILD => 'build', SEED => '0x123456789abcdef', IPS => 50_000_000); # fewer instructions of waiting than the default
+
 sub compare_start {
-    my ($name) = @_;
+    my ($name, %others) = @_;
     my $pid = fork // die "fork: $!\n";
     return $pid if $pid;
-    $ENV{$_->[0]} = $_->[1] for ['OUT', "$FOLDER/$name"], ['EMU', 'bochs'], ['CPU', 'skylake_x'], ['MEM', '256M'],
-        ['COMPARE', join '/', @CONFIGURATIONS], ['BENCH', join ',', '-r,2', @WORKLOADS], ['APPEND', 'pti=off'],
-        ['BUILD', 'build'], ['SEED', '0x123456789abcdef'], ['IPS', 50_000_000]; # fewer instructions of waiting than the default
+    %ENV = (%ENV, %ALL, OUT => "$FOLDER/$name", %others);
     exit Machine::run_quietly("$FOLDER/$name.said", "$Machine::TOP/iso/report/compare");
 }
 
-my @pids = map { compare_start($_) } qw(first second);
-for my $pid (@pids) {
+sub compare_end {
+    my ($pid) = @_;
     waitpid $pid, 0;
     is($?, 0, 'a comparison comes to its end');
     say_step('a comparison has ended');
 }
+
+# At once, since each of them is one long boot.
+compare_end($_) for map { compare_start($_) } qw(first second);
 
 sub text_of { return Machine::plain(Machine::file_read("$FOLDER/$_[0]")) }
 
@@ -114,4 +119,22 @@ subtest 'the report' => sub {
 sub json_lines { return join "\n", text_of($_[0]) =~ /^(\{".*)$/mg }
 
 is(json_lines("first/$_.log"), json_lines("second/$_.log"), "$_: two runs give the same numbers") for qw(native-1 monitored);
+
+subtest 'by switch' => sub {
+    compare_end(compare_start('switch', HOW => 'switch', COMPARE => 'adaptive/ept', BENCH => '-i,0.2,fork,works'));
+    $text = text_of('switch/monitored.log');
+    is_deeply([map { $_->{configuration} } lines_of($text, 'penumbra', 'begin')], [qw(ept switch)],
+        'EPT, which has PCID, has a boot of its own, and both modes one');
+    my %by = map { $_->{mode} ? ($_->{mode} => $_) : () } lines_of($text, 'bench', 'fork');
+    is(join(' ', sort keys %by), 'adaptive ept', 'its guest measures both');
+    is(scalar(grep { $by{adaptive}{positions}[$_] + $by{ept}{positions}[$_] == 1 } 0 .. 5), 6, 'in six rounds, by turns');
+    is(join(' ', @{ $by{ept}{positions} }[1, 3, 5]), join(' ', map { 1 - $_ } @{ $by{ept}{positions} }[0, 2, 4]), 'there and back');
+    cmp_ok($by{adaptive}{counters}{'exit.EXCEPTION_OR_NMI'}, '>', 100, 'one mode is shadow paging');
+    is($by{ept}{counters}{'exit.EXCEPTION_OR_NMI'}, undef, 'and one is not');
+    my $table = text_of('switch/table.md');
+    like($table, qr/^\| fork +\| +\*\*ept \(switch\)\*\* \| +- \| adaptive \(switch\) \| +1\.[2-9]\d \| +1\.\d+ to 1\.\d+ \|/m, 'which is faster, by how much, and how sure that is');
+    like($table, qr/^\*\*By switch and by boot agree\.\*\* More than 5 % apart: none of 2 measurements/m, 'as by boot');
+    like($text, qr/^  What a guest measures by turns \(switch\) is not in this table/m, 'the monitor\'s own table says that it has none of it');
+    is(scalar(grep { $_->{configuration} eq 'switch' } lines_of($text, 'penumbra', 'result')), 0, 'and has none');
+};
 done_testing;
