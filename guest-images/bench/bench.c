@@ -125,7 +125,7 @@ static const char *mode_refusal(const struct plan *plan, const char *mode)
         return "bench measures in no more modes";
     if (monitor_interface() != PENUMBRA_INTERFACE)
         return "no Penumbra is here";
-    return monitor_mode_switch(mode, answer, sizeof answer) == 0 ? NULL : answer;
+    return monitor_mode_switch(mode, 0, answer, sizeof answer) == 0 ? NULL : answer;
 }
 
 // Without any that can be, all is measured in the mode that is.

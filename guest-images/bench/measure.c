@@ -17,6 +17,9 @@ static struct {
     struct measurement results[MODES_MAX]; // one for each mode, or one
 } * shared;
 
+enum { IN_VAIN_MOST = 3 };
+static unsigned in_vain[MODES_MAX]; // workloads in a row for which the mode failed alone
+
 // Its own process group is what can be killed as a whole. When bench itself is killed, this process goes with
 // it.
 static pid_t workload_start(const struct workload *w, const struct plan *plan)
@@ -79,6 +82,21 @@ static unsigned failed_modes(void)
     return count;
 }
 
+// A mode that has used up its limit in vain for some workloads would do so for the others.
+static void leave_out(void)
+{
+    for (unsigned i = 0; i < MODES_MAX; i++)
+        if (in_vain[i] >= IN_VAIN_MOST)
+            snprintf(shared->results[i].failure, FAILURE_BYTES,
+                     "not tried: it was over its limit in the %u workloads before", IN_VAIN_MOST);
+}
+
+static void tries_count(void)
+{
+    for (unsigned i = 0; i < MODES_MAX; i++)
+        in_vain[i] = *shared->results[i].failure ? in_vain[i] + 1 : 0;
+}
+
 // What fails for all modes that have not failed themselves.
 static void failure_spread(const struct plan *plan)
 {
@@ -92,6 +110,7 @@ const struct measurement *workload_measure(const struct workload *w, const struc
     if (!shared)
         shared = memory_shared(sizeof *shared);
     memset(shared, 0, sizeof *shared);
+    leave_out();
     size_t free_mib = w->needs_mib ? proc_number("/proc/meminfo", "MemAvailable") / 1024 : 0;
     if (free_mib < w->needs_mib)
         snprintf(shared->failure, sizeof shared->failure, "needs %zu MiB of free memory, there are %zu",
@@ -102,6 +121,7 @@ const struct measurement *workload_measure(const struct workload *w, const struc
             before = failed_modes();
             workload_supervise(w, plan);
         }
+    tries_count();
     failure_spread(plan);
     return shared->results;
 }

@@ -57,10 +57,10 @@ static void plain_repeat(const struct workload *w, const struct plan *plan, stru
     m->faults = meter_stop(m->counters);
 }
 
-static void mode_enter(const char *mode)
+static void mode_enter(const char *mode, unsigned limit)
 {
     char answer[512];
-    if (monitor_mode_switch(mode, answer, sizeof answer) != 0)
+    if (monitor_mode_switch(mode, limit, answer, sizeof answer) != 0)
         fail("mode %s: %s", mode, answer);
 }
 
@@ -71,14 +71,31 @@ struct turn {
     double spent, last; // seconds: in all, and the last round
 };
 
-static struct measurement *tried; // for who is told that it takes too long
+static struct measurement *visited; // for who is told that it takes too long
 static char over_limit[64];
 
-static void trial_end(int signal)
+static void visit_over(int signal)
 {
     (void)signal;
-    memcpy(tried->failure, over_limit, sizeof over_limit);
+    memcpy(visited->failure, over_limit, sizeof over_limit);
     _exit(0);
+}
+
+// In a mode in which the guest hardly gets on it cannot leave it either: the monitor does.
+static void visit_begin(const struct plan *plan, unsigned mode, struct measurement *m)
+{
+    snprintf(over_limit, sizeof over_limit, "over its limit of %u s", plan->limit);
+    visited = m;
+    signal(SIGALRM, visit_over);
+    alarm(plan->limit);
+    mode_enter(plan->mode[mode], plan->limit);
+}
+
+static void visit_end(struct turn *turn, double began)
+{
+    alarm(0);
+    turn->last = seconds() - began;
+    turn->spent += turn->last;
 }
 
 // The first iteration fills caches and tables, and counts if it takes long against that. Then more and more,
@@ -101,14 +118,9 @@ static void mode_try(const struct workload *w, const struct plan *plan, unsigned
                      struct turn *turn)
 {
     double began = seconds();
-    snprintf(over_limit, sizeof over_limit, "over its limit of %u s", plan->limit);
-    tried = m;
-    signal(SIGALRM, trial_end);
-    alarm(plan->limit);
-    mode_enter(plan->mode[mode]);
+    visit_begin(plan, mode, m);
     turn->cost = cost_measure(w, m->iterations);
-    alarm(0);
-    turn->spent = seconds() - began;
+    visit_end(turn, began);
 }
 
 // What a repetition takes in each mode says how many iterations, and how many rounds, a slow one gets.
@@ -125,7 +137,6 @@ static void modes_try(const struct workload *w, const struct plan *plan, struct 
     for (unsigned i = 0; i < plan->modes; i++) {
         unsigned long wanted = results[i].iterations;
         results[i].iterations = modes_iterations(wanted, turns[i].cost, least);
-        turns[i].last = turns[i].spent;
         turns[i].rounds =
             *results[i].failure
                 ? 0
@@ -143,10 +154,9 @@ static void counters_add(struct measurement *m, const uint64_t *counted)
 
 // A single iteration is a whole program, and is not warmed up; nor is what is so slow that filling tables is
 // little against it.
-static void mode_repeat(const struct workload *w, const char *mode, struct measurement *m, bool warm)
+static void mode_repeat(const struct workload *w, struct measurement *m, bool warm)
 {
     static uint64_t counted[METER_MAX];
-    mode_enter(mode);
     if (warm)
         warm_up(w, m->iterations);
     meter_start();
@@ -162,9 +172,9 @@ static void turn_take(const struct workload *w, const struct plan *plan, unsigne
     if (m->repetitions == turn->rounds || (!first && !another_fits(plan, turn->spent, turn->last)))
         return;
     double began = seconds();
-    mode_repeat(w, plan->mode[mode], m, w->iterations > 1 && !slow);
-    turn->last = seconds() - began;
-    turn->spent += turn->last;
+    visit_begin(plan, mode, m);
+    mode_repeat(w, m, w->iterations > 1 && !slow);
+    visit_end(turn, began);
 }
 
 // Set up and ended in the first mode, whatever was measured last.
@@ -181,7 +191,7 @@ static void rounds_repeat(const struct workload *w, const struct plan *plan, str
             turn_take(w, plan, order[i], m, &turns[order[i]]);
         }
     }
-    mode_enter(plan->mode[0]);
+    mode_enter(plan->mode[0], 0);
 }
 
 void workload_repeat(const struct workload *w, const struct plan *plan, struct measurement *results)
@@ -192,7 +202,7 @@ void workload_repeat(const struct workload *w, const struct plan *plan, struct m
         results[i].iterations = wanted < 1 ? 1 : (unsigned long)wanted;
     }
     if (plan->modes)
-        mode_enter(plan->mode[0]);
+        mode_enter(plan->mode[0], 0);
     if (w->setup)
         w->setup(w->argument);
     if (plan->modes)

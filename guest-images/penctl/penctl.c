@@ -52,7 +52,7 @@ static enum status mode_change(char **words)
     for (; *words; words++)
         length += (size_t)snprintf(text + length, length < sizeof text ? sizeof text - length : 0, "%s%s",
                                    length ? "," : "", *words);
-    if (monitor_mode_switch(text, answer, sizeof answer) == 0)
+    if (monitor_mode_switch(text, 0, answer, sizeof answer) == 0)
         return DONE;
     fprintf(stderr, "penctl: %s\n", answer);
     return REFUSED;

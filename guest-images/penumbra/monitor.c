@@ -76,11 +76,11 @@ int64_t monitor_counters_read(uint64_t *values, size_t count)
     return penumbra_call(PENUMBRA_COUNTERS, (uintptr_t)values, count, 0);
 }
 
-int64_t monitor_mode_switch(const char *words, char *answer, size_t bytes)
+int64_t monitor_mode_switch(const char *words, unsigned seconds, char *answer, size_t bytes)
 {
     memset(answer, 0, bytes);
     snprintf(answer, bytes, "%s", words); // the same place is for both
-    int64_t result = penumbra_call(PENUMBRA_SWITCH, (uintptr_t)answer, bytes, 0);
+    int64_t result = penumbra_call(PENUMBRA_SWITCH, (uintptr_t)answer, bytes, seconds);
     if (result < 0 && result != PENUMBRA_ARGUMENT)
         snprintf(answer, bytes, "%s", monitor_error_words(result));
     return result;

@@ -28,8 +28,9 @@ int64_t monitor_counters_learn(struct penumbra_counter *table, size_t room);
 int64_t monitor_counters_read(uint64_t *values, size_t count);
 
 // Changes the mode as the words say: words that commas join, as in compare=, such as "trace,vpid=off". 0, or
-// an error: then `answer`, of some hundred bytes, is one sentence that says why.
-int64_t monitor_mode_switch(const char *words, char *answer, size_t bytes);
+// an error: then `answer`, of some hundred bytes, is one sentence that says why. After so many seconds, or
+// never with 0, the guest's first mode comes back, unless the mode has changed again.
+int64_t monitor_mode_switch(const char *words, unsigned seconds, char *answer, size_t bytes);
 
 // What a comparison by switching asks to be measured by turns, as bench -m has it. The text's length, or an
 // error: PENUMBRA_OFF where nothing is to be.

@@ -162,6 +162,7 @@ static __attribute__((noinline)) enum verdict take_due(struct vcpu *v, u64 now)
     bool any;
     enum verdict verdict = v->polled ? keys_read(v, &any) : VERDICT_RESUME;
     auto_mode_due(v, now);
+    mode_due(v, now);
     due_set(v, now);
     due_arm(v, legacy_wait(v));
     return verdict == VERDICT_STOP ? verdict : follow(v);

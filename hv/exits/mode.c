@@ -1,12 +1,15 @@
 // See mode.h. A change is: leave the back end, configure and enter the other one, fit the p2m's pages, and
 // write the VMCS anew. Each back end flushes in enter what a TLB may hold of an earlier use. Nothing here is
 // on the way of an exit that changes no mode.
+#include <arch/io.h>
 #include <arch/lib.h>
 #include <hv/log.h>
 #include <hv/p2m.h>
 
 #include "configurations.h"
+#include "due.h"
 #include "effect.h"
+#include "legacy.h"
 #include "mode.h"
 #include "paging.h"
 #include "../vm.h"
@@ -18,7 +21,7 @@ static const char not_on[] =
 
 void mode_init(struct vm *vm, const struct effect *effect)
 {
-    vm->modes = (struct modes){.now = *effect};
+    vm->modes = (struct modes){.now = *effect, .first = *effect};
     vm->params = &vm->modes.now.now;
 }
 
@@ -55,6 +58,8 @@ static void ask(struct vcpu *v, const struct effect *wanted)
     struct modes *m = &v->vm->modes;
     m->wanted = *wanted;
     m->asked = true;
+    m->lasts = 0;
+    v->back_wait = 0;
     v->refresh_controls = true; // so that mode_change is called
 }
 
@@ -72,6 +77,32 @@ const char *mode_ask(struct vcpu *v, const char *words)
     if (!why)
         ask(v, &wanted);
     return why;
+}
+
+void mode_lasts(struct vcpu *v, u64 seconds)
+{
+    struct modes *m = &v->vm->modes;
+    m->asked_at = rdtsc();
+    m->lasts = v->back_wait = seconds * v->vm->tsc_hz;
+    due_again(v);
+    due_arm(v, legacy_wait(v));
+}
+
+void mode_due(struct vcpu *v, u64 now)
+{
+    struct modes *m = &v->vm->modes;
+    const struct paging_regs guest = vcpu_paging(v);
+    u64 passed = now - m->asked_at;
+    if (!m->lasts)
+        return;
+    if (passed < m->lasts) {
+        v->back_wait = m->lasts - passed;
+        return;
+    }
+    log_notice("the mode's time is over: the guest's first one comes back");
+    if (!mmu_unfit(ops_of(v->vm, &m->first.now), &guest))
+        ask(v, &m->first);
+    m->lasts = v->back_wait = 0;
 }
 
 const char *mode_ask_next(struct vcpu *v)

@@ -23,6 +23,16 @@ void mode_churn_init(struct vm *vm);
 // until the next call.
 const char *mode_ask(struct vcpu *v, const char *words);
 
+#define MODE_SECONDS_MAX 1000000
+
+// What has just been asked for lasts so many seconds, at most MODE_SECONDS_MAX: then the guest's first mode
+// comes back, if its state allows and no other was asked for. Where no timer makes the guest exit, that is
+// late.
+void mode_lasts(struct vcpu *v, u64 seconds);
+
+// Does so when it is due.
+void mode_due(struct vcpu *v, u64 now);
+
 // The same for the next of ept, adaptive, trace, lazy, eager that the processor and the guest's present state
 // allow; NULL, or why none is.
 const char *mode_ask_next(struct vcpu *v);

@@ -136,6 +136,8 @@ static s64 call_switch(struct call *c)
     if (strlen(words) == CONFIGURATION_TEXT)
         return refuse(c, "A mode has at most 63 characters.");
     const char *why = mode_ask(c->v, words);
+    if (!why && c->argument[2])
+        mode_lasts(c->v, lesser(c->argument[2], MODE_SECONDS_MAX));
     return why ? refuse(c, why) : 0;
 }
 

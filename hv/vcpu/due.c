@@ -25,13 +25,20 @@ static void timer_switch(struct vcpu *v, bool on)
     v->timer_runs = on;
 }
 
-// Cycles until input is polled, the screen is drawn, the serial port or an epoch is looked at.
+static u64 or_never(u64 cycles)
+{
+    return cycles ? cycles : ~0ull;
+}
+
+// Cycles until input is polled, the screen is drawn, the serial port or an epoch is looked at, or the first
+// mode comes back.
 static u64 clock_wait(const struct vcpu *v)
 {
-    u64 hz = v->vm->tsc_hz, epoch = v->epoch_wait ? v->epoch_wait : ~0ull;
+    u64 hz = v->vm->tsc_hz;
     u64 console =
         lesser(v->polled ? hz / DUE_POLLS_PER_SECOND : ~0ull, v->behind ? hz / DUE_DRAWS_PER_SECOND : ~0ull);
-    return lesser(lesser(console, epoch), v->sending ? hz / DUE_SENDS_PER_SECOND : ~0ull);
+    u64 mode = lesser(or_never(v->epoch_wait), or_never(v->back_wait));
+    return lesser(lesser(console, mode), v->sending ? hz / DUE_SENDS_PER_SECOND : ~0ull);
 }
 
 void due_set(struct vcpu *v, u64 now)
@@ -41,7 +48,7 @@ void due_set(struct vcpu *v, u64 now)
     v->due_after = lesser(clock_wait(v), limit ? left : ~0ull);
 }
 
-static void due_sooner(struct vcpu *v)
+void due_again(struct vcpu *v)
 {
     v->due_after = lesser(v->due_after, rdtsc() - v->due_from + clock_wait(v));
 }
@@ -49,13 +56,13 @@ static void due_sooner(struct vcpu *v)
 void due_draw(struct vcpu *v)
 {
     v->behind = true;
-    due_sooner(v);
+    due_again(v);
 }
 
 void due_send(struct vcpu *v)
 {
     v->sending = true;
-    due_sooner(v);
+    due_again(v);
 }
 
 // For limit= once a second of the guest's is enough. The first tick may come at once, hence one more: what

@@ -1,6 +1,7 @@
 // What is due by the clock and not by an exit of the guest's: the end that limit= sets, so that a guest that
 // hangs does not keep others of a comparison from running; console input, where no interrupt announces it;
-// a screen that is behind what was written; a serial port that the guest waits for. The time is looked at
+// a screen that is behind what was written; a serial port that the guest waits for;
+// a mode whose time is over. The time is looked at
 // before each entry. A guest that does not exit is made to by the VMX-preemption timer, which the guest's
 // interval timer (legacy.h) uses as well.
 #pragma once
@@ -27,6 +28,9 @@ void due_draw(struct vcpu *v);
 
 // The same of the serial port: the guest's UART is sending.
 void due_send(struct vcpu *v);
+
+// Something else may be due sooner: v->epoch_wait or v->back_wait has been set.
+void due_again(struct vcpu *v);
 
 // Sets the timer to what is due next, or to `legacy`, as legacy_wait says, or off. It counts the guest's own
 // time. After the controls are written, after due_set and due_draw, and when `legacy` has changed. What

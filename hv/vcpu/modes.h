@@ -11,7 +11,9 @@ struct modes {
     struct effect now;
     struct effect wanted; // in its place before the next entry, if `asked`
     bool asked;
-    u64 changes; // so far
+    struct effect first; // comes back when the time of what was asked for is over
+    u64 asked_at, lasts; // TSC, and cycles from then on; 0: for ever
+    u64 changes;         // so far
     char why[512];
     const struct configurations *turns; // of a comparison by switching: the guest asks for each by its name
 

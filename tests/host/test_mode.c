@@ -15,6 +15,7 @@
 #include "hv/exits/mode.h"
 #include "hv/exits/paging.h"
 #include "hv/policy/effect.h"
+#include "hv/vcpu/due.h"
 
 #include <stdio.h>
 
@@ -470,6 +471,44 @@ static void test_vmcall(void **state)
     assert_int_equal(call("ept", 160), PENUMBRA_OFF);
 }
 
+// Asked for by a guest that may be too slow to leave it.
+static void test_lasts(void **state)
+{
+    (void)state;
+    enum { HZ = 1000000 };
+    start(true, 0);
+    v->vm->tsc_hz = HZ;
+    machine_caps.exit.may |= EXIT_SAVE_PREEMPTION_TIMER;
+    due_set(v, fake_tsc);
+    *vcpu_reg(v, GPR_RDX) = 3;
+    assert_int_equal(call("eager", 160), 0);
+    mode_exit();
+    u64 asked_at = v->vm->modes.asked_at;
+    assert_in_range(fake_tsc - asked_at, 0, 10000);
+    assert_in_range(v->due_from + v->due_after - asked_at, 3 * HZ, 3 * HZ + 10000);
+    assert_true(v->timer_runs);
+    mode_due(v, asked_at + HZ);
+    assert_false(v->vm->modes.asked);
+    due_set(v, asked_at + HZ);
+    assert_int_equal(v->due_after, 2 * HZ);
+    mode_due(v, asked_at + 3 * HZ);
+    mode_exit();
+    assert_ptr_equal(v->mmu->ops, &ept_ops);
+    due_set(v, asked_at + 3 * HZ);
+    assert_int_equal(v->due_after, ~0ull);
+    assert_int_equal(call("eager", 160), 0);
+    mode_exit();
+    *vcpu_reg(v, GPR_RDX) = 0;
+    assert_int_equal(call("trace", 160), 0); // it has left it itself
+    mode_exit();
+    mode_due(v, fake_tsc + 9 * HZ);
+    assert_false(v->vm->modes.asked);
+    assert_int_equal(v->vm->params->shadow, SHADOW_TRACE);
+    *vcpu_reg(v, GPR_RDX) = ~0ull;
+    assert_int_equal(call("lazy", 160), 0);
+    assert_int_equal(v->back_wait, (u64)MODE_SECONDS_MAX * HZ);
+}
+
 // What is measured by turns is what its name says, whatever the mode was before; other words change the
 // present mode.
 static void test_turns(void **state)
@@ -518,6 +557,7 @@ int main(void)
         MACHINE_TEST(machine_setup, test_next),
         MACHINE_TEST(machine_setup, test_churn),
         MACHINE_TEST(machine_setup, test_vmcall),
+        MACHINE_TEST(machine_setup, test_lasts),
         MACHINE_TEST(machine_setup, test_auto),
         MACHINE_TEST(machine_setup, test_auto_guest),
         MACHINE_TEST(machine_setup, test_auto_sample),

@@ -49,12 +49,13 @@ int64_t monitor_counters_read(uint64_t *values, size_t count)
     return (int64_t)count;
 }
 
-int64_t monitor_mode_switch(const char *words, char *answer, size_t bytes)
+int64_t monitor_mode_switch(const char *words, unsigned seconds, char *answer, size_t bytes)
 {
     if (strstr(words, "refused")) {
         snprintf(answer, bytes, "this \"fake\" refuses %s", words);
         return PENUMBRA_ARGUMENT;
     }
+    (void)seconds;
     note(words);
     return 0;
 }

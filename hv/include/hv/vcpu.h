@@ -92,6 +92,7 @@ struct vcpu {
     u64 cr3_writes;               // that exited
     u64 started, last_exit;       // TSC
     u64 due_from, due_after;      // TSC, and cycles behind it at which something is due: due.h; ~0: never
+    u64 back_wait;                // from due_from until a mode's time is over: mode.h; 0: it lasts
     u64 epoch_wait;               // from due_from until something of an epoch is due: auto_mode.h; 0: nothing
     u64 monitor_cycles; // between an exit and the next entry, those of the exit being handled not yet
 };
