@@ -131,6 +131,7 @@ void shadow_view_leave(struct shadow_view *view)
     struct shadow *s = view->s;
     struct shadow_view **at = &s->views;
     view_set_root(view, SHADOW_NONE);
+    place_yield(view);
     unpaged_leave(view);
     while (*at != view)
         at = &(*at)->next;

@@ -166,12 +166,17 @@ static void target_add(struct shadow_view *view, unsigned place)
     view_change_target(view);
 }
 
+void place_yield(struct shadow_view *view)
+{
+    if (view->placed != SHADOW_NONE)
+        view->s->tables[view->placed].vpid = 0;
+}
+
 static void place_use(struct shadow_view *view, struct shadow_place *p)
 {
-    struct shadow *s = view->s;
-    p->used = ++s->place_clock;
-    if (view->placed != p->table && view->placed != SHADOW_NONE)
-        s->tables[view->placed].vpid = 0; // the VPID that all share is another's now
+    p->used = ++view->s->place_clock;
+    if (view->placed != p->table)
+        place_yield(view);
     view->placed = p->table;
 }
 

@@ -19,6 +19,9 @@ void place_root(struct shadow_view *view, struct shadow_place *p, u64 cr3);
 // A table that is dropped, or is to lie elsewhere, goes back to its own page. The frame stays claimed.
 void place_leave(struct shadow *s, u32 table);
 
+// The VPID that all share will be another root's: the one that was in use under it last must flush it.
+void place_yield(struct shadow_view *view);
+
 // Gives back the frames that are claimed.
 void place_free_all(struct shadow *s);
 

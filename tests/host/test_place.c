@@ -73,10 +73,11 @@ static void guest_make(void)
     };
 }
 
+static const struct shadow_hw hw = {flush_vpid, flush_all, flush_address, now, NULL};
+
 // The guest's pages from machine frame `first` on.
 static void machine_make(u64 first, bool root_vpids)
 {
-    const struct shadow_hw hw = {flush_vpid, flush_all, flush_address, now, NULL};
     const struct shadow_config config = {
         .strategy = shadow_strategies[SHADOW_ADAPTIVE],
         .directpf = true,
@@ -283,6 +284,30 @@ static void vpids(void **state)
     memory_gone();
 }
 
+// The guest was elsewhere meanwhile, and all was flushed since: what the first root left under the VPID that
+// all share is the second one's by now.
+static void returned(void **state)
+{
+    (void)state;
+    machine_make(GUEST_FIRST, true);
+    const u64 a = ROOTS * PAGE_SIZE, b = a + PAGE_SIZE;
+    load(a);
+    u16 shared = last_vpid;
+    const struct walk_context away = *guest;
+    shadow_view_leave(&view);
+    assert_int_equal(shadow_view_init(&view, &shadow, &away, &hw), 0);
+    load(b);
+    struct paging_regs global = guest->regs;
+    global.cr4 ^= CR4_PGE;
+    shadow_paging_changed(&view, &guest->regs, &global);
+    load(b);
+    unsigned before = flushes[shared];
+    load(a);
+    assert_int_equal(last_vpid, shared);
+    assert_int_equal(flushes[shared], before + 1);
+    memory_gone();
+}
+
 // More roots than places, again and again: claimed frames come back, what lay there moves home.
 static void many(void **state)
 {
@@ -311,7 +336,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(in_place),    cmocka_unit_test(pages_move), cmocka_unit_test(not_to_be_placed),
         cmocka_unit_test(out_of_sync), cmocka_unit_test(targets),    cmocka_unit_test(dropped),
-        cmocka_unit_test(vpids),       cmocka_unit_test(many),
+        cmocka_unit_test(vpids),       cmocka_unit_test(returned),   cmocka_unit_test(many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
