@@ -100,6 +100,8 @@ static const char *audit_entry(const struct shadow_view *view, u32 table, unsign
         return "an entry is known in a group that is not occupied";
     if (wrong || !entry_maps(s, entry))
         return wrong;
+    if (!(t->maps & BIT(slot / GROUP)))
+        return "an entry maps in a group where none may";
     if (entry_is_leaf(t->level, entry) && t->role & ROLE_READ_ONLY && entry & PTE_W && entry & PTE_U)
         return "a page that is read-only is writable for users";
     return entry_is_leaf(t->level, entry) ? audit_leaf(s, id, entry) : audit_link(s, t, id, entry);

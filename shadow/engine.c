@@ -77,6 +77,17 @@ void shadow_written(struct shadow_view *view, u64 hpa, unsigned bytes)
     settle(view->s);
 }
 
+bool shadow_fault_watched(struct shadow_view *view, struct mmu_fault *fault, enum mmu_outcome *outcome)
+{
+    return fault_watched(view, fault, outcome);
+}
+
+void shadow_carried_out(struct shadow_view *view, const struct mmu_fault *fault, unsigned bytes)
+{
+    trace_carried_out(view, fault, bytes);
+    settle(view->s);
+}
+
 void shadow_release(struct shadow_view *view, u64 hpa)
 {
     struct shadow *s = view->s;

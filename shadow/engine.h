@@ -61,7 +61,7 @@ struct shadow_hw {
 
 // A claimed machine frame, where a shadow root lies in place (place.c).
 struct shadow_place {
-    u64 frame; // mfn, 0: none
+    u64 frame; // mfn, 0: none; without a table it is all unknown
     u64 cr3;   // as the guest loads it
     u64 used;  // when it was, by place_clock
     u32 table; // SHADOW_NONE: kept for a later root
@@ -79,8 +79,9 @@ struct shadow_table {
     const u64 *guest; // the guest's table; NULL: a splinter, a piece of a large page of the guest's
     u64 frame;        // mfn of the guest's table; of a splinter: splinter_frame
     u64 occupied;     // bit n: entries 8n to 8n + 7 may be other than unknown
+    u64 maps;         // the same: some of them may map
     u32 hash_next;
-    u32 older, newer; // by last use
+    u32 older, newer; // by age, which use renews: `again`
     u32 parents;      // chain of the entries that point here
     u32 roots;        // views whose root it is
     u32 next_lost;    // list of the tables out of sync
@@ -96,12 +97,13 @@ struct shadow_table {
     u8 place;         // of a root in place: its index in `places` and 1; 0: `entries` is in the pool
     u8 role;          // 0, or for a guest with CR0.WP = 0: see ROLE_WP_CLEAR
     bool used, splinter;
+    bool again;       // looked up since it was made, or made newest again
     bool out_of_sync; // the guest may write its table unseen: entries may be stale until the next flush
     bool spread;      // since it had none, it has had parents at more than one place of the tree
     bool bursty;      // when it was out of sync last, several entries were written
     bool splinters;   // there may be some below, or it is one
     bool marks;       // the guest's table takes accessed and dirty bits: it lies in P2M_RAM
-};
+} __attribute__((aligned(64))); // two lines, and a shift finds it
 
 // Every entry that maps is in one chain: of the entries that point to the same table, of the leaves that map
 // the same frame, or of the large leaves of the same 2M of machine memory. So the links need no allocation:
@@ -168,6 +170,7 @@ struct shadow {
     u32 used;        // tables
     u32 lost;        // list of the tables out of sync
     u32 out_of_sync; // how many tables are
+    u32 lost_above;  // of them, above level 1
     u64 changes;     // counts changes of entries that may end what is fresh in a view
     u64 epoch;       // counts changes of translations that a TLB may hold
     u64 flushed;     // s->epoch when all VPIDs were flushed last
@@ -245,9 +248,17 @@ static inline bool shadow_hides_fetches(const struct paging_regs *regs)
 // Judges a #PF exit and repairs it if it is hidden: see mmu_fault. Of `fault` gva and error_code are given.
 enum mmu_outcome shadow_fault(struct shadow_view *view, struct mmu_fault *fault);
 
-// [hpa, hpa + bytes), within one page, has been written by or for the guest, after MMU_TRACED too: the
-// entries are made to follow if that is traced memory.
+// To be called before shadow_fault, which need not be called if this is true: the fault is the most common
+// one, a supervisor's write, to a page that is the supervisor's, to a table of level 1 that alone stands for
+// its frame. The table stays in sync, or leaves: MMU_TRACED or MMU_FIXED. Of `walk` only `regs` counts.
+bool shadow_fault_watched(struct shadow_view *view, struct mmu_fault *fault, enum mmu_outcome *outcome);
+
+// [hpa, hpa + bytes), within one page, has been written by or for the guest: the entries are made to follow
+// if that is traced memory.
 void shadow_written(struct shadow_view *view, u64 hpa, unsigned bytes);
+
+// The same after MMU_TRACED, at fault->hpa, with nothing in between.
+void shadow_carried_out(struct shadow_view *view, const struct mmu_fault *fault, unsigned bytes);
 
 // The instruction that writes to the traced frame is not one that can be carried out: its tables go out of
 // sync, so the frame becomes writable and the instruction can be run again.
@@ -291,7 +302,7 @@ static inline bool shadow_absent_is_true(const struct shadow *s)
 // Whether the root in use lies where the guest's CR3 says.
 static inline bool shadow_root_in_place(const struct shadow_view *view)
 {
-    return view->root != SHADOW_NONE && view->s->tables[view->root].place;
+    return view->top && view->top->place;
 }
 
 // Whether the guest may load the targets unseen: the root in use is in place, and no table is out of sync,

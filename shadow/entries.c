@@ -2,14 +2,6 @@
 // dropping a table, protecting a frame and taking a frame away touch just what leads there. See entries.h.
 #include "entries.h"
 
-static void chain_add(struct shadow *s, u32 *head, u32 id)
-{
-    s->links[id] = (struct shadow_link){.next = *head, .previous = SHADOW_NONE};
-    if (*head != SHADOW_NONE)
-        s->links[*head].previous = id;
-    *head = id;
-}
-
 static void chain_remove(struct shadow *s, u32 *head, u32 id)
 {
     struct shadow_link link = s->links[id];
@@ -21,23 +13,41 @@ static void chain_remove(struct shadow *s, u32 *head, u32 id)
         s->links[link.next].previous = link.previous;
 }
 
-// NULL: of a leaf that maps device memory, which nobody asks for.
-static u32 *chain_of(const struct shadow *s, u32 id, u64 entry)
+// Large leaves of one region, and leaves of one frame. Device memory is in no chain: nobody asks for it.
+static inline u32 *leaf_chain(const struct shadow *s, unsigned level, u64 leaf)
 {
-    unsigned level = s->tables[id >> 9].level;
-    if (!entry_is_leaf(level, entry))
-        return &s->tables[entry_child(s, entry)].parents;
-    if (entry & PTE_DIRECT)
-        return NULL;
-    u64 frame = hpa_mfn(entry & PTE_ADDRESS).n;
+    u64 frame = hpa_mfn(leaf & PTE_ADDRESS).n;
     return level == 1 ? &frame_at(s, frame)->leaves : &region_at(s, frame)->leaves;
 }
 
 // A leaf that gives write access goes, and a TLB may hold it.
-static void leaf_loosen(struct shadow *s, unsigned level, u64 old)
+static inline void leaf_loosen(struct shadow *s, unsigned level, u64 old)
 {
     u64 frame = hpa_mfn(old & PTE_ADDRESS).n;
-    *(level == 1 ? &frame_at(s, frame)->loosened : &region_at(s, frame)->loosened) = s->flushes;
+    if ((old & (PTE_W | PTE_DIRECT)) == PTE_W)
+        *(level == 1 ? &frame_at(s, frame)->loosened : &region_at(s, frame)->loosened) = s->flushes;
+}
+
+static inline void large_leaf_remove(struct shadow *s, u32 id, u64 old)
+{
+    chain_remove(s, leaf_chain(s, 2, old), id);
+    leaf_loosen(s, 2, old);
+}
+
+static inline void leaf_remove(struct shadow *s, u32 id, u64 old)
+{
+    if (old & PTE_DIRECT)
+        return;
+    struct shadow_frame *f = frame_at(s, hpa_mfn(old & PTE_ADDRESS).n);
+    chain_remove(s, &f->leaves, id);
+    if (old & PTE_W)
+        f->loosened = s->flushes;
+}
+
+static inline void leaf_add(struct shadow *s, u32 id, unsigned level, u64 leaf)
+{
+    if (!(leaf & PTE_DIRECT))
+        chain_add(s, leaf_chain(s, level, leaf), id);
 }
 
 static bool in_root(const struct shadow *s, u32 id)
@@ -52,27 +62,16 @@ static bool same_place(const struct shadow *s, u32 id, const struct shadow_table
 }
 
 // A link goes. What a TLB holds of below is the guest's to flush, but of its large pages.
-static void link_loosen(struct shadow *s, struct shadow_table *child)
+static void link_remove(struct shadow *s, u32 id, u64 old)
 {
+    struct shadow_table *child = &s->tables[entry_child(s, old)];
+    chain_remove(s, &child->parents, id);
     if (child->parents == SHADOW_NONE) {
         child->spread = false;
         child->moved = s->flushes;
     }
     if (child->splinters)
         entry_flush(s);
-}
-
-static void entry_take_out(struct shadow *s, u32 id, u64 old)
-{
-    struct shadow_table *t = &s->tables[id >> 9];
-    u32 *chain = chain_of(s, id, old);
-    if (chain)
-        chain_remove(s, chain, id);
-    t->mapped--;
-    if (!entry_is_leaf(t->level, old))
-        link_loosen(s, &s->tables[entry_child(s, old)]);
-    else if (chain && old & PTE_W)
-        leaf_loosen(s, t->level, old);
 }
 
 // A splinter may lie below the table, and so below all that lead to it.
@@ -85,53 +84,81 @@ static void splinters_below(struct shadow *s, struct shadow_table *t)
         splinters_below(s, &s->tables[id >> 9]);
 }
 
-static void link_add(struct shadow *s, u32 id, struct shadow_table *child)
+static void link_add(struct shadow *s, u32 id, u64 link)
 {
+    struct shadow_table *child = &s->tables[entry_child(s, link)];
     if (child->parents != SHADOW_NONE && !same_place(s, id, child))
         child->spread = true;
     if (child->splinters)
         splinters_below(s, &s->tables[id >> 9]);
+    chain_add(s, &child->parents, id);
 }
 
-static void entry_put_in(struct shadow *s, u32 id, u64 value)
+// The value of an entry above level 1 goes, or comes.
+static inline void upper_take_out(struct shadow *s, struct shadow_table *t, u32 id, u64 old)
 {
-    struct shadow_table *t = &s->tables[id >> 9];
-    u32 *chain = chain_of(s, id, value);
-    if (!entry_is_leaf(t->level, value))
-        link_add(s, id, &s->tables[entry_child(s, value)]);
-    if (chain)
-        chain_add(s, chain, id);
+    if (entry_is_leaf(t->level, old))
+        large_leaf_remove(s, id, old);
+    else
+        link_remove(s, id, old);
+}
+
+static inline void upper_put_in(struct shadow *s, struct shadow_table *t, u32 id, u64 value)
+{
     t->mapped++;
+    t->maps |= BIT(id % ENTRIES / GROUP);
+    if (entry_is_leaf(t->level, value))
+        leaf_add(s, id, t->level, value);
+    else
+        link_add(s, id, value);
 }
 
 // A leaf that goes on mapping its frame, with other rights: its chain is the same.
-static bool leaf_adjust(struct shadow *s, const struct shadow_table *t, u64 old, u64 value)
+static inline bool leaf_adjusts(u64 old, u64 value)
 {
-    if (t->level != 1 || !entry_maps(s, value) || (old ^ value) & PTE_ADDRESS)
-        return false;
-    if (old & PTE_W && !(old & PTE_DIRECT))
+    return !((old ^ value) & PTE_ADDRESS);
+}
+
+static bool leaf_replace(struct shadow *s, struct shadow_table *t, u32 id, u64 old, u64 value)
+{
+    bool mapped = entry_maps(s, old), maps = entry_maps(s, value);
+    if (mapped && maps && leaf_adjusts(old, value)) {
         leaf_loosen(s, 1, old);
-    return true;
+        return true;
+    }
+    t->mapped += (u32)maps - (u32)mapped;
+    if (mapped)
+        leaf_remove(s, id, old);
+    if (maps) {
+        t->maps |= BIT(id % ENTRIES / GROUP);
+        leaf_add(s, id, 1, value);
+    }
+    return mapped;
+}
+
+static __attribute__((noinline)) bool upper_replace(struct shadow *s, struct shadow_table *t, u32 id, u64 old,
+                                                    u64 value)
+{
+    bool mapped = entry_maps(s, old);
+    t->mapped -= mapped;
+    if (mapped)
+        upper_take_out(s, t, id, old);
+    if (entry_maps(s, value))
+        upper_put_in(s, t, id, value);
+    return mapped;
 }
 
 bool entry_set(struct shadow *s, u32 id, u64 value)
 {
     struct shadow_table *t = &s->tables[id >> 9];
-    unsigned slot = id & (ENTRIES - 1);
+    unsigned slot = id % ENTRIES;
     u64 old = t->entries[slot];
-    bool mapped = entry_maps(s, old);
     s->changes++;
     t->entries[slot] = value;
     t->occupied |= BIT(slot / GROUP);
     if (t->guest)
         s->seen[id] = t->guest[slot];
-    if (mapped && leaf_adjust(s, t, old, value))
-        return true;
-    if (mapped)
-        entry_take_out(s, id, old);
-    if (entry_maps(s, value))
-        entry_put_in(s, id, value);
-    return mapped;
+    return t->level == 1 ? leaf_replace(s, t, id, old, value) : upper_replace(s, t, id, old, value);
 }
 
 // Whether what a TLB may hold of the table is of one place in the tree.
@@ -163,6 +190,35 @@ void entry_flush_leaf(struct shadow *s, u32 id)
     s->stale[s->stale_count++] = gva;
     s->epoch++;
     s->unsettled = true;
+}
+
+void entry_end(struct shadow *s, u32 id, u64 none, u64 guest_entry)
+{
+    struct shadow_table *t = &s->tables[id >> 9];
+    u64 *entry = &t->entries[id % ENTRIES], old = *entry;
+    *entry = none;
+    t->mapped--;
+    s->seen[id] = guest_entry;
+    s->changes++;
+    leaf_remove(s, id, old);
+}
+
+void entry_clear_group(struct shadow *s, u32 first, bool maps)
+{
+    struct shadow_table *t = &s->tables[first >> 9];
+    u64 *entries = &t->entries[first % ENTRIES], unknown = s->unknown;
+    for (unsigned i = 0; maps && i < GROUP; i++) {
+        u64 old = entries[i];
+        if (!entry_maps(s, old))
+            continue;
+        if (t->level > 1)
+            upper_take_out(s, t, first + i, old);
+        else
+            leaf_remove(s, first + i, old);
+    }
+#pragma GCC unroll 8
+    for (unsigned i = 0; i < GROUP; i++)
+        entries[i] = unknown;
 }
 
 void entry_clear_chain(struct shadow *s, const u32 *head)

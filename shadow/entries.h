@@ -25,6 +25,9 @@ static inline void entry_make(struct shadow *s, u32 id, u64 value)
         entry_set(s, id, value);
 }
 
+// Makes the entries of a group unknown, of which none maps unless `maps`. The caller counts the change.
+void entry_clear_group(struct shadow *s, u32 first, bool maps);
+
 // Makes all entries of a chain unknown: `head` is SHADOW_NONE then.
 void entry_clear_chain(struct shadow *s, const u32 *head);
 
@@ -32,6 +35,42 @@ void entry_clear_chain(struct shadow *s, const u32 *head);
 static inline struct shadow_frame *frame_at(const struct shadow *s, u64 frame)
 {
     return (struct shadow_frame *)(s->chunks[frame / SHADOW_CHUNK] + frame * sizeof(struct shadow_frame));
+}
+
+// Puts an entry that maps into the chain of what it leads to.
+static inline void chain_add(struct shadow *s, u32 *head, u32 id)
+{
+    s->links[id] = (struct shadow_link){.next = *head, .previous = SHADOW_NONE};
+    if (*head != SHADOW_NONE)
+        s->links[*head].previous = id;
+    *head = id;
+}
+
+// Makes an entry of level 1 that maps nothing a leaf for the guest's entry, which is to be of RAM or of a
+// device.
+static inline void entry_fill(struct shadow *s, u32 id, u64 leaf, u64 guest_entry)
+{
+    struct shadow_table *t = &s->tables[id >> 9];
+    u64 group = BIT(id % ENTRIES / GROUP);
+    t->entries[id % ENTRIES] = leaf;
+    t->occupied |= group;
+    t->maps |= group;
+    t->mapped++;
+    s->seen[id] = guest_entry;
+    s->changes++;
+    if (!(leaf & PTE_DIRECT))
+        chain_add(s, &frame_at(s, hpa_mfn(leaf & PTE_ADDRESS).n)->leaves, id);
+}
+
+// The same back: what maps becomes `none`, one of the values that do not.
+void entry_end(struct shadow *s, u32 id, u64 none, u64 guest_entry);
+
+// Makes a page a table's that is all unknown, whatever is in it.
+static inline void entries_begin(const struct shadow *s, u64 *entries)
+{
+#pragma GCC unroll 8
+    for (unsigned slot = 0; slot < ENTRIES; slot++)
+        entries[slot] = s->unknown;
 }
 
 // The large leaves and traced frames of the 2M of machine memory around it.

@@ -27,20 +27,10 @@ static bool keys_matter(const struct shadow_view *view, u64 all, u64 leaf)
            view->walk.pkru >> (leaf >> PTE_KEY_SHIFT & 15) * 2 & 3;
 }
 
-// Whether a table on the processor's way to gva is out of sync.
-static bool path_is_stale(const struct shadow_view *view, u64 gva)
+// Whether a table on the processor's way to a leaf of level 1 is out of sync.
+static inline bool spot_is_stale(const struct shadow *s, const struct spot *spot)
 {
-    const struct shadow *s = view->s;
-    u32 table = view->root;
-    for (unsigned level = s->tables[table].level; s->out_of_sync && level > 0; level--) {
-        if (s->tables[table].out_of_sync)
-            return true;
-        u64 entry = s->tables[table].entries[SLOT(gva, level)];
-        if (!entry_maps(s, entry) || entry_is_leaf(level, entry))
-            return false;
-        table = entry_child(s, entry);
-    }
-    return false;
+    return s->out_of_sync && (s->lost_above || s->tables[entry_child(s, spot->link)].out_of_sync);
 }
 
 // Whether the rights of all levels together allow the access (SDM vol. 3, 4.6.1). What only CR0.WP = 0 allows
@@ -59,6 +49,48 @@ static bool rights_allow(const struct shadow_view *view, const struct mmu_fault 
     return !(view->walk.regs.cr4 & CR4_SMAP) || (view->walk.rflags & RFLAGS_AC && !f->access.implicit);
 }
 
+// A supervisor's write, by a supervisor's page, to a watched table. The bits that say so, one after the
+// other.
+static inline bool by_supervisor(struct shadow_view *view, struct mmu_fault *f, enum mmu_outcome *outcome)
+{
+    const struct shadow *s = view->s;
+    u64 kinds = s->mark | PTE_P | PTE_MAY_WRITE | PTE_W;
+    struct spot spot = view_spot(view, f->gva);
+    u64 leaf = *spot.entry;
+    if (spot.level != 1 || (leaf & kinds) != (PTE_P | PTE_MAY_WRITE) || leaf & spot.all & PTE_U ||
+        !(spot.all & PTE_W) || spot_is_stale(s, &spot))
+        return false;
+    f->hpa = (leaf & PTE_ADDRESS) | (f->gva & (PAGE_SIZE - 1));
+    return sync_leaf_table(view, f, outcome);
+}
+
+// A user's write to a page that the guest's own entry makes read-only, in tables that are all in sync.
+static inline bool to_read_only(struct shadow_view *view, struct mmu_fault *f, enum mmu_outcome *outcome)
+{
+    struct shadow *s = view->s;
+    struct spot spot = view_spot(view, f->gva);
+    if (spot.level != 1 || s->out_of_sync || view->walk.regs.cr4 & CR4_PKE)
+        return false;
+    const struct shadow_table *t = &s->tables[entry_child(s, spot.link)];
+    u64 entry = t->guest ? t->guest[SLOT(f->gva, 1)] : 0;
+    if ((entry & (PTE_P | PTE_W)) != PTE_P || entry & view->reserved[1][true])
+        return false;
+    f->error_code = PFEC_P | PFEC_W | PFEC_U;
+    *outcome = MMU_GUEST_FAULT;
+    s->stats.true_faults++;
+    return true;
+}
+
+bool fault_watched(struct shadow_view *view, struct mmu_fault *f, enum mmu_outcome *outcome)
+{
+    u32 kind = f->error_code & (PFEC_P | PFEC_W | PFEC_U | PFEC_RSVD | PFEC_PK);
+    if (!view->s->config.strategy.trace)
+        return false;
+    if (kind == (PFEC_P | PFEC_W))
+        return by_supervisor(view, f, outcome);
+    return kind == (PFEC_P | PFEC_W | PFEC_U) && to_read_only(view, f, outcome);
+}
+
 enum quick { QUICK_NO, QUICK_FIXED, QUICK_TRACED, QUICK_TRUE };
 
 // A write to a page that would be writable but for tracing.
@@ -66,7 +98,7 @@ static enum quick quick_traced(struct shadow_view *view, struct mmu_fault *f, co
 {
     u64 leaf = *spot->entry, all = spot->all & (leaf | PTE_W), any = spot->any | leaf;
     bool would = entry_maps(view->s, leaf) && (leaf & (PTE_MAY_WRITE | PTE_W)) == PTE_MAY_WRITE;
-    if (!would || path_is_stale(view, f->gva) || keys_matter(view, all, leaf) ||
+    if (!would || spot_is_stale(view->s, spot) || keys_matter(view, all, leaf) ||
         !rights_allow(view, f, all, any))
         return QUICK_NO;
     f->hpa = (leaf & PTE_ADDRESS) | (f->gva & (PAGE_SIZE - 1));
@@ -239,6 +271,7 @@ enum mmu_outcome fault_judge(struct shadow_view *view, struct mmu_fault *f)
     static const enum mmu_outcome outcomes[] = {
         [QUICK_FIXED] = MMU_FIXED, [QUICK_TRACED] = MMU_TRACED, [QUICK_TRUE] = MMU_GUEST_FAULT};
     access_find(view, f);
+    f->watched = SHADOW_NONE;
     enum quick done = view->s->config.strategy.trace ? quick(view, f) : QUICK_NO;
     enum mmu_outcome outcome = done == QUICK_NO ? judge_by_walk(view, f) : outcomes[done];
     view->fresh_gva = f->gva; // a #PF drops what the TLB holds for its address (SDM vol. 3, 4.10.4.1)

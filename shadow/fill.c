@@ -9,7 +9,7 @@
 #define DIRTY    (PTE_W | PTE_D)
 
 // Write access needs a dirty guest entry (so that the first write is seen and sets it), RAM, and no trace.
-static u64 ram_leaf(const struct shadow *s, u64 guest_entry, u64 flags, const struct p2m_leaf *leaf)
+static inline u64 ram_leaf(const struct shadow *s, u64 guest_entry, u64 flags, const struct p2m_leaf *leaf)
 {
     u64 value = mfn_hpa(leaf->mfn) | flags | ACCESSED | PTE_D;
     if ((guest_entry & DIRTY) != DIRTY || leaf->type != P2M_RAM)
@@ -17,7 +17,7 @@ static u64 ram_leaf(const struct shadow *s, u64 guest_entry, u64 flags, const st
     return value | PTE_MAY_WRITE | (frame_traced(s, leaf->mfn.n) ? 0 : PTE_W);
 }
 
-static u64 leaf_to(const struct shadow *s, u64 guest_entry, u64 flags, gfn_t g)
+static inline u64 leaf_to(const struct shadow *s, u64 guest_entry, u64 flags, gfn_t g)
 {
     struct p2m_leaf leaf = p2m_lookup(s->p2m, g);
     if (p2m_is_ram(leaf.type))
@@ -142,9 +142,33 @@ static bool links_to(const struct shadow *s, u64 entry, u32 child, u64 flags)
            (entry & RIGHTS) == flags;
 }
 
+// Whether the link for the guest's entry is there, made of it as it is now.
+static bool link_stands(const struct shadow *s, u32 id, const struct walk *walk, unsigned level)
+{
+    u64 entry = *entry_at(s, id);
+    return s->config.strategy.trace && level > walk->level && entry_maps(s, entry) && !(entry & PTE_PS) &&
+           s->seen[id] == walk->entry[level];
+}
+
 static bool is_write(const struct mmu_fault *f)
 {
     return f->access.kind == ACCESS_WRITE;
+}
+
+// Makes the entry a link to the table that the walk has come to there, which is made if there is none.
+static void link_make(struct shadow_view *view, const struct mmu_fault *f, const struct walk *walk, u32 id,
+                      const u32 *path)
+{
+    struct shadow *s = view->s;
+    const struct shadow_table *t = &s->tables[id >> 9];
+    unsigned level = t->level;
+    u64 flags = child_flags(t->role, walk, level, is_write(f));
+    struct table_key key = {.level = (u8)(level - 1), .role = t->role};
+    if (level >= walk->level)
+        key.role = role_below(key.role, walk->entry[level]);
+    u32 child = child_for(s, walk, key, path);
+    if (!links_to(s, *entry_at(s, id), child, flags))
+        link_anew(s, id, child, flags);
 }
 
 // Walks down from the root to the table of level `to` for gva, making and linking what is missing. The entry
@@ -155,17 +179,11 @@ static u32 path_make(struct shadow_view *view, const struct mmu_fault *f, const 
     struct shadow *s = view->s;
     u32 path[WALK_LEVELS + 1] = {view->root, SHADOW_NONE};
     unsigned depth = 0;
-    struct table_key key = {.role = s->tables[view->root].role};
-    for (unsigned level = s->tables[view->root].level; level > to; level--) {
+    for (unsigned level = view->top->level; level > to; level--) {
         u32 id = entry_id(path[depth], SLOT(f->gva, level));
-        u64 flags = child_flags(key.role, walk, level, is_write(f));
-        key.level = (u8)(level - 1);
-        if (level >= walk->level)
-            key.role = role_below(key.role, walk->entry[level]);
-        u32 child = child_for(s, walk, key, path);
-        if (!links_to(s, *entry_at(s, id), child, flags))
-            link_anew(s, id, child, flags);
-        path[++depth] = child;
+        if (!link_stands(s, id, walk, level))
+            link_make(view, f, walk, id, path);
+        path[++depth] = entry_child(s, *entry_at(s, id));
         path[depth + 1] = SHADOW_NONE;
     }
     return entry_id(path[depth], SLOT(f->gva, to));
@@ -198,36 +216,37 @@ static void fill_splinter(struct shadow *s, const struct walk *walk, u64 rights,
         entry_make(s, entry_id(table, slot), splinter_value(s, large, rights, gfn(frame + slot)));
 }
 
-// Whether a neighbour is filled, too.
-static void fill_neighbour(struct shadow_view *view, u32 id, bool exact)
+// A neighbour that is unknown is filled, too. True if it has become exact none.
+static bool fill_neighbour(struct shadow_view *view, u32 id, u64 guest_entry, bool exact)
 {
     struct shadow *s = view->s;
-    if (*entry_at(s, id) != s->unknown)
-        return;
-    const struct shadow_table *t = &s->tables[id >> 9];
-    u64 guest_entry = t->guest[id & (ENTRIES - 1)];
-    if (!(guest_entry & PTE_P)) {
-        if (exact)
-            entry_set(s, id, 0);
-        return;
+    if (!(guest_entry & PTE_P) && exact) {
+        *entry_at(s, id) = 0;
+        s->seen[id] = guest_entry;
+        return true;
     }
-    u64 value = fill_leaf(view, 1, role_page(t->role, guest_entry));
-    if (value == s->unknown)
-        return;
-    entry_set(s, id, value);
-    s->stats.prefetched++;
+    u64 value = fill_leaf(view, 1, role_page(s->tables[id >> 9].role, guest_entry));
+    if (value != s->unknown) {
+        entry_fill(s, id, value, guest_entry);
+        s->stats.prefetched++;
+    }
+    return false;
 }
 
-void fill_neighbours(struct shadow_view *view, u32 id)
+__attribute__((flatten)) void fill_neighbours(struct shadow_view *view, u32 id)
 {
     struct shadow *s = view->s;
     unsigned count = s->config.prefetch;
     if (count < 2)
         return;
-    u32 first = id - id % count;
-    bool exact = table_is_exact(s, &s->tables[id >> 9]);
-    for (u32 at = first; at < first + count; at++)
-        fill_neighbour(view, at, exact);
+    struct shadow_table *t = &s->tables[id >> 9];
+    bool exact = table_is_exact(s, t);
+    unsigned first = id % ENTRIES / count * count;
+    for (unsigned slot = first; slot < first + count && slot < ENTRIES; slot++) {
+        if (t->entries[slot] == s->unknown &&
+            fill_neighbour(view, entry_id(id >> 9, slot), t->guest[slot], exact))
+            t->occupied |= BIT(slot / GROUP);
+    }
 }
 
 void fill_page(struct shadow_view *view, const struct mmu_fault *f, const struct walk *walk)

@@ -2,6 +2,7 @@
 #include <arch/lib.h>
 #include <arch/phys.h>
 
+#include "entries.h"
 #include "forget.h"
 #include "place.h"
 #include "sync.h"
@@ -122,7 +123,7 @@ static void make_empty(struct shadow *s)
     place_init(s);
     for (u32 table = s->config.pool; table-- > 0;) {
         s->tables[table].entries = mfn_ptr(mfn(s->pool.n + table));
-        table_fill_unknown(s, table); // now, so that no fault of the guest's has to
+        entries_begin(s, s->tables[table].entries); // now, so that no fault of the guest's has to
         s->tables[table].hash_next = s->free_table;
         s->free_table = table;
     }

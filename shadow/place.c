@@ -19,6 +19,7 @@
 #include <hv/p2m_change.h>
 
 #include "place.h"
+#include "entries.h"
 #include "view.h"
 
 #define NO_PLACE 0xff
@@ -45,6 +46,20 @@ void place_view_init(struct shadow_view *view)
     view->placed = SHADOW_NONE;
 }
 
+// A root's entries go to another page, which is all unknown, as the one that they leave is then.
+static void entries_move(const struct shadow *s, struct shadow_table *t, u64 *to)
+{
+    for (u64 groups = t->occupied; groups; groups &= groups - 1) {
+        unsigned first = (unsigned)__builtin_ctzl(groups) * GROUP;
+#pragma GCC unroll 8
+        for (unsigned slot = first; slot < first + GROUP; slot++) {
+            to[slot] = t->entries[slot];
+            t->entries[slot] = s->unknown;
+        }
+    }
+    t->entries = to;
+}
+
 static void target_remove(struct shadow_view *view, unsigned place)
 {
     for (unsigned i = 0; i < SHADOW_TARGETS; i++) {
@@ -63,8 +78,7 @@ void place_leave(struct shadow *s, u32 table)
         return;
     for (struct shadow_view *view = s->views; view; view = view->next)
         target_remove(view, (unsigned)(p - s->places));
-    memcpy(own_page(s, table), t->entries, PAGE_SIZE);
-    t->entries = own_page(s, table);
+    entries_move(s, t, own_page(s, table));
     t->place = 0;
     p->table = SHADOW_NONE;
 }
@@ -138,6 +152,7 @@ struct shadow_place *place_claim(struct shadow *s, u64 cr3)
     place_free(s, p);
     assert_that(frames_alloc_at(s->p2m->frames, mfn(frame), ORDER_4K, FRAME_MONITOR) == 0);
     p->frame = frame;
+    entries_begin(s, mfn_ptr(mfn(frame)));
     s->stats.places_claimed++;
     return p;
 }
@@ -187,9 +202,7 @@ static void place_enter(struct shadow_view *view, struct shadow_place *p)
     if (p->table != SHADOW_NONE)
         place_leave(s, p->table);
     place_leave(s, view->root);
-    u64 *entries = mfn_ptr(mfn(p->frame));
-    memcpy(entries, t->entries, PAGE_SIZE);
-    t->entries = entries;
+    entries_move(s, t, mfn_ptr(mfn(p->frame)));
     t->place = (u8)(p - s->places + 1);
     p->table = view->root;
     s->stats.roots_placed++;

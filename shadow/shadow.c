@@ -197,11 +197,9 @@ static void shadow_load(struct vcpu *v)
 }
 
 // INVLPG must be seen while a table is out of sync or none is traced; and which #PF and MOV to CR3 must be.
-static void follow_exactness(struct vcpu *v, struct shadow_cpu *cpu)
+static __attribute__((noinline)) void controls_follow(struct vcpu *v, struct shadow_cpu *cpu)
 {
     const struct shadow *s = cpu->view.s;
-    if (likely(cpu->control_changes == cpu->view.control_changes))
-        return; // nothing else changes them but a root load
     bool targets = cpu->target_changes != cpu->view.target_changes;
     bool exits = !mmu_of(cpu)->direct_invlpg || !shadow_is_exact(s);
     bool direct = shadow_absent_is_true(s);
@@ -214,24 +212,33 @@ static void follow_exactness(struct vcpu *v, struct shadow_cpu *cpu)
     cpu->control_changes = cpu->view.control_changes;
 }
 
-static void follow_root(struct shadow_cpu *cpu)
+// Nothing else changes them but a root load.
+static inline void follow_exactness(struct vcpu *v, struct shadow_cpu *cpu)
 {
-    u64 cr3 = vmcs_read(GUEST_CR3);
-    if (cr3 == cpu->root_cr3)
-        return;
+    if (unlikely(cpu->control_changes != cpu->view.control_changes))
+        controls_follow(v, cpu);
+}
+
+static __attribute__((noinline)) void root_switched(struct shadow_cpu *cpu, u64 cr3)
+{
     cpu->view.walk.regs.cr3 = cpu->root_cr3 = cr3;
     shadow_root_switched(&cpu->view, cr3);
 }
 
+static inline void follow_root(struct shadow_cpu *cpu)
+{
+    u64 cr3 = vmcs_read(GUEST_CR3);
+    if (unlikely(cr3 != cpu->root_cr3))
+        root_switched(cpu, cr3);
+}
+
 // First of all after an exit: the guest may have gone from one root in place to another unseen.
-static struct shadow_cpu *cpu_now(struct vcpu *v)
+static inline struct shadow_cpu *cpu_now(struct vcpu *v)
 {
     struct shadow_cpu *cpu = cpu_of(v);
-    if (v->cr3_unseen) {
-        v->cr3_unseen = false;
-        if (v->cr3_targets)
-            follow_root(cpu);
-    }
+    if (v->cr3_unseen && v->cr3_targets)
+        follow_root(cpu);
+    v->cr3_unseen = false;
     return cpu;
 }
 
@@ -246,14 +253,40 @@ static void access_context(const struct vcpu *v, struct walk_context *walk, u32 
         walk->pkru = read_pkru();
 }
 
-static enum mmu_outcome shadow_ops_fault(struct vcpu *v, struct mmu_fault *fault)
+// The instruction that writes, where the processor has just fetched it from.
+static inline enum mmu_outcome traced(const struct shadow_cpu *cpu, struct mmu_fault *fault)
 {
-    struct shadow_cpu *cpu = cpu_now(v);
-    cpu->view.s->stats.page_faults++;
+    fault->rip = vmcs_read(GUEST_RIP);
+    if (!shadow_translate(&cpu->view, fault->rip, &fault->code))
+        fault->code = 0;
+    return MMU_TRACED;
+}
+
+static __attribute__((noinline)) enum mmu_outcome fault_by_tables(struct vcpu *v, struct mmu_fault *fault)
+{
+    struct shadow_cpu *cpu = cpu_of(v);
     access_context(v, &cpu->view.walk, fault->error_code);
     enum mmu_outcome outcome = shadow_fault(&cpu->view, fault);
     follow_exactness(v, cpu);
-    return outcome;
+    return outcome == MMU_TRACED ? traced(cpu, fault) : outcome;
+}
+
+static __attribute__((noinline)) enum mmu_outcome left_sync(struct vcpu *v)
+{
+    follow_exactness(v, cpu_of(v));
+    return MMU_FIXED;
+}
+
+static __attribute__((flatten)) enum mmu_outcome shadow_ops_fault(struct vcpu *v, struct mmu_fault *fault)
+{
+    struct shadow_cpu *cpu = cpu_now(v);
+    enum mmu_outcome outcome;
+    cpu->view.s->stats.page_faults++;
+    if (!shadow_fault_watched(&cpu->view, fault, &outcome))
+        return fault_by_tables(v, fault);
+    if (outcome == MMU_FIXED)
+        return left_sync(v);
+    return outcome == MMU_TRACED ? traced(cpu, fault) : outcome;
 }
 
 static void load_root(struct vcpu *v, struct shadow_cpu *cpu)
@@ -307,16 +340,19 @@ static void shadow_ops_written(struct vcpu *v, u64 hpa, unsigned bytes)
     follow_exactness(v, cpu);
 }
 
+static __attribute__((flatten)) void shadow_ops_carried_out(struct vcpu *v, const struct mmu_fault *fault,
+                                                            unsigned bytes)
+{
+    struct shadow_cpu *cpu = cpu_of(v);
+    shadow_carried_out(&cpu->view, fault, bytes);
+    follow_exactness(v, cpu);
+}
+
 static void shadow_ops_release(struct vcpu *v, u64 hpa)
 {
     struct shadow_cpu *cpu = cpu_now(v);
     shadow_release(&cpu->view, hpa);
     follow_exactness(v, cpu);
-}
-
-static bool shadow_ops_translate(struct vcpu *v, u64 gva, u64 *hpa)
-{
-    return shadow_translate(&cpu_now(v)->view, gva, hpa);
 }
 
 static int shadow_ops_p2m_adding(struct mmu *mmu, mfn_t first, u64 count)
@@ -382,7 +418,7 @@ const struct mmu_ops shadow_ops = {
     .root_written = shadow_root_written,
     .invlpg = shadow_ops_invlpg,
     .written = shadow_ops_written,
+    .carried_out = shadow_ops_carried_out,
     .release = shadow_ops_release,
-    .translate = shadow_ops_translate,
     .audit = shadow_ops_audit,
 };

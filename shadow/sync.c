@@ -19,15 +19,16 @@ static void slot_synchronise(struct shadow_view *view, u32 id, struct found *fou
 {
     struct shadow *s = view->s;
     found->written += *entry_at(s, id) != s->unknown;
-    found->changed |= trace_entry(view, id);
+    found->changed |= s->tables[id >> 9].level == 1 ? trace_leaf(view, id) : trace_entry(view, id);
 }
 
 static void group_synchronise(struct shadow_view *view, u32 first, struct found *found)
 {
     struct shadow *s = view->s;
     const u64 *guest = &s->tables[first >> 9].guest[first & (ENTRIES - 1)], *seen = &s->seen[first];
+#pragma GCC unroll 8
     for (unsigned i = 0; i < GROUP; i++) {
-        if (guest[i] != seen[i])
+        if (unlikely(guest[i] != seen[i]))
             slot_synchronise(view, first + i, found);
     }
 }
@@ -93,7 +94,7 @@ void sync_returned(struct shadow_view *view)
 // Writes to two entries of one kind, close together, begin a burst: entries made (a fault for many pages),
 // taken away (the end of a mapping) or made read-only (fork). Taking one away and making it again does not:
 // copy on write, mprotect of one page.
-static bool writes_in_burst(const struct shadow_view *view, struct shadow_table *t, unsigned slot)
+static inline bool writes_in_burst(const struct shadow_view *view, struct shadow_table *t, unsigned slot)
 {
     u64 now = view->hw.now(view->hw.context);
     bool close = now - t->written < view->burst_cycles, present = t->guest[slot] & PTE_P,
@@ -143,6 +144,22 @@ bool sync_frees_frame(struct shadow_view *view, u64 hpa)
         !writes_in_burst(view, &s->tables[f->table], slot))
         return false;
     table_lose(s, f->table);
+    return true;
+}
+
+bool sync_leaf_table(struct shadow_view *view, struct mmu_fault *f, enum mmu_outcome *outcome)
+{
+    struct shadow *s = view->s;
+    const struct shadow_frame *frame = frame_at(s, hpa_mfn(f->hpa).n);
+    struct shadow_table *t = &s->tables[frame->table];
+    unsigned slot = f->hpa / 8 & (ENTRIES - 1);
+    if (frame->traced != BIT(traced_index(1, 0)) || t->parents == SHADOW_NONE)
+        return false;
+    bool leaves = s->config.strategy.sync && writes_in_burst(view, t, slot);
+    f->watched = entry_id(frame->table, slot);
+    *outcome = leaves ? MMU_FIXED : MMU_TRACED;
+    if (unlikely(leaves))
+        table_lose(s, frame->table);
     return true;
 }
 

@@ -14,5 +14,9 @@ void sync_returned(struct shadow_view *view);
 // A write to a traced frame is about to be seen: true if the frame was better made writable, and now is.
 bool sync_frees_frame(struct shadow_view *view, u64 hpa);
 
+// The same where one table of level 1 alone traces the frame, as of shadow_fault_watched. False: it is
+// otherwise.
+bool sync_leaf_table(struct shadow_view *view, struct mmu_fault *f, enum mmu_outcome *outcome);
+
 // Makes the traced frame writable, whatever that costs.
 void sync_release(struct shadow *s, u64 frame);

@@ -22,41 +22,26 @@ static void use_insert(struct shadow *s, u32 table)
     s->newest = table;
 }
 
-static void table_touch(struct shadow *s, u32 table)
-{
-    if (s->newest == table)
-        return;
-    use_remove(s, table);
-    use_insert(s, table);
-}
-
-void table_fill_unknown(struct shadow *s, u32 table)
-{
-    for (unsigned slot = 0; slot < ENTRIES; slot++)
-        s->tables[table].entries[slot] = s->unknown;
-}
-
 void table_empty(struct shadow *s, u32 table)
 {
     struct shadow_table *t = &s->tables[table];
-    for (; t->occupied; t->occupied &= t->occupied - 1) {
-        unsigned first = (unsigned)__builtin_ctzl(t->occupied) * GROUP;
-        for (unsigned slot = first; slot < first + GROUP; slot++) {
-            if (entry_maps(s, t->entries[slot]))
-                entry_set(s, entry_id(table, slot), s->unknown);
-            else
-                t->entries[slot] = s->unknown;
-        }
+    for (u64 groups = t->occupied; groups; groups &= groups - 1) {
+        unsigned group = (unsigned)__builtin_ctzl(groups);
+        entry_clear_group(s, entry_id(table, group * GROUP), t->maps >> group & 1);
     }
+    t->occupied = t->maps = 0;
+    t->mapped = 0;
+    s->changes++;
 }
 
-void table_lose(struct shadow *s, u32 table)
+__attribute__((noinline)) void table_lose(struct shadow *s, u32 table)
 {
     struct shadow_table *t = &s->tables[table];
     frame_untrace(s, table);
     t->out_of_sync = true;
     t->next_lost = s->lost;
     s->lost = table;
+    s->lost_above += t->level > 1;
     if (!s->out_of_sync++)
         view_change_controls(s);
     s->stats.left_sync++;
@@ -69,6 +54,7 @@ void table_found(struct shadow *s, u32 table)
         at = &s->tables[*at].next_lost;
     *at = s->tables[table].next_lost;
     s->tables[table].out_of_sync = false;
+    s->lost_above -= s->tables[table].level > 1;
     if (!--s->out_of_sync)
         view_change_controls(s);
 }
@@ -101,12 +87,21 @@ static bool kept(const u32 *keep, u32 table)
     return keep && *keep == table;
 }
 
+// The oldest that is not needed, nor looked up since it was last the oldest: what is lives on as the newest.
+static u32 victim_find(struct shadow *s, const u32 *keep)
+{
+    u32 at;
+    while (at = s->oldest, s->tables[at].again || s->tables[at].roots || kept(keep, at)) {
+        s->tables[at].again = false;
+        use_remove(s, at);
+        use_insert(s, at);
+    }
+    return at;
+}
+
 static void recycle(struct shadow *s, const u32 *keep)
 {
-    u32 victim = s->oldest;
-    while (s->tables[victim].roots || kept(keep, victim))
-        victim = s->tables[victim].newer;
-    table_drop(s, victim);
+    table_drop(s, victim_find(s, keep));
     s->stats.tables_recycled++;
 }
 
@@ -124,7 +119,7 @@ static u32 table_take(struct shadow *s, const u32 *keep)
     u32 table = s->free_table;
     s->free_table = s->tables[table].hash_next;
     if (unlikely(s->tables[table].entries[0] != s->unknown)) // free since before shadow_configure
-        table_fill_unknown(s, table);
+        entries_begin(s, s->tables[table].entries);
     return table;
 }
 
@@ -132,7 +127,7 @@ u32 table_get(struct shadow *s, struct table_key key, bool marks, const u32 *kee
 {
     u32 table = hash_find(s, key);
     if (table != SHADOW_NONE) {
-        table_touch(s, table);
+        s->tables[table].again = true;
         return table;
     }
     table = table_take(s, keep);

@@ -14,9 +14,6 @@ static inline bool table_orphaned(const struct shadow *s, u32 table)
     return s->tables[table].parents == SHADOW_NONE && !s->tables[table].roots;
 }
 
-// Fills a free table with unknown entries, whatever is in it.
-void table_fill_unknown(struct shadow *s, u32 table);
-
 // Makes all entries of a table unknown.
 void table_empty(struct shadow *s, u32 table);
 

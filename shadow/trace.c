@@ -36,7 +36,7 @@ static u64 link_value(const struct shadow_view *view, const struct shadow_table 
     return !reserved && links_to_same(s, t->role, now, guest_entry) ? now : s->unknown;
 }
 
-bool trace_entry(struct shadow_view *view, u32 id)
+__attribute__((noinline)) bool trace_entry(struct shadow_view *view, u32 id)
 {
     struct shadow *s = view->s;
     const struct shadow_table *t = &s->tables[id >> 9];
@@ -79,6 +79,13 @@ static void drop_empty(struct shadow *s, u32 table)
     }
 }
 
+// By a write that was seen. Other VPIDs hold what was there before.
+static inline void translation_changed(struct shadow *s)
+{
+    s->stats.traced_changes++;
+    s->epoch++;
+}
+
 static void slot_written(struct shadow_view *view, u32 table, unsigned slot)
 {
     struct shadow *s = view->s;
@@ -86,15 +93,14 @@ static void slot_written(struct shadow_view *view, u32 table, unsigned slot)
     u64 before = *entry_at(s, id);
     if (!trace_entry(view, id))
         return;
-    s->stats.traced_changes++;
-    s->epoch++;
+    translation_changed(s);
     if (entry_is_leaf(s->tables[table].level, before))
         return;
     drop_orphan(s, entry_child(s, before));
     drop_empty(s, table);
 }
 
-void trace_written(struct shadow_view *view, u64 hpa, unsigned bytes)
+__attribute__((noinline)) void trace_written(struct shadow_view *view, u64 hpa, unsigned bytes)
 {
     struct shadow *s = view->s;
     u64 frame = hpa_mfn(hpa).n;
@@ -111,6 +117,40 @@ void trace_written(struct shadow_view *view, u64 hpa, unsigned bytes)
         for (unsigned slot = first; slot <= last && f->traced & BIT(index); slot++)
             slot_written(view, frame_table(s, frame, index), slot);
     }
+}
+
+// The same as trace_entry of a table of level 1 that is exact, where an entry begins or ceases to map.
+static inline bool leaf_follow(struct shadow_view *view, u32 id)
+{
+    struct shadow *s = view->s;
+    const struct shadow_table *t = &s->tables[id >> 9];
+    u64 guest_entry = t->guest[id % ENTRIES], now = t->entries[id % ENTRIES];
+    u64 value = guest_entry & PTE_P ? fill_leaf(view, 1, role_page(t->role, guest_entry)) : 0;
+    bool mapped = entry_maps(s, now), maps = entry_maps(s, value);
+    if (mapped == maps)
+        return trace_entry(view, id);
+    s->stats.traced_fills += maps;
+    if (maps)
+        entry_fill(s, id, value, guest_entry);
+    else
+        entry_end(s, id, value, guest_entry);
+    return mapped;
+}
+
+__attribute__((flatten)) bool trace_leaf(struct shadow_view *view, u32 id)
+{
+    return leaf_follow(view, id);
+}
+
+void trace_carried_out(struct shadow_view *view, const struct mmu_fault *f, unsigned bytes)
+{
+    if (unlikely(f->watched == SHADOW_NONE || f->hpa % 8 + bytes > 8)) {
+        trace_written(view, f->hpa, bytes);
+        return;
+    }
+    view->s->stats.traced_writes++;
+    if (leaf_follow(view, f->watched))
+        translation_changed(view->s);
 }
 
 void trace_path(struct shadow_view *view, u64 gva)

@@ -6,6 +6,9 @@
 // Makes the entry follow the guest's. True if a translation that the processor may hold has changed.
 bool trace_entry(struct shadow_view *view, u32 id);
 
+// The same of an entry of a table of level 1 that is traced, at once where it begins or ceases to map.
+bool trace_leaf(struct shadow_view *view, u32 id);
+
 // Makes the entries that translate gva follow the guest's, those that are stale.
 void trace_path(struct shadow_view *view, u64 gva);
 
@@ -16,3 +19,6 @@ void trace_links(struct shadow_view *view);
 
 // [hpa, hpa + bytes) has been written: see shadow_written.
 void trace_written(struct shadow_view *view, u64 hpa, unsigned bytes);
+
+// The same at f->hpa, of which MMU_TRACED has said f->watched.
+void trace_carried_out(struct shadow_view *view, const struct mmu_fault *f, unsigned bytes);

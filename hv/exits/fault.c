@@ -18,13 +18,12 @@
 // The instruction at RIP, of 64-bit code; NULL: it is not one that is known. Its bytes are where the
 // processor has just fetched them from. Near the end of a page, or where the tables have changed since, they
 // are copied by the guest's own tables.
-static const struct insn *instruction_at(struct vcpu *v, u64 rip)
+static const struct insn *instruction_at(struct vcpu *v, u64 rip, u64 code)
 {
-    u64 hpa;
     if (!(rip >> 32) && vcpu_code_bits(v) != 64) // in other code RIP has 32 bits
         return NULL;
-    if ((rip & (PAGE_SIZE - 1)) <= PAGE_SIZE - INSN_CACHE_BYTES && mmu_translate(v, rip, &hpa))
-        return insn_cache_decode(&v->vm->insn_cache, rip, phys_ptr(hpa));
+    if ((rip & (PAGE_SIZE - 1)) <= PAGE_SIZE - INSN_CACHE_BYTES && code)
+        return insn_cache_decode(&v->vm->insn_cache, rip, phys_ptr(code));
     u8 copy[INSN_CACHE_BYTES] = {0};
     struct guest_access a;
     guest_access_init(&a, v);
@@ -93,12 +92,30 @@ static bool is_one_write(struct vcpu *v, const struct insn *insn, u64 rip, const
     return offset >= insn->size || begins_at(v, insn, rip, f->gva);
 }
 
+// How kernels write page tables: MOV or XCHG of a whole register but RSP, to an aligned address. False: it is
+// another write, or one that may begin on the page before.
+static inline bool store_register(struct vcpu *v, const struct insn *insn, u64 hpa)
+{
+    bool moves = insn->op == INSN_MOV || insn->op == INSN_XCHG;
+    u64 *from = vcpu_reg(v, insn->reg), offset = hpa & (PAGE_SIZE - 1), value = *from;
+    if (!moves || insn->form != INSN_MEM_REG || insn->size != sizeof(u64) || uses_stack_pointer(insn) ||
+        offset % sizeof(u64) || !offset)
+        return false;
+    volatile u64 *to = phys_ptr(hpa);
+    if (insn->op == INSN_XCHG)
+        *from = *to;
+    *to = value;
+    return true;
+}
+
 // Carries out the one write of `insn` at f->hpa, *rflags becoming those after it. False: it is not one that
 // can be.
 static bool write_once(struct vcpu *v, const struct insn *insn, u64 rip, u64 *rflags,
                        const struct mmu_fault *f)
 {
     u64 new;
+    if (likely(store_register(v, insn, f->hpa)))
+        return true;
     bool stack = uses_stack_pointer(insn);
     if (stack)
         *vcpu_reg(v, GPR_RSP) = vmcs_read(GUEST_RSP);
@@ -117,13 +134,13 @@ static bool write_once(struct vcpu *v, const struct insn *insn, u64 rip, u64 *rf
 // processor itself writes, and so sees those that are hit.
 static __attribute__((noinline)) enum verdict traced_write(struct vcpu *v, const struct mmu_fault *f)
 {
-    u64 rip = vmcs_read(GUEST_RIP), rflags = vmcs_read(GUEST_RFLAGS), after = rflags;
-    const struct insn *insn = debug_watches_memory(v) ? NULL : instruction_at(v, rip);
+    u64 rip = f->rip, rflags = vmcs_read(GUEST_RFLAGS), after = rflags;
+    const struct insn *insn = debug_watches_memory(v) ? NULL : instruction_at(v, rip, f->code);
     if (!insn || !write_once(v, insn, rip, &after, f)) {
         mmu_release(v, f->hpa);
         return VERDICT_RESUME;
     }
-    mmu_written(v, f->hpa, insn->size);
+    mmu_carried_out(v, f, insn->size);
     event_instruction_done(v, rflags, after);
     v->next_rip = rip + insn->length;
     return VERDICT_NEXT;
@@ -147,10 +164,9 @@ static __attribute__((noinline)) enum mmu_outcome observed_fault(struct vcpu *v,
 
 enum verdict exit_page_fault(struct vcpu *v)
 {
-    struct mmu_fault f = {
-        .gva = vmcs_read(EXIT_QUALIFICATION),
-        .error_code = (u32)vmcs_read(EXIT_INTERRUPTION_ERROR_CODE),
-    };
+    struct mmu_fault f; // the back end sets the rest of what it asks for
+    f.gva = vmcs_read(EXIT_QUALIFICATION);
+    f.error_code = (u32)vmcs_read(EXIT_INTERRUPTION_ERROR_CODE);
     switch (unlikely(v->observed) ? observed_fault(v, &f) : mmu_fault(v, &f)) {
     case MMU_FIXED:
         return VERDICT_RESUME;

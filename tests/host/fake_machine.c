@@ -219,6 +219,24 @@ static void start(struct vcpu *v, const struct paging_regs *regs, u64 code_right
     mmu_load(v);
 }
 
+bool machine_translates(const struct vcpu *v, u64 gva, u64 *hpa)
+{
+    enum { PRESENT = BIT(0), PAGE = BIT(7) };
+    bool pae = !(v->owned_efer & EFER_LMA);
+    u64 table = vmcs_read(GUEST_CR3);
+    for (unsigned level = pae ? 3 : 4;; level--) {
+        u64 offset_bits = (PAGE_SIZE << 9 * (level - 1)) - 1;
+        u64 entry = ((const u64 *)phys_ptr(
+            align_down(table, PAGE_SIZE)))[gva >> (3 + 9 * level) & (pae && level == 3 ? 3 : 511)];
+        table = entry & 0xffffffffff000ul;
+        *hpa = (table & ~offset_bits) | (gva & offset_bits);
+        if ((entry & (PRESENT | BIT(MMU_MARK_BIT))) != PRESENT)
+            return false;
+        if (level == 1 || (level == 2 && entry & PAGE))
+            return true;
+    }
+}
+
 void machine_start_32(struct vcpu *v)
 {
     start(v, &(struct paging_regs){.cr0 = CR0_PE | CR0_ET}, RIGHTS_CODE_32);

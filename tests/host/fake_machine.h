@@ -22,6 +22,8 @@ struct vcpu *machine_make(unsigned flags);
 struct vcpu *machine_make_for(const struct mmu_ops *ops, const struct mmu_options *options, unsigned flags);
 // From now on the machine's back end has these operations: its own, some of them replaced by the test's.
 void machine_set_ops(struct vcpu *v, const struct mmu_ops *ops);
+// Where the processor's walk for gva ends under shadow paging, from the VMCS's CR3 down. False: nowhere.
+bool machine_translates(const struct vcpu *v, u64 gva, u64 *hpa);
 // Fails the test where the guest, once started, could not be entered again.
 void machine_gone(void);
 

@@ -237,9 +237,9 @@ static struct result emulated(struct monitored *s, const struct attempt *a)
 }
 
 // A write to a traced table. False: the instruction is run again.
-static bool traced(struct monitored *s, const struct attempt *a, u64 hpa, struct result *r)
+static bool traced(struct monitored *s, const struct attempt *a, const struct mmu_fault *f, struct result *r)
 {
-    u64 gpa = places_gpa(s->places, hpa);
+    u64 hpa = f->hpa, gpa = places_gpa(s->places, hpa);
     if (a->access.kind != ACCESS_WRITE || gpa == ~0ull)
         bad("side %u: %s is called a write to a table at %lx", s->number, attempt_text(a), hpa);
     pair_counts.traced++;
@@ -248,7 +248,8 @@ static bool traced(struct monitored *s, const struct attempt *a, u64 hpa, struct
         shadow_release(&s->view, hpa);
         return false;
     }
-    store_by_monitor(s, gpa, a->data, a->bytes);
+    store(s, gpa, a->data, a->bytes);
+    shadow_carried_out(&s->view, f, a->bytes);
     *r = (struct result){.kind = PAIR_DONE, .gpa = gpa};
     return true;
 }
@@ -257,13 +258,16 @@ static bool traced(struct monitored *s, const struct attempt *a, u64 hpa, struct
 static bool fault_exit(struct monitored *s, const struct attempt *a, u32 error_code, struct result *r)
 {
     struct mmu_fault f = {.gva = a->gva, .error_code = error_code};
+    enum mmu_outcome outcome;
     exit_begin(s);
-    switch (shadow_fault(&s->view, &f)) {
+    if (!shadow_fault_watched(&s->view, &f, &outcome))
+        outcome = shadow_fault(&s->view, &f);
+    switch (outcome) {
     case MMU_FIXED:
         pair_counts.hidden++;
         return false;
     case MMU_TRACED:
-        return traced(s, a, f.hpa, r);
+        return traced(s, a, &f, r);
     case MMU_DEVICE:
         *r = emulated(s, a);
         return true;

@@ -274,7 +274,7 @@ static void check_emulate(const struct attempt *a, u64 gpa)
 }
 
 // False: try again.
-static bool traced_write(struct attempt *a, u64 gpa)
+static bool traced_write(struct attempt *a, const struct mmu_fault *f, u64 gpa)
 {
     enum p2m_type type;
     guest_memory(gpa, &type);
@@ -286,7 +286,8 @@ static bool traced_write(struct attempt *a, u64 gpa)
         shadow_release(&view, gpa_hpa(gpa));
         return false;
     }
-    guest_store(gpa, a->data, a->bytes);
+    memory_store(gpa, a->data, a->bytes);
+    shadow_carried_out(&view, f, a->bytes);
     return true;
 }
 
@@ -323,17 +324,17 @@ static void true_fault(const struct attempt *a, u32 error_code)
     history_event(HISTORY_FAULT, a->gva);
 }
 
-static bool hidden_fault(struct attempt *a, enum mmu_outcome outcome, u64 hpa)
+static bool hidden_fault(struct attempt *a, enum mmu_outcome outcome, const struct mmu_fault *f)
 {
     if (a->result)
         return untold_fixed(a, outcome);
     if (!a->fixed++)
         expect_marks(&a->m);
     u64 gpa = a->present.gpa;
-    if (outcome == MMU_TRACED && hpa != gpa_hpa(gpa))
-        bad("%s is found at hpa %lx, not %lx", attempt_text(a), hpa, gpa_hpa(gpa));
+    if (outcome == MMU_TRACED && f->hpa != gpa_hpa(gpa))
+        bad("%s is found at hpa %lx, not %lx", attempt_text(a), f->hpa, gpa_hpa(gpa));
     if (outcome == MMU_TRACED)
-        return traced_write(a, gpa);
+        return traced_write(a, f, gpa);
     if (outcome == MMU_DEVICE)
         check_emulate(a, gpa);
     else
@@ -346,13 +347,15 @@ static bool fault_exit(struct attempt *a, u32 error_code)
 {
     struct mmu_fault f = {.gva = a->gva, .error_code = error_code};
     bool done = true;
+    enum mmu_outcome outcome;
     exit_begin();
-    enum mmu_outcome outcome = shadow_fault(&view, &f);
+    if (!shadow_fault_watched(&view, &f, &outcome))
+        outcome = shadow_fault(&view, &f);
     say("   exit ec %x: outcome %d hpa %lx ec %x", error_code, outcome, f.hpa, f.error_code);
     if (outcome == MMU_GUEST_FAULT)
         true_fault(a, f.error_code);
     else
-        done = hidden_fault(a, outcome, f.hpa);
+        done = hidden_fault(a, outcome, &f);
     for (unsigned i = 0; i < a->m.count; i++)
         memory_check(align_down(a->m.list[i].gpa, 8));
     return done;

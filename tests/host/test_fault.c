@@ -26,15 +26,19 @@ static bool translates;
 
 static enum mmu_outcome fake_fault(struct vcpu *vcpu, struct mmu_fault *fault)
 {
-    (void)vcpu;
+    gfn_t code = gpa_gfn((u32)vmcs_read(GUEST_RIP));
     fault->hpa = fault_gpa - TABLE + table_hpa;
+    fault->rip = vmcs_read(GUEST_RIP);
+    fault->code = mfn_hpa(p2m_lookup(&vcpu->vm->p2m, code).mfn) | (fault->rip & (PAGE_SIZE - 1));
+    if (!translates)
+        fault->code = 0;
     return outcome;
 }
 
-static void fake_written(struct vcpu *vcpu, u64 hpa, unsigned bytes)
+static void fake_carried_out(struct vcpu *vcpu, const struct mmu_fault *fault, unsigned bytes)
 {
     (void)vcpu;
-    written_gpa = hpa - table_hpa + TABLE;
+    written_gpa = fault->hpa - table_hpa + TABLE;
     written_bytes = bytes;
 }
 
@@ -44,13 +48,6 @@ static void fake_release(struct vcpu *vcpu, u64 hpa)
     released_gpa = hpa - table_hpa + TABLE;
 }
 
-static bool fake_translate(struct vcpu *vcpu, u64 gva, u64 *hpa)
-{
-    (void)vcpu;
-    *hpa = mfn_hpa(p2m_lookup(&v->vm->p2m, gpa_gfn((u32)gva)).mfn) | (gva & (PAGE_SIZE - 1));
-    return translates;
-}
-
 static struct mmu_ops fake_mmu;
 
 static int setup(void **state)
@@ -58,9 +55,8 @@ static int setup(void **state)
     machine_setup(state);
     fake_mmu = *v->mmu->ops;
     fake_mmu.fault = fake_fault;
-    fake_mmu.written = fake_written;
+    fake_mmu.carried_out = fake_carried_out;
     fake_mmu.release = fake_release;
-    fake_mmu.translate = fake_translate;
     machine_set_ops(v, &fake_mmu);
     table_hpa = mfn_hpa(p2m_lookup(&v->vm->p2m, gpa_gfn(TABLE)).mfn);
     translates = true;

@@ -60,7 +60,7 @@ static void hidden_fault(u64 gva)
     struct mmu_fault f = {.gva = gva};
     u64 hpa;
     assert_int_equal(mmu_fault(v, &f), MMU_FIXED);
-    assert_true(mmu_translate(v, gva, &hpa));
+    assert_true(machine_translates(v, gva, &hpa));
     assert_int_equal(hpa, mfn_hpa(p2m_lookup(&v->vm->p2m, gpa_gfn(gva)).mfn));
 }
 
@@ -175,14 +175,14 @@ static void two_shadows(void **state)
     change_to(trace);
     hidden_fault(4 * MIB);
     change_to(adaptive);
-    assert_false(mmu_translate(v, 4 * MIB, &hpa));
+    assert_false(machine_translates(v, 4 * MIB, &hpa));
     hidden_fault(6 * MIB);
     hidden_fault(8 * MIB);
     assert_true(mmu_audit(v, MMU_AUDIT_ALL, wrong, sizeof(wrong)));
     assert_int_equal(count(trace, COUNTER_page_faults), 1);
     assert_int_equal(count(adaptive, COUNTER_page_faults), 2);
     change_to(trace);
-    assert_true(mmu_translate(v, 4 * MIB, &hpa)); // as it was left
+    assert_true(machine_translates(v, 4 * MIB, &hpa)); // as it was left
     hidden_fault(4 * MIB);
     assert_true(mmu_audit(v, MMU_AUDIT_ALL, wrong, sizeof(wrong)));
 }

@@ -92,7 +92,7 @@ static void reads(u64 gva)
     if (v->mmu->ops == &ept_ops)
         return;
     assert_int_equal(mmu_fault(v, &f), MMU_FIXED);
-    assert_true(mmu_translate(v, gva, &hpa));
+    assert_true(machine_translates(v, gva, &hpa));
     assert_int_equal(hpa, mfn_hpa(p2m_lookup(&v->vm->p2m, gpa_gfn(gva)).mfn));
 }
 
@@ -132,17 +132,17 @@ static void test_returns(void **state)
     reads(gva);
     asked("ept");
     asked("trace");
-    assert_true(mmu_translate(v, gva, &before));
+    assert_true(machine_translates(v, gva, &before));
     asked("ept");
     assert_int_equal(p2m_move(&v->vm->p2m, gpa_gfn(gva)), 0);
     asked("trace");
-    assert_false(mmu_translate(v, gva, &hpa));
+    assert_false(machine_translates(v, gva, &hpa));
     reads(gva);
-    assert_true(mmu_translate(v, gva, &hpa));
+    assert_true(machine_translates(v, gva, &hpa));
     assert_int_not_equal(hpa, before);
     asked("ept");
     asked("trace,shadow.large=off");
-    assert_false(mmu_translate(v, gva, &hpa));
+    assert_false(machine_translates(v, gva, &hpa));
 }
 
 // Options alone: the back end stays and works by them.

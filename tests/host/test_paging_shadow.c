@@ -119,7 +119,7 @@ static void touch(void)
 {
     u64 gpa = random_below(MACHINE_RAM), hpa;
     assert_int_equal(fault(gpa, random_below(2) ? PFEC_W : 0), MMU_FIXED);
-    assert_true(mmu_translate(v, gpa, &hpa));
+    assert_true(machine_translates(v, gpa, &hpa));
     assert_int_equal(hpa, mfn_hpa(p2m_lookup(&v->vm->p2m, gpa_gfn(gpa)).mfn) | gpa % PAGE_SIZE);
     assert_true(guest.cr0 & CR0_PG || pdpt()[gpa / GIB] & 1);
 }
@@ -315,7 +315,7 @@ static void check_own_page(unsigned n)
 {
     u64 hpa;
     assert_int_equal(fault(OWN_GVA, 0), MMU_FIXED);
-    assert_true(mmu_translate(v, OWN_GVA, &hpa));
+    assert_true(machine_translates(v, OWN_GVA, &hpa));
     assert_int_equal(hpa, mfn_hpa(p2m_lookup(&v->vm->p2m, gpa_gfn(n * 2 * MIB)).mfn));
 }
 

@@ -34,7 +34,7 @@ enum mmu_outcome {
                      // allows, to a user page under SMAP, protection keys, or SMEP without EFER.NXE: emulate
                      // the instruction
     MMU_HOLE,        // the same where nothing answers: reads give ones
-    MMU_TRACED,      // a write to a guest page table that is watched: carry it out and call mmu_written
+    MMU_TRACED,      // a write to a guest page table that is watched: carry it out and call mmu_carried_out
     MMU_UNSUPPORTED, // v->unsupported says in one sentence what cannot be done
 };
 
@@ -43,6 +43,9 @@ struct mmu_fault {
     u64 gva;                   // of a #PF
     u64 gpa;                   // of an EPT violation
     u64 hpa;                   // of the access, returned with MMU_TRACED
+    u64 rip, code;             // the same: of the instruction, and where the processor has just fetched it
+                               // from; code 0: the tables do not lead there any more
+    u32 watched;               // the same: the back end's own, for mmu_carried_out
     struct walk_access access; // of an EPT violation; of a #PF the back end finds out
     bool walk;                 // an EPT violation by a walk of the guest's tables
     u32 error_code;            // of a #PF, as the processor gave it; with MMU_GUEST_FAULT it is the guest's
@@ -110,8 +113,8 @@ struct mmu_ops {
     u64 (*root_written)(struct vcpu *v, u64 cr3);
     void (*invlpg)(struct vcpu *v, u64 gva);
     void (*written)(struct vcpu *v, u64 hpa, unsigned bytes);
+    void (*carried_out)(struct vcpu *v, const struct mmu_fault *fault, unsigned bytes);
     void (*release)(struct vcpu *v, u64 hpa);
-    bool (*translate)(struct vcpu *v, u64 gva, u64 *hpa);
     bool (*audit)(struct vcpu *v, u32 count, char *text, size_t size);
 };
 
@@ -205,24 +208,23 @@ static inline void mmu_invlpg(struct vcpu *v, u64 gva)
     v->mmu->ops->invlpg(v, gva);
 }
 
-// The monitor has written `bytes` at hpa, within one page, for the guest: after MMU_TRACED, and whenever it
-// has carried out another instruction that may have hit a watched table.
+// The monitor has written `bytes` at hpa, within one page, for the guest: whenever it has carried out an
+// instruction that may have hit a watched table.
 static inline void mmu_written(struct vcpu *v, u64 hpa, unsigned bytes)
 {
     v->mmu->ops->written(v, hpa, bytes);
+}
+
+// The same after MMU_TRACED, in the same exit: at fault->hpa.
+static inline void mmu_carried_out(struct vcpu *v, const struct mmu_fault *fault, unsigned bytes)
+{
+    v->mmu->ops->carried_out(v, fault, bytes);
 }
 
 // After MMU_TRACED: the instruction is not one that can be carried out; let it run.
 static inline void mmu_release(struct vcpu *v, u64 hpa)
 {
     v->mmu->ops->release(v, hpa);
-}
-
-// Where the processor finds gva now, by the tables that it walks itself: true, and the machine address. As
-// stale as a TLB may be. False: not mapped.
-static inline bool mmu_translate(struct vcpu *v, u64 gva, u64 *hpa)
-{
-    return v->mmu->ops->translate(v, gva, hpa);
 }
 
 #define MMU_AUDIT_ALL 0xffffffffu
