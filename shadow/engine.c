@@ -137,6 +137,17 @@ void shadow_paging_changed(struct shadow_view *view, const struct paging_regs *b
     settle(view->s);
 }
 
+bool shadow_global_written(struct shadow_view *view, u64 cr4)
+{
+    if (!view->s->config.strategy.cache)
+        return false;
+    view->walk.regs.cr4 = cr4;
+    sync_all(view);
+    entry_flush(view->s);
+    settle(view->s);
+    return true;
+}
+
 void shadow_view_leave(struct shadow_view *view)
 {
     struct shadow *s = view->s;

@@ -286,6 +286,10 @@ void shadow_p2m_changing(struct shadow *s, gfn_t first, u64 count);
 void shadow_paging_changed(struct shadow_view *view, const struct paging_regs *before,
                            const struct paging_regs *after);
 
+// CR4.PGE alone has been written: what shadow_paging_changed and the root load do of it, where the root
+// stays. False, with nothing done: root loads drop tables.
+bool shadow_global_written(struct shadow_view *view, u64 cr4);
+
 // Whether no table is out of sync and tables are traced: then the guest's INVLPG need not be seen.
 static inline bool shadow_is_exact(const struct shadow *s)
 {

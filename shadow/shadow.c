@@ -325,6 +325,22 @@ static u64 shadow_root_written(struct vcpu *v, u64 cr3)
     return cpu->root_cr3;
 }
 
+static u64 shadow_wp_written(struct vcpu *v, u64 cr0)
+{
+    struct shadow_cpu *cpu = cpu_now(v);
+    cpu->view.walk.regs.cr0 = cr0;
+    load_root(v, cpu);
+    return cpu->root_cr3;
+}
+
+static bool shadow_ops_global_written(struct vcpu *v, u64 cr4)
+{
+    struct shadow_cpu *cpu = cpu_now(v);
+    bool done = shadow_global_written(&cpu->view, cr4);
+    follow_exactness(v, cpu);
+    return done;
+}
+
 static void shadow_ops_invlpg(struct vcpu *v, u64 gva)
 {
     struct shadow_cpu *cpu = cpu_now(v);
@@ -416,6 +432,8 @@ const struct mmu_ops shadow_ops = {
     .p2m_changing = shadow_ops_p2m_changing,
     .counters = shadow_counters,
     .root_written = shadow_root_written,
+    .wp_written = shadow_wp_written,
+    .global_written = shadow_ops_global_written,
     .invlpg = shadow_ops_invlpg,
     .written = shadow_ops_written,
     .carried_out = shadow_ops_carried_out,

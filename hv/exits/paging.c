@@ -219,12 +219,32 @@ static enum verdict refuse_real_mode(struct vcpu *v)
         "the guest enters real mode, which this processor cannot virtualise: it has no \"unrestricted guest\" control: use mmu=ept on one that has it");
 }
 
+// CR3 is the root's from now on: whether its reads exit follows by v->refresh_controls.
+static void root_apply(struct vcpu *v, u64 root)
+{
+    vmcs_write(GUEST_CR3, root);
+    v->cr3_owned = root != v->owned_cr3;
+}
+
+// With WP clear the guest has other tables; the processor's WP stays set.
+static enum verdict write_wp_exit(struct vcpu *v, u64 cr0)
+{
+    vmcs_write(CR0_READ_SHADOW, cr0);
+    if (!v->cr3_owned)
+        v->owned_cr3 = vmcs_read(GUEST_CR3);
+    root_apply(v, mmu_wp_written(v, cr0));
+    return VERDICT_SKIP;
+}
+
 static enum verdict write_cr0_exit(struct vcpu *v, u64 value)
 {
-    struct paging_regs before = vcpu_paging(v), after = before;
+    u64 cr0 = (value & CR0_DEFINED) | CR0_ET;
     if (!cr0_legal(value))
         return event_gp(v);
-    after.cr0 = (value & CR0_DEFINED) | CR0_ET;
+    if (v->plain_roots && (cr0 ^ vcpu_cr0(v)) == CR0_WP)
+        return write_wp_exit(v, cr0);
+    struct paging_regs before = vcpu_paging(v), after = before;
+    after.cr0 = cr0;
     if (!switch_paging(&after, before.cr0 ^ after.cr0))
         return event_gp(v);
     if (!(after.cr0 & CR0_PE) && !runs_real_mode(v, &after))
@@ -237,9 +257,7 @@ static enum verdict write_cr3_exit(struct vcpu *v, u64 value)
     v->cr3_writes++;
     if (v->plain_roots && !(value & ~physical_mask(v))) {
         v->owned_cr3 = value;
-        u64 root = mmu_root_written(v, value);
-        vmcs_write(GUEST_CR3, root);
-        v->cr3_owned = root != value; // whether its reads exit follows by v->refresh_controls
+        root_apply(v, mmu_root_written(v, value));
         return VERDICT_SKIP;
     }
     struct paging_regs before = vcpu_paging(v), after = before;
@@ -260,8 +278,21 @@ static bool cr4_legal(const struct vcpu *v, const struct paging_regs *before, u6
     return !turns_pcid_on || (before->efer & EFER_LMA && !(before->cr3 & 0xfff));
 }
 
+// Kernels without INVPCID flush global pages by it.
+static bool write_global(struct vcpu *v, u64 value)
+{
+    bool plain = v->plain_roots && (value ^ vcpu_cr4(v)) == (CR4_PGE & v->cr4_allowed);
+    if (!plain || !mmu_global_written(v, value))
+        return false;
+    vmcs_write(CR4_READ_SHADOW, value);
+    vmcs_write(GUEST_CR4, vmcs_read(GUEST_CR4) ^ CR4_PGE);
+    return true;
+}
+
 static enum verdict write_cr4_exit(struct vcpu *v, u64 value)
 {
+    if (write_global(v, value))
+        return VERDICT_SKIP;
     struct paging_regs before = vcpu_paging(v), after = before;
     after.cr4 = value;
     if (!cr4_legal(v, &before, value) || !paging_set(v, &before, &after, false))

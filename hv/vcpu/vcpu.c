@@ -6,13 +6,22 @@
 
 #include "../vm.h"
 
+u64 vcpu_cr0(const struct vcpu *v)
+{
+    return (vmcs_read(GUEST_CR0) & ~v->cr0_mask) | (vmcs_read(CR0_READ_SHADOW) & v->cr0_mask);
+}
+
+u64 vcpu_cr4(const struct vcpu *v)
+{
+    return (vmcs_read(GUEST_CR4) & ~v->cr4_mask) | (vmcs_read(CR4_READ_SHADOW) & v->cr4_mask);
+}
+
 struct paging_regs vcpu_paging(const struct vcpu *v)
 {
-    u64 cr0 = vmcs_read(GUEST_CR0), cr4 = vmcs_read(GUEST_CR4);
     return (struct paging_regs){
-        .cr0 = (cr0 & ~v->cr0_mask) | (vmcs_read(CR0_READ_SHADOW) & v->cr0_mask),
+        .cr0 = vcpu_cr0(v),
         .cr3 = v->cr3_owned ? v->owned_cr3 : vmcs_read(GUEST_CR3),
-        .cr4 = (cr4 & ~v->cr4_mask) | (vmcs_read(CR4_READ_SHADOW) & v->cr4_mask),
+        .cr4 = vcpu_cr4(v),
         .efer = v->efer_owned ? v->owned_efer : vmcs_read(GUEST_IA32_EFER),
     };
 }

@@ -442,6 +442,11 @@ void guest_paging(const struct paging_regs *after)
     if (cr4 & CR4_PGE || cr4 & after->cr4 & CR4_SMEP || before.efer != after->efer)
         history_start(guest->regs.cr3);
     exit_begin();
+    bool global = cr4 == CR4_PGE && before.cr0 == after->cr0 && before.efer == after->efer && !unpaged();
+    if (global && shadow_global_written(&view, after->cr4)) {
+        cpu_load_context();
+        return;
+    }
     shadow_paging_changed(&view, &before, after);
     root_load();
 }

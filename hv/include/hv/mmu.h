@@ -111,6 +111,8 @@ struct mmu_ops {
     void (*counters)(const struct mmu *mmu, u64 values[COUNTERS]);
     // Shadow paging only: NULL elsewhere, where nothing of it exits.
     u64 (*root_written)(struct vcpu *v, u64 cr3);
+    u64 (*wp_written)(struct vcpu *v, u64 cr0);
+    bool (*global_written)(struct vcpu *v, u64 cr4);
     void (*invlpg)(struct vcpu *v, u64 gva);
     void (*written)(struct vcpu *v, u64 hpa, unsigned bytes);
     void (*carried_out)(struct vcpu *v, const struct mmu_fault *fault, unsigned bytes);
@@ -200,6 +202,19 @@ static inline void mmu_p2m_changing(struct vcpu *v, gfn_t first, u64 count)
 static inline u64 mmu_root_written(struct vcpu *v, u64 cr3)
 {
     return v->mmu->ops->root_written(v, cr3);
+}
+
+// The same of CR0.WP. What the VMCS is to hold as the guest's CR3.
+static inline u64 mmu_wp_written(struct vcpu *v, u64 cr0)
+{
+    return v->mmu->ops->wp_written(v, cr0);
+}
+
+// The same of CR4.PGE, after which the VMCS's CR3 stays. False: mmu_paging_written is to be called all the
+// same.
+static inline bool mmu_global_written(struct vcpu *v, u64 cr4)
+{
+    return v->mmu->ops->global_written(v, cr4);
 }
 
 // INVLPG exited: no stale translation of gva is used from now on.

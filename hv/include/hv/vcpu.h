@@ -108,8 +108,10 @@ static inline u64 vcpu_guest_cycles(const struct vcpu *v)
     return v->last_exit - v->started - v->monitor_cycles;
 }
 
-// The paging state as the guest sees it.
+// The paging state as the guest sees it, and two registers of it.
 struct paging_regs vcpu_paging(const struct vcpu *v);
+u64 vcpu_cr0(const struct vcpu *v);
+u64 vcpu_cr4(const struct vcpu *v);
 
 // The guest's current privilege level: 0 or 3 in practice (SS's DPL).
 unsigned vcpu_cpl(const struct vcpu *v);
