@@ -142,12 +142,11 @@ static bool links_to(const struct shadow *s, u64 entry, u32 child, u64 flags)
            (entry & RIGHTS) == flags;
 }
 
-// Whether the link for the guest's entry is there, made of it as it is now.
+// Whether the link for the guest's entry is there: where tables are traced it is as the guest's entry says.
 static bool link_stands(const struct shadow *s, u32 id, const struct walk *walk, unsigned level)
 {
     u64 entry = *entry_at(s, id);
-    return s->config.strategy.trace && level > walk->level && entry_maps(s, entry) && !(entry & PTE_PS) &&
-           s->seen[id] == walk->entry[level];
+    return s->config.strategy.trace && level > walk->level && entry_maps(s, entry) && !(entry & PTE_PS);
 }
 
 static bool is_write(const struct mmu_fault *f)

@@ -1,4 +1,4 @@
-// The shadow tables: recycled by last use. See tables.h; how they are found is in hash.c, and how entries
+// The shadow tables: recycled where they are not used again. See tables.h; how they are found is in hash.c, and how entries
 // refer to them in entries.c.
 #include "tables.h"
 #include "entries.h"

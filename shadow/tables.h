@@ -1,4 +1,4 @@
-// The shadow tables: made, found, recycled by last use, dropped.
+// The shadow tables: made, found, recycled where they are not used again, dropped.
 #pragma once
 
 #include "hash.h"
