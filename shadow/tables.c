@@ -1,5 +1,5 @@
-// The shadow tables: recycled where they are not used again. See tables.h; how they are found is in hash.c, and how entries
-// refer to them in entries.c.
+// The shadow tables: recycled where they are not used again. See tables.h; how they are found is in hash.c,
+// and how entries refer to them in entries.c.
 #include "tables.h"
 #include "entries.h"
 #include "frames.h"

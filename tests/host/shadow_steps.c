@@ -255,11 +255,23 @@ static void step_written_page(void)
         access_at(gva, (enum access)rnd(3), chance(50) ? 3 : 0);
 }
 
-static void step_pge(void)
+static void pge_toggle(void)
 {
     struct paging_regs regs = guest->regs;
     regs.cr4 ^= CR4_PGE;
     guest_paging(&regs);
+}
+
+// As a kernel flushes what it has changed, global pages too.
+static void step_pge(void)
+{
+    unsigned level;
+    u64 gva = random_gva();
+    touch(gva);
+    u64 slot = random_slot(gva, &level);
+    (void)edit(slot, level);
+    pge_toggle();
+    touch(gva);
 }
 
 static void step_nxe(void)
@@ -349,5 +361,5 @@ void step_random(void)
         at -= steps[i].weight;
     steps[i].run();
     if (history_full())
-        step_pge();
+        pge_toggle();
 }
