@@ -5,7 +5,8 @@
 #include <sys/mman.h>
 
 static size_t mmap_bytes;
-static volatile unsigned char *mprotect_page;
+static size_t mprotect_bytes;
+static volatile unsigned char *mprotect_pages;
 
 void mmap_setup(size_t bytes)
 {
@@ -31,16 +32,20 @@ void mmap_run(unsigned long iterations)
 
 void mprotect_setup(size_t bytes)
 {
-    mprotect_page = memory_map(bytes, false);
-    *mprotect_page = 0;
+    mprotect_bytes = bytes;
+    mprotect_pages = memory_map(bytes, false);
+    for (size_t i = 0; i < bytes; i += PAGE)
+        mprotect_pages[i] = 0;
 }
 
 void mprotect_run(unsigned long iterations)
 {
-    void *page = (void *)mprotect_page;
+    void *pages = (void *)mprotect_pages;
     while (iterations--) {
-        if (mprotect(page, PAGE, PROT_READ) != 0 || mprotect(page, PAGE, PROT_READ | PROT_WRITE) != 0)
+        if (mprotect(pages, mprotect_bytes, PROT_READ) != 0 ||
+            mprotect(pages, mprotect_bytes, PROT_READ | PROT_WRITE) != 0)
             die("mprotect");
-        (*mprotect_page)++;
+        for (size_t i = 0; i < mprotect_bytes; i += PAGE)
+            mprotect_pages[i]++;
     }
 }

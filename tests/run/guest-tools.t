@@ -61,7 +61,7 @@ sub bench_check {
 sub workloads_check {
     my ($list) = command("\"\$GUEST\"/bench/bench -l -p $folder/none");
     my %listed = map { /^(\S+)/ ? ($1 => 1) : () } split /\n/, $list;
-    my @wanted = (qw(syscall alu fork exec mmap cow pipe2 pipe8 mprotect read mmapread mmapwrite script compile),
+    my @wanted = (qw(syscall alu fork exec mmap cow pipe2 pipe8 mprotect mprotect16 read mmapread mmapwrite script compile),
         map { ("chase$_", "chase${_}h") } 4, 64, 256);
     is_deeply([grep { !$listed{$_} } @wanted], [], 'bench: has every workload');
     is((command("\"\$GUEST\"/bench/bench $_"))[1], 2, "bench $_: wrong usage") for 'nonsense', '-t 0.5 alu', '-r 0 alu', '-x';
