@@ -142,7 +142,8 @@ void cpu_flush_all(struct model_cpu *cpu)
 
 void cpu_flush_address(struct model_cpu *cpu, u64 gva)
 {
-    cpu_invlpg(cpu, gva);
+    items_remove(cpu, gva, true);
+    items_remove(cpu, gva, false);
 }
 
 void cpu_enter(struct model_cpu *cpu)
@@ -189,7 +190,7 @@ static int walk_tables(struct model_cpu *cpu, struct model *m, struct walk *out)
     cpu->walks++;
     if (!m->count && m->mode == PAGING_PAE)
         model_pdpte(m);
-    unsigned level;
+    unsigned level, known = m->count;
     u64 hpa = model_next(m, &level);
     for (; level; hpa = model_next(m, &level)) {
         const struct model_entry *e = model_read(m, level, hpa);
@@ -201,7 +202,8 @@ static int walk_tables(struct model_cpu *cpu, struct model *m, struct walk *out)
     for (unsigned i = 0; i < m->count; i++) {
         bool dirty = i == m->count - 1 && m->access.kind == ACCESS_WRITE;
         mark(&m->list[i], dirty ? BIT(5) | BIT(6) : BIT(5));
-        if (m->mode != PAGING_PAE || m->list[i].level < 3) // a register is not cached
+        bool cached = i < known || (m->mode == PAGING_PAE && m->list[i].level == 3); // or is in a register
+        if (!cached)
             item_add(cpu, m, i + 1);
     }
     return 0;
