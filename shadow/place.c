@@ -24,11 +24,6 @@
 
 #define NO_PLACE 0xff
 
-static struct shadow_place *place_of(struct shadow *s, const struct shadow_table *t)
-{
-    return t->place ? &s->places[t->place - 1] : NULL;
-}
-
 static u64 *own_page(const struct shadow *s, u32 table)
 {
     return mfn_ptr(mfn(s->pool.n + table));

@@ -12,6 +12,12 @@ void place_view_init(struct shadow_view *view);
 // that lie or lead there are dropped, the root in use too. NULL: the root cannot be in place.
 struct shadow_place *place_claim(struct shadow *s, u64 cr3);
 
+// Where a root lies in place, or NULL.
+static inline struct shadow_place *place_of(struct shadow *s, const struct shadow_table *t)
+{
+    return t->place ? &s->places[t->place - 1] : NULL;
+}
+
 // The root in use from now on lies at the place claimed for cr3, with the entries that it has, and is a
 // target.
 void place_root(struct shadow_view *view, struct shadow_place *p, u64 cr3);

@@ -56,9 +56,33 @@ static bool may_be_placed(const struct shadow_view *view)
            p2m_lookup(s->p2m, gpa_gfn(view->walk.regs.cr3 & PTE_ADDRESS)).type == P2M_RAM;
 }
 
+// The guest's root is in place since an earlier load of the same CR3, as most that are loaded again. False:
+// it is to be looked for.
+static bool root_stands(struct shadow_view *view)
+{
+    struct shadow *s = view->s;
+    const struct paging_regs *regs = &view->walk.regs;
+    if (view->unpaged || walk_mode(regs) != PAGING_4LEVEL || role_of(regs))
+        return false;
+    struct p2m_leaf leaf = p2m_lookup(s->p2m, gpa_gfn(regs->cr3 & PTE_ADDRESS));
+    u32 table = leaf.type == P2M_RAM
+                    ? hash_find(s, (struct table_key){.frame = leaf.mfn.n, .level = WALK_LEVELS})
+                    : SHADOW_NONE;
+    struct shadow_place *place = table == SHADOW_NONE ? NULL : place_of(s, &s->tables[table]);
+    if (!place || place->cr3 != regs->cr3)
+        return false;
+    s->tables[table].again = true;
+    s->stats.root_hits++;
+    view_switch_root(view, table);
+    place_root(view, place, regs->cr3);
+    return true;
+}
+
 // In place where that can be. Clearing the place may drop tables: so the root is looked up afterwards.
 static void root_choose(struct shadow_view *view)
 {
+    if (root_stands(view))
+        return;
     struct shadow_place *place = may_be_placed(view) ? place_claim(view->s, view->walk.regs.cr3) : NULL;
     root_follow(view);
     if (place)
