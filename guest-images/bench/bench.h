@@ -16,6 +16,7 @@ struct workload {
     void (*setup)(size_t argument);
     void (*run)(unsigned long iterations);
     void (*finish)(void);
+    void (*touch)(void);      // all memory that run needs a whole repetition to reach; NULL: less does
     unsigned long iterations; // of one repetition
     size_t argument;          // of setup: bytes, processes, or which program
     size_t needs_mib;         // of free memory; 0: little
@@ -50,7 +51,7 @@ void program_exec(char *const *words) __attribute__((noreturn));
 // Runs a program and waits for it; dies unless its status is 0.
 void program_run(char *const *words);
 
-#define WORKLOAD(NAME, SETUP, RUN, FINISH, ITERATIONS, ARGUMENT, NEEDS_MIB, WHAT) \
+#define WORKLOAD(NAME, SETUP, RUN, FINISH, TOUCH, ITERATIONS, ARGUMENT, NEEDS_MIB, WHAT) \
     void RUN(unsigned long iterations);
 #include "workloads.def"
 #undef WORKLOAD
@@ -63,4 +64,5 @@ void ring_finish(void);
 void file_setup(size_t bytes);
 void chase_setup(size_t bytes);
 void chase_huge_setup(size_t bytes);
+void chase_touch(void);
 void compile_setup(size_t argument);

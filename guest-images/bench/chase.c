@@ -9,6 +9,7 @@
 enum { NODE_STRIDE = 1024, LINE = 64 };
 
 static unsigned char *chase_memory;
+static size_t chase_bytes;
 static void **chase_at;
 
 static uint64_t random_next(void)
@@ -48,6 +49,7 @@ static size_t huge_kib_read(void)
 static void chase_prepare(size_t bytes, bool huge)
 {
     chase_memory = memory_map(bytes, huge);
+    chase_bytes = bytes;
     chain_make(bytes / NODE_STRIDE);
     if (huge_kib_read() != (huge ? bytes / 1024 : 0))
         fail("the kernel did not give the page size asked for");
@@ -61,6 +63,12 @@ void chase_setup(size_t bytes)
 void chase_huge_setup(size_t bytes)
 {
     chase_prepare(bytes, true);
+}
+
+void chase_touch(void)
+{
+    for (size_t offset = 0; offset < chase_bytes; offset += PAGE)
+        *(volatile unsigned char *)(chase_memory + offset);
 }
 
 // The place is kept between calls: a repetition goes on where the last one stopped.

@@ -119,6 +119,8 @@ static void mode_try(const struct workload *w, const struct plan *plan, unsigned
 {
     double began = seconds();
     visit_begin(plan, mode, m);
+    if (w->touch)
+        w->touch();
     turn->cost = cost_measure(w, m->iterations);
     visit_end(turn, began);
 }
@@ -157,6 +159,8 @@ static void counters_add(struct measurement *m, const uint64_t *counted)
 static void mode_repeat(const struct workload *w, struct measurement *m, bool warm)
 {
     static uint64_t counted[METER_MAX];
+    if (w->touch)
+        w->touch();
     if (warm)
         warm_up(w, m->iterations);
     meter_start();
