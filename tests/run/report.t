@@ -353,7 +353,8 @@ subtest 'which mode is fastest' => sub {
     unlike(table($NATIVE), qr/Which mode is fastest/, 'of one nothing is said');
     my $log = with_cycles($LOG, 'fork', $one, $one, $same, $far);
     my ($native, $monitored) = split /$NEXT/, $log;
-    is(cells(table([$native, ($monitored) x 4]), 'Which mode is fastest', 'fork'), '**ept**|-|adaptive|1.001|1.001 to 1.001|1.000|0.990 to 1.010',
+    my $slower = (split /$NEXT/, with_cycles($LOG, 'fork', $one, $one, [map { $_ + 10 } @$same], $far))[1];
+    is(cells(table([$native, ($slower) x 4]), 'Which mode is fastest', 'fork'), '**ept**|-|adaptive|1.011|1.011 to 1.011|1.000|0.990 to 1.010',
         'of four boots their medians count');
     like(cells(table([$native, ($monitored) x 3]), 'Which mode is fastest', 'fork'), qr/^\*\*ept\*\*\|adaptive\|lazy/, 'of three the repetitions');
     is_deeply(Report::Results::values_of({ boots => [[1, 2, 3]], cycles => [1, 2, 3], iterations => 1, repetitions => 9 }), [],
@@ -645,6 +646,11 @@ subtest 'what is by turns is compared in pairs' => sub {
     my $drift = $BOTH; # each round twice as long as the one before
     $drift =~ s/(\{"bench":"fork","mode":"[^\[]*\[[\d,]*\],[^\[]*\[)([\d,]+)/my ($b, $n) = ($1, 0); $b . join ',', map { $_ * 2 ** $n++ } split m|,|, $2/ge;
     unlike(cells(table($drift), $fastest, 'fork'), qr/no difference/, 'a drift of all modes cancels');
+    my $slower_by = sub { my ($factor) = @_; my $log = $BOTH;
+        my ($cycles) = $log =~ /"pipe2","mode":"ept".*?"cycles":\[([\d,]+)/ or die;
+        $log =~ s/("pipe2","mode":"(?:adaptive|trace)".*?"cycles":\[)[\d,]+/$1 . join ',', map { int $_ * $factor } split m|,|, $cycles/ge; return $log };
+    like(cells(table($slower_by->(1.003)), $fastest, 'pipe2'), qr/^no difference\|all\|/, 'what is sure and less than 0.5 % is no difference');
+    like(cells(table($slower_by->(1.02)), $fastest, 'pipe2'), qr/^\*\*ept \(switch\)\*\*\|-\|/, 'and what is more is one');
     my $seldom = both_with(qr/("mode":"adaptive","positions":\[\d,\d,\d)[^]]*(.*?"cycles":\[\d+,\d+,\d+)[^]]*/, sub { "$1$2" });
     like(cells($seldom, $fastest, 'fork'), qr/^\*\*ept \(switch\)\*\*\|-\|adaptive \(switch\)\|1\.\d+\|1\.\d+ to 1\.\d+\|/, 'a mode of three rounds apart from the others');
     my $single = $SWITCHED =~ s/^\{"penumbra":"begin","word":"\w+","run":[123],.*?(?=^\{"penumbra":"begin")//smgr;

@@ -8,9 +8,15 @@ use Report::Heading 'counts_instructions';
 use Report::Interval 'no_difference';
 use Report::Results qw(measured with_exit_cost);
 use Report::Turns 'compared';
-our @EXPORT_OK = 'fastest';
+our @EXPORT_OK = qw(fastest NEAR);
 
-sub alike { my ($ratio) = @_; return defined $ratio->{low} && no_difference($ratio) }
+# A difference that is sure and smaller than this is of no use to a reader.
+use constant NEAR => 0.005;
+
+sub alike {
+    my ($ratio) = @_;
+    return defined $ratio->{low} && (no_difference($ratio) || $ratio->{high} <= 1 + NEAR && $ratio->{low} >= 1 / (1 + NEAR));
+}
 
 # Two modes that one guest measured by turns are compared better than any two boots: where there are such, of these only.
 sub one_way {

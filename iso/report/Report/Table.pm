@@ -8,7 +8,7 @@ use List::Util qw(sum0 uniq);
 use Report::Auto 'auto_part';
 use Report::Block qw(heading paragraph item table picture fold cell plain code);
 use Report::Equality qw(inequalities kernels_differ);
-use Report::Fastest 'fastest';
+use Report::Fastest qw(fastest NEAR);
 use Report::Frequency qw(frequency_warnings frequency_of interrupted smis_of);
 use Report::Heading qw(facts notes parameters befell counts_instructions unit_of);
 use Report::Machine qw(machines_of machine_blocks);
@@ -217,7 +217,8 @@ sub fastest_reading {
     my ($report) = @_;
     my @turns = grep { %{ $_->{turns} // {} } } map { values %{ $_->{of} } } @{ $report->{shown} };
     return (@turns ? turns_reading() : (), paragraph(
-        'The interval is of the ratio of two modes: where it contains 1, there is no difference. It is exact whatever the noise is',
+        'The interval is of the ratio of two modes: where it contains 1, or lies within ' . 100 * NEAR . ' % of it, there is',
+        'no difference. It is exact whatever the noise is',
         'like (Hodges and Lehmann, by the rank sum; the ratio beside it is theirs, too), and one in twenty misses the truth.',
         '`too few`: there are less than four repetitions, and by so few no difference is sure. It is of the repetitions of these',
         'boots, or of the boots where there are four of each: two boots can differ by more than the repetitions in one.'));
