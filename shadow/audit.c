@@ -46,6 +46,8 @@ static const char *audit_link(const struct shadow *s, const struct shadow_table 
     u32 child = entry_child(s, entry);
     if (child >= s->config.pool || !s->tables[child].used)
         return "an entry points to no table";
+    if (s->tables[child].apart)
+        return "an entry points to a table that is apart";
     if (s->tables[child].level + 1 != t->level)
         return "an entry points to a table of another level";
     if (t->splinter && !s->tables[child].splinter)
@@ -152,15 +154,16 @@ static bool lists_wrong(struct shadow_finding *finding, const char *wrong)
 bool shadow_audit_all(const struct shadow_view *view, struct shadow_finding *finding)
 {
     const struct shadow *s = view->s;
-    u32 out_of_sync = 0, count = 0;
+    u32 out_of_sync = 0, apart = 0, count = 0;
     for (u32 table = s->newest; table != SHADOW_NONE; table = s->tables[table].older) {
         if (++count > s->config.pool)
             return lists_wrong(finding, "the list of tables by use has a loop");
         if (!audit_table(view, table, finding))
             return false;
         out_of_sync += s->tables[table].out_of_sync;
+        apart += s->tables[table].apart;
     }
-    bool right = out_of_sync == s->out_of_sync && count == s->used;
+    bool right = out_of_sync == s->out_of_sync + s->apart && apart == s->apart && count == s->used;
     return lists_wrong(finding, right ? unpaged_audit(view)
                                       : "the count of tables, or of those out of sync, is wrong");
 }

@@ -73,18 +73,22 @@ enum mmu_outcome shadow_fault(struct shadow_view *view, struct mmu_fault *fault)
 
 void shadow_written(struct shadow_view *view, u64 hpa, unsigned bytes)
 {
-    trace_written(view, hpa, bytes);
+    if (!sync_written(view, hpa, bytes))
+        trace_written(view, hpa, bytes);
     settle(view->s);
 }
 
 bool shadow_fault_watched(struct shadow_view *view, struct mmu_fault *fault, enum mmu_outcome *outcome)
 {
-    return fault_watched(view, fault, outcome);
+    bool told = fault_watched(view, fault, outcome);
+    settle(view->s);
+    return told;
 }
 
 void shadow_carried_out(struct shadow_view *view, const struct mmu_fault *fault, unsigned bytes)
 {
-    trace_carried_out(view, fault, bytes);
+    if (!sync_written(view, fault->hpa, bytes))
+        trace_carried_out(view, fault, bytes);
     settle(view->s);
 }
 

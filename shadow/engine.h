@@ -86,21 +86,25 @@ struct shadow_table {
     u32 roots;        // views whose root it is
     u32 next_lost;    // list of the tables out of sync
     u32 mapped;       // entries that map
-    u32 moved;        // s->flushes when it had no parents any more
+    u32 home;         // the last parent that it had
+    u32 moved;        // s->flushes when that went
+    u32 strayed;      // s->flushes when parents at more than one place of the tree were last known
     u64 epoch;        // of a root: s->epoch when its VPID was flushed last
     u64 written;      // time of the last write that was seen
     u16 vpid;         // of a root, 0: none
     u8 level;         // 1..4
     u8 burst;         // entries written that followed closely one upon the other
     u16 slot;         // of the entry that was written last
-    bool present;     // whether that was present before
+    u64 before;       // the guest's entry that was there
     u8 place;         // of a root in place: its index in `places` and 1; 0: `entries` is in the pool
     u8 role;          // 0, or for a guest with CR0.WP = 0: see ROLE_WP_CLEAR
     bool used, splinter;
     bool again;       // looked up since it was made, or made newest again
     bool out_of_sync; // the guest may write its table unseen: entries may be stale until the next flush
+    bool apart;       // the same, but nothing leads to it: it has left the tree until a fault needs it
     bool spread;      // since it had none, it has had parents at more than one place of the tree
-    bool bursty;      // when it was out of sync last, several entries were written
+    bool has_left;    // it has been out of sync
+    bool bursty;      // when it was last, several entries were written
     bool splinters;   // there may be some below, or it is one
     bool marks;       // the guest's table takes accessed and dirty bits: it lies in P2M_RAM
 } __attribute__((aligned(64))); // two lines, and a shift finds it
@@ -169,8 +173,9 @@ struct shadow {
     u32 newest, oldest;
     u32 used;        // tables
     u32 lost;        // list of the tables out of sync
-    u32 out_of_sync; // how many tables are
+    u32 out_of_sync; // how many tables are, those apart not counted
     u32 lost_above;  // of them, above level 1
+    u32 apart;       // how many those are
     u64 changes;     // counts changes of entries that may end what is fresh in a view
     u64 epoch;       // counts changes of translations that a TLB may hold
     u64 flushed;     // s->epoch when all VPIDs were flushed last

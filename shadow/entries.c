@@ -55,10 +55,10 @@ static bool in_root(const struct shadow *s, u32 id)
     return s->tables[id >> 9].level == WALK_LEVELS;
 }
 
-// Whether the link is the same entry as one that leads to the child, of another root: they are one place.
-static bool same_place(const struct shadow *s, u32 id, const struct shadow_table *child)
+// Whether the links are one place of the tree: the same entry, be it of two roots.
+static bool same_place(const struct shadow *s, u32 id, u32 other)
 {
-    return in_root(s, id) && (child->parents ^ id) % ENTRIES == 0;
+    return id == other || (in_root(s, id) && (id ^ other) % ENTRIES == 0);
 }
 
 // A link goes. What a TLB holds of below is the guest's to flush, but of its large pages.
@@ -67,7 +67,9 @@ static void link_remove(struct shadow *s, u32 id, u64 old)
     struct shadow_table *child = &s->tables[entry_child(s, old)];
     chain_remove(s, &child->parents, id);
     if (child->parents == SHADOW_NONE) {
+        child->strayed = child->spread ? s->flushes : child->strayed;
         child->spread = false;
+        child->home = id;
         child->moved = s->flushes;
     }
     if (child->splinters)
@@ -87,8 +89,10 @@ static void splinters_below(struct shadow *s, struct shadow_table *t)
 static void link_add(struct shadow *s, u32 id, u64 link)
 {
     struct shadow_table *child = &s->tables[entry_child(s, link)];
-    if (child->parents != SHADOW_NONE && !same_place(s, id, child))
-        child->spread = true;
+    if (child->parents != SHADOW_NONE)
+        child->spread |= !same_place(s, id, child->parents);
+    else if (child->moved == s->flushes && !same_place(s, id, child->home))
+        child->strayed = s->flushes;
     if (child->splinters)
         splinters_below(s, &s->tables[id >> 9]);
     chain_add(s, &child->parents, id);
@@ -164,7 +168,7 @@ bool entry_set(struct shadow *s, u32 id, u64 value)
 // Whether what a TLB may hold of the table is of one place in the tree.
 static bool one_place(const struct shadow *s, const struct shadow_table *t)
 {
-    return !t->spread && t->moved != s->flushes;
+    return !t->spread && t->strayed != s->flushes;
 }
 
 // The address that a leaf of level 1 translates, if it has translated no other since all was flushed last.
@@ -180,16 +184,20 @@ static bool entry_address(const struct shadow *s, u32 id, u64 *gva)
     return t->level == WALK_LEVELS;
 }
 
-void entry_flush_leaf(struct shadow *s, u32 id)
+bool entry_flush_address(struct shadow *s, u32 id)
 {
     u64 gva;
-    if (s->stale_count == SHADOW_STALE || !entry_address(s, id, &gva)) {
-        entry_flush(s);
-        return;
-    }
+    if (s->stale_count == SHADOW_STALE || !entry_address(s, id, &gva))
+        return false;
     s->stale[s->stale_count++] = gva;
     s->epoch++;
-    s->unsettled = true;
+    return s->unsettled = true;
+}
+
+void entry_flush_leaf(struct shadow *s, u32 id)
+{
+    if (!entry_flush_address(s, id))
+        entry_flush(s);
 }
 
 void entry_end(struct shadow *s, u32 id, u64 none, u64 guest_entry)

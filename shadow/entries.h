@@ -10,7 +10,11 @@ static inline void entry_flush(struct shadow *s)
     s->unsettled = s->flush = true;
 }
 
-// The same for what a leaf of level 1 translates: by its address, where it is found to have had just one.
+// The same for the address of an entry of level 1, and for the links that lead to its table. False: it is not
+// found to have had just one address, and nothing is done.
+bool entry_flush_address(struct shadow *s, u32 id) must_check;
+
+// The same for what a leaf of level 1 translates: by its address, or all.
 void entry_flush_leaf(struct shadow *s, u32 id);
 
 // Makes the entry `value`, in the chain that it belongs to. The caller sees to flushes, but where splinters

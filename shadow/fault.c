@@ -5,6 +5,7 @@
 #include "entries.h"
 #include "fill.h"
 #include "frames.h"
+#include "hash.h"
 #include "sync.h"
 #include "trace.h"
 #include "view.h"
@@ -71,13 +72,15 @@ static inline bool to_read_only(struct shadow_view *view, struct mmu_fault *f, e
     struct spot spot = view_spot(view, f->gva);
     if (spot.level != 1 || s->out_of_sync || view->walk.regs.cr4 & CR4_PKE)
         return false;
-    const struct shadow_table *t = &s->tables[entry_child(s, spot.link)];
-    u64 entry = t->guest ? t->guest[SLOT(f->gva, 1)] : 0;
+    u32 id = entry_id(entry_child(s, spot.link), SLOT(f->gva, 1));
+    const struct shadow_table *t = &s->tables[id >> 9];
+    u64 entry = t->guest ? t->guest[id % ENTRIES] : 0;
     if ((entry & (PTE_P | PTE_W)) != PTE_P || entry & view->reserved[1][true])
         return false;
     f->error_code = PFEC_P | PFEC_W | PFEC_U;
     *outcome = MMU_GUEST_FAULT;
     s->stats.true_faults++;
+    sync_part(s, id);
     return true;
 }
 
@@ -126,6 +129,15 @@ static enum quick quick_true(struct shadow_view *view, struct mmu_fault *f)
     return QUICK_TRUE;
 }
 
+// A write to a page that the guest has read-only, mostly. The guest is about to take its entry away, flush
+// the address, and make the entry of a copy: none of that needs to be seen.
+static void copy_follows(struct shadow_view *view, u64 gva)
+{
+    struct spot spot = view_spot(view, gva);
+    if (spot.level == 1)
+        sync_part(view->s, entry_id(entry_child(view->s, spot.link), SLOT(gva, 1)));
+}
+
 // A page of 4K whose tables are all in sync.
 static enum quick quick_fill(struct shadow_view *view, struct mmu_fault *f, const struct spot *spot)
 {
@@ -140,8 +152,13 @@ static enum quick quick_fill(struct shadow_view *view, struct mmu_fault *f, cons
     bool write = f->access.kind == ACCESS_WRITE;
     if (!(entry & PTE_P) || entry & view->reserved[1][true] || keys_matter(view, all, entry))
         return QUICK_NO;
-    if (!rights_allow(view, f, all, any))
-        return by_user(view, f) ? quick_true(view, f) : QUICK_NO;
+    if (!rights_allow(view, f, all, any)) {
+        if (!by_user(view, f))
+            return QUICK_NO;
+        if (write)
+            copy_follows(view, f->gva);
+        return quick_true(view, f);
+    }
     u64 bits = write ? PTE_A | PTE_D : PTE_A;
     u64 value = fill_leaf(view, 1, page | bits);
     if (value == s->unknown || (write && !(value & PTE_W)) || !entry_mark(t, slot, entry, bits))
@@ -151,6 +168,26 @@ static enum quick quick_fill(struct shadow_view *view, struct mmu_fault *f, cons
     fill_neighbours(view, id);
     s->stats.hidden_faults++;
     return QUICK_FIXED;
+}
+
+// The table that the guest's entry of level 2 leads to is apart: it comes back.
+static bool quick_join(struct shadow_view *view, u64 gva, const struct spot *spot)
+{
+    const struct shadow *s = view->s;
+    u32 table = entry_child(s, spot->link);
+    unsigned slot = SLOT(gva, 2);
+    const struct shadow_table *t = &s->tables[table];
+    u64 guest_entry = t->guest ? t->guest[slot] : 0;
+    if (*spot->entry != s->unknown || (guest_entry & (PTE_P | PTE_A | PTE_PS)) != (PTE_P | PTE_A) ||
+        guest_entry & view->reserved[2][false])
+        return false;
+    struct p2m_leaf leaf = p2m_lookup(s->p2m, gpa_gfn(guest_entry & PTE_ADDRESS));
+    struct table_key key = {leaf.mfn.n, 1, role_below(t->role, guest_entry), false};
+    u32 child = hash_find(s, key);
+    if (!p2m_is_ram(leaf.type) || child == SHADOW_NONE || !s->tables[child].apart)
+        return false;
+    sync_join(view, entry_id(table, slot), child, role_link_flags(t->role, guest_entry));
+    return true;
 }
 
 // Judges by the shadow tables. Everything but a further write of a burst brings those that are out of sync
@@ -167,6 +204,8 @@ static enum quick quick(struct shadow_view *view, struct mmu_fault *f)
         sync_all(view);
         spot = view_spot(view, f->gva);
     }
+    if (spot.level == 2 && view->s->apart && quick_join(view, f->gva, &spot))
+        spot = view_spot(view, f->gva);
     return spot.level == 1 ? quick_fill(view, f, &spot) : QUICK_NO;
 }
 
@@ -208,6 +247,8 @@ static void true_fault(struct shadow_view *view, struct mmu_fault *f, const stru
         trace_path(view, f->gva); // a #PF drops what is cached for its address (SDM vol. 3, 4.10.4.1)
     if (!(walk->error_code & PFEC_P))
         know_none(view, f->gva, walk->fault_level);
+    else if (f->access.kind == ACCESS_WRITE)
+        copy_follows(view, f->gva);
 }
 
 // A write that only CR0.WP = 0 allows, whereas the processor has CR0.WP set, to a user page that cannot be

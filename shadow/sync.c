@@ -2,6 +2,7 @@
 // burst leaves, so that the rest of the burst causes no exits; so does any table that an instruction writes
 // which cannot be carried out. It comes back at the next root load, or when a fault needs it. See sync.h.
 #include "sync.h"
+#include "entries.h"
 #include "frames.h"
 #include "tables.h"
 #include "trace.h"
@@ -22,22 +23,38 @@ static void slot_synchronise(struct shadow_view *view, u32 id, struct found *fou
     found->changed |= s->tables[id >> 9].level == 1 ? trace_leaf(view, id) : trace_entry(view, id);
 }
 
+// Without a jump for each entry: few groups have changed, and this is most of what a table costs that comes
+// back.
+static bool group_changed(const u64 *guest, const u64 *seen)
+{
+    u64 changed = 0;
+#pragma GCC unroll 8
+    for (unsigned i = 0; i < GROUP; i++)
+        changed |= guest[i] ^ seen[i];
+    return changed;
+}
+
 static void group_synchronise(struct shadow_view *view, u32 first, struct found *found)
 {
-    struct shadow *s = view->s;
+    const struct shadow *s = view->s;
     const u64 *guest = &s->tables[first >> 9].guest[first & (ENTRIES - 1)], *seen = &s->seen[first];
-#pragma GCC unroll 8
     for (unsigned i = 0; i < GROUP; i++) {
-        if (unlikely(guest[i] != seen[i]))
+        if (guest[i] != seen[i])
             slot_synchronise(view, first + i, found);
     }
 }
 
 static struct found table_compare(struct shadow_view *view, u32 table)
 {
+    const struct shadow *s = view->s;
+    const struct shadow_table *t = &s->tables[table];
+    const u64 *guest = t->guest, *seen = &s->seen[entry_id(table, 0)];
     struct found found = {0, false};
-    for (u64 groups = view->s->tables[table].occupied; groups; groups &= groups - 1)
-        group_synchronise(view, entry_id(table, (unsigned)__builtin_ctzl(groups) * GROUP), &found);
+    for (u64 groups = t->occupied; groups; groups &= groups - 1) {
+        unsigned first = (unsigned)__builtin_ctzl(groups) * GROUP;
+        if (unlikely(group_changed(guest + first, seen + first)))
+            group_synchronise(view, entry_id(table, first), &found);
+    }
     return found;
 }
 
@@ -49,6 +66,7 @@ static void table_synchronise(struct shadow_view *view, u32 table)
     frame_trace(s, table); // before the entries are looked at: no write is missed
     struct found found = table_compare(view, table);
     t->bursty = found.written >= BURST;
+    t->has_left = true;
     t->burst = 0;
     s->epoch += found.changed;
     s->stats.synchronised++;
@@ -97,13 +115,13 @@ void sync_returned(struct shadow_view *view)
 static inline bool writes_in_burst(const struct shadow_view *view, struct shadow_table *t, unsigned slot)
 {
     u64 now = view->hw.now(view->hw.context);
-    bool close = now - t->written < view->burst_cycles, present = t->guest[slot] & PTE_P,
-         other = slot != t->slot;
-    bool again = close && other && present == t->present;
+    u64 before = t->guest[slot];
+    bool close = now - t->written < view->burst_cycles, present = before & PTE_P, other = slot != t->slot;
+    bool again = close && other && present == (t->before & PTE_P);
     t->burst = close ? t->burst + other : 0;
     t->written = now;
     t->slot = (u16)slot;
-    t->present = present;
+    t->before = before;
     return again || t->burst >= BURST || (t->bursty && !present);
 }
 
@@ -160,6 +178,67 @@ bool sync_leaf_table(struct shadow_view *view, struct mmu_fault *f, enum mmu_out
     *outcome = leaves ? MMU_FIXED : MMU_TRACED;
     if (unlikely(leaves))
         table_lose(s, frame->table);
+    return true;
+}
+
+static bool is_users(const struct shadow *s, const struct shadow_table *t)
+{
+    return t->parents != SHADOW_NONE && *entry_at(s, t->parents) & PTE_U;
+}
+
+bool sync_part(struct shadow *s, u32 id)
+{
+    const struct shadow_table *t = &s->tables[id >> 9];
+    if (!s->config.strategy.sync || !table_is_exact(s, t) || !is_users(s, t) || !entry_flush_address(s, id))
+        return false;
+    table_part(s, id >> 9);
+    return true;
+}
+
+void sync_join(struct shadow_view *view, u32 id, u32 table, u64 rights)
+{
+    struct shadow *s = view->s;
+    table_synchronise(view, table);
+    s->tables[table].again = true;
+    entry_set(s, id, entry_link(s, table, rights));
+}
+
+// What has become of an entry.
+enum change { CHANGE_OTHER, CHANGE_NEW_READ_ONLY, CHANGE_TAKEN_AWAY, CHANGE_READ_ONLY };
+
+static enum change change_of(u64 before, u64 after)
+{
+    if (!(before & PTE_P))
+        return (after & (PTE_P | PTE_W)) == PTE_P ? CHANGE_NEW_READ_ONLY : CHANGE_OTHER;
+    if (!(after & PTE_P))
+        return CHANGE_TAKEN_AWAY;
+    return before & PTE_W && (before ^ after) == PTE_W ? CHANGE_READ_ONLY : CHANGE_OTHER;
+}
+
+static bool leaves_after(struct shadow *s, u32 table, unsigned slot)
+{
+    const struct shadow_table *t = &s->tables[table];
+    enum change change = t->slot == slot ? change_of(t->before, t->guest[slot]) : CHANGE_OTHER;
+    if (change == CHANGE_TAKEN_AWAY)
+        return sync_part(s, entry_id(table, slot));
+    if (change == CHANGE_NEW_READ_ONLY)
+        return !t->has_left && sync_part(s, entry_id(table, slot));
+    bool several = t->bursty || !t->has_left;
+    if (change != CHANGE_READ_ONLY || !several || !is_users(s, t))
+        return false;
+    table_lose(s, table);
+    return true;
+}
+
+bool sync_written(struct shadow_view *view, u64 hpa, unsigned bytes)
+{
+    struct shadow *s = view->s;
+    u64 frame = hpa_mfn(hpa).n;
+    const struct shadow_frame *f = frame_known(s, frame) ? frame_at(s, frame) : NULL;
+    bool one = f && traced_once(f) && f->traced & TRACED_LEVEL_1 && hpa / 8 == (hpa + bytes - 1) / 8;
+    if (!s->config.strategy.sync || !one || !leaves_after(s, f->table, hpa / 8 & (ENTRIES - 1)))
+        return false;
+    s->stats.traced_writes++;
     return true;
 }
 

@@ -18,5 +18,18 @@ bool sync_frees_frame(struct shadow_view *view, u64 hpa);
 // otherwise.
 bool sync_leaf_table(struct shadow_view *view, struct mmu_fault *f, enum mmu_outcome *outcome);
 
+// [hpa, hpa + bytes) has been written, which sync_frees_frame has left traced. True: what has been written
+// says that more such writes follow, so the table that stands for the frame has left.
+bool sync_written(struct shadow_view *view, u64 hpa, unsigned bytes);
+
+// The table of this entry, of level 1, leaves the tree and goes out of sync, so that no write to it is seen
+// and nothing that the processor walks depends on it. It comes back when a fault needs it. False: it stays.
+// Only a user's leaves: a kernel's is needed at once, there are stacks in it. And only if one address is all
+// that must be flushed for it.
+bool sync_part(struct shadow *s, u32 id);
+
+// The table comes back into the tree, at the entry `id`, whose link to it gives these rights.
+void sync_join(struct shadow_view *view, u32 id, u32 table, u64 rights);
+
 // Makes the traced frame writable, whatever that costs.
 void sync_release(struct shadow *s, u64 frame);

@@ -47,9 +47,26 @@ __attribute__((noinline)) void table_lose(struct shadow *s, u32 table)
     s->stats.left_sync++;
 }
 
+void table_part(struct shadow *s, u32 table)
+{
+    struct shadow_table *t = &s->tables[table];
+    while (t->parents != SHADOW_NONE)
+        entry_set(s, t->parents, s->unknown);
+    frame_untrace(s, table);
+    t->out_of_sync = t->apart = true;
+    s->apart++;
+    s->stats.left_sync++;
+    s->stats.left_tree++;
+}
+
 void table_found(struct shadow *s, u32 table)
 {
     u32 *at = &s->lost;
+    if (s->tables[table].apart) {
+        s->tables[table].out_of_sync = s->tables[table].apart = false;
+        s->apart--;
+        return;
+    }
     while (*at != table)
         at = &s->tables[*at].next_lost;
     *at = s->tables[table].next_lost;
@@ -126,10 +143,12 @@ static u32 table_take(struct shadow *s, const u32 *keep)
 u32 table_get(struct shadow *s, struct table_key key, bool marks, const u32 *keep)
 {
     u32 table = hash_find(s, key);
-    if (table != SHADOW_NONE) {
+    if (table != SHADOW_NONE && !s->tables[table].apart) {
         s->tables[table].again = true;
         return table;
     }
+    if (table != SHADOW_NONE)
+        table_drop(s, table);
     table = table_take(s, keep);
     struct shadow_table *t = &s->tables[table];
     *t = (struct shadow_table){

@@ -5,7 +5,8 @@
 
 // The table for `key`, made if there is none: then all its entries are unknown, and with tracing its guest
 // table is write-protected. `marks`: see struct shadow_table. Recycles the least recently used table when the
-// pool is empty, but none of `keep` (the path being built, which SHADOW_NONE ends; or NULL).
+// pool is empty, but none of `keep` (the path being built, which SHADOW_NONE ends; or NULL). A table that is
+// apart is made anew.
 u32 table_get(struct shadow *s, struct table_key key, bool marks, const u32 *keep);
 
 // Whether nothing leads to it.
@@ -22,6 +23,10 @@ void table_drop(struct shadow *s, u32 table);
 
 // A traced table goes out of sync: from now on its frame's writes are not seen.
 void table_lose(struct shadow *s, u32 table);
+
+// A traced table leaves the tree, and goes out of sync. What the processor has cached of the links to it is
+// the caller's to flush.
+void table_part(struct shadow *s, u32 table);
 
 // A table is not out of sync any more: it is dropped, or its entries are about to be made exact.
 void table_found(struct shadow *s, u32 table);

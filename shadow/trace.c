@@ -4,6 +4,7 @@
 #include "entries.h"
 #include "fill.h"
 #include "frames.h"
+#include "hash.h"
 #include "tables.h"
 
 // A large page of the guest's, at level 2 as a large leaf, or through splinters: these keep their rights in
@@ -66,12 +67,35 @@ static void drop_orphan(struct shadow *s, u32 table)
         table_drop(s, table);
 }
 
+// The table that the guest's entry of level 2 led to goes, if it is apart.
+static void drop_apart(struct shadow *s, u32 table, u64 guest_entry)
+{
+    struct table_key key = {.level = 1, .role = role_below(s->tables[table].role, guest_entry)};
+    if (!(guest_entry & PTE_P))
+        return;
+    key.frame = p2m_lookup(s->p2m, gpa_gfn(guest_entry & PTE_ADDRESS)).mfn.n;
+    u32 child = hash_find(s, key);
+    if (child != SHADOW_NONE && s->tables[child].apart)
+        table_drop(s, child);
+}
+
+static void drop_all_apart(struct shadow *s, u32 table)
+{
+    for (u64 groups = s->tables[table].occupied; groups && s->apart; groups &= groups - 1) {
+        u32 first = entry_id(table, (unsigned)__builtin_ctzl(groups) * GROUP);
+        for (u32 id = first; id < first + GROUP; id++)
+            drop_apart(s, table, s->seen[id]);
+    }
+}
+
 // A table above level 1 that leads nowhere any more is being torn down, and what led to it soon: dropping it
 // loses nothing, and its further writes need not be seen.
 static void drop_empty(struct shadow *s, u32 table)
 {
     while (!s->tables[table].roots && s->tables[table].level > 1 && !s->tables[table].mapped) {
         u32 parent = s->tables[table].parents;
+        if (s->tables[table].level == 2)
+            drop_all_apart(s, table);
         table_drop(s, table);
         if (parent == SHADOW_NONE)
             return;
@@ -90,9 +114,14 @@ static void slot_written(struct shadow_view *view, u32 table, unsigned slot)
 {
     struct shadow *s = view->s;
     u32 id = entry_id(table, slot);
-    u64 before = *entry_at(s, id);
-    if (!trace_entry(view, id))
+    u64 before = *entry_at(s, id), seen = s->seen[id];
+    if (!trace_entry(view, id)) {
+        if (s->apart && s->tables[table].level == 2 && !(s->tables[table].guest[slot] & PTE_P)) {
+            drop_apart(s, table, seen);
+            drop_empty(s, table);
+        }
         return;
+    }
     translation_changed(s);
     if (entry_is_leaf(s->tables[table].level, before))
         return;

@@ -31,7 +31,7 @@
 #define SWITCH_STEPS 100u
 
 static unsigned switch_steps; // in this many the mode changes once; 0: never
-static u64 recycled, out_of_sync, unseen, root_hits, steps_done;
+static u64 recycled, out_of_sync, out_of_tree, unseen, root_hits, steps_done;
 
 // The strategies that can go wrong in most ways come most often. The rest is as random as the guest.
 static struct shadow_config random_config(unsigned run)
@@ -109,6 +109,7 @@ static void run_one(u64 seed, unsigned run, u64 steps)
     steps_done += steps;
     recycled += engine.stats.tables_recycled;
     out_of_sync += engine.stats.left_sync;
+    out_of_tree += engine.stats.left_tree;
     unseen += engine.stats.roots_unseen;
     machine_gone();
 }
@@ -134,6 +135,7 @@ static void check_counts(void)
         {"p2m changes", &happened.p2m_changes, 200},
         {"tables recycled", &recycled, 50},
         {"tables left out of sync", &out_of_sync, 300},
+        {"tables taken out of the tree", &out_of_tree, 300},
         {"roots loaded unseen", &unseen, 500},
         {"roots loaded that had a table", &root_hits, 1000},
     };
