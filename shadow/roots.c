@@ -28,7 +28,9 @@ static void root_inherit(struct shadow *s, u32 from, u32 to)
     for (u64 groups = f->occupied; groups; groups &= groups - 1) {
         unsigned first = (unsigned)__builtin_ctzl(groups) * GROUP;
         for (unsigned slot = first; slot < first + GROUP; slot++) {
-            bool same = entry_maps(s, f->entries[slot]) && s->seen[entry_id(from, slot)] == t->guest[slot];
+            u64 guest_entry = t->guest[slot];
+            bool same = entry_maps(s, f->entries[slot]) && s->seen[entry_id(from, slot)] == guest_entry &&
+                        guest_entry & PTE_A; // which a root in read-only memory need not have
             if (same)
                 entry_set(s, entry_id(to, slot), f->entries[slot]);
         }
