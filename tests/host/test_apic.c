@@ -158,10 +158,10 @@ static void device_interrupts(void **state)
 {
     (void)state;
     make(0);
-    apic_raise(v, 0x31);
+    apic_raise(&v->vm->apic, 0x31);
     assert_int_equal(*page(REG_ICR), ICR_SELF | 0x31);
     assert_true(apic_base_write(v, BASE | X2APIC));
-    apic_raise(v, 0x32);
+    apic_raise(&v->vm->apic, 0x32);
     assert_int_equal(fake_msr(MSR(REG_ICR)), ICR_SELF | 0x32);
     assert_int_equal(*page(REG_ICR), ICR_SELF | 0x31);
     machine_gone();
