@@ -7,6 +7,7 @@
 #include <arch/cpu.h>
 #include <hv/p2m_change.h>
 #include "shadow/engine.h"
+#include "shadow/format.h"
 
 #define MACHINE     (64 * MIB)
 #define FRAMES      (MACHINE / PAGE_SIZE)
@@ -330,6 +331,25 @@ static void many(void **state)
     memory_gone();
 }
 
+// A root in read-only memory has links although its accessed bits stay clear. One in RAM with the same
+// entries does not take them over: the processor would go through them without setting the bits.
+static void unaccessed(void **state)
+{
+    (void)state;
+    machine_make(GUEST_FIRST, true);
+    page(ROOTS)[0] = page(ROOTS + 1)[0] = TREE * PAGE_SIZE | (PRESENT ^ PTE_A);
+    assert_int_equal(p2m_protect(&p2m, gfn(ROOTS), 1, P2M_RAM_RO), 0);
+    load(ROOTS * PAGE_SIZE);
+    assert_false(page(ROOTS)[0] & PTE_A);
+    guest->regs.cr3 = (ROOTS + 1) * PAGE_SIZE;
+    u64 root = shadow_load_root(&view, &last_vpid);
+    assert_true(*(u64 *)phys_ptr(root) & BIT(51)); // unknown
+    fault();
+    assert_true(page(ROOTS + 1)[0] & PTE_A);
+    walk_check(root);
+    memory_gone();
+}
+
 int main(void)
 {
     random_start();
@@ -337,6 +357,7 @@ int main(void)
         cmocka_unit_test(in_place),    cmocka_unit_test(pages_move), cmocka_unit_test(not_to_be_placed),
         cmocka_unit_test(out_of_sync), cmocka_unit_test(targets),    cmocka_unit_test(dropped),
         cmocka_unit_test(vpids),       cmocka_unit_test(returned),   cmocka_unit_test(many),
+        cmocka_unit_test(unaccessed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
