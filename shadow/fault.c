@@ -28,10 +28,29 @@ static bool keys_matter(const struct shadow_view *view, u64 all, u64 leaf)
            view->walk.pkru >> (leaf >> PTE_KEY_SHIFT & 15) * 2 & 3;
 }
 
-// Whether a table on the processor's way to a leaf of level 1 is out of sync.
-static inline bool spot_is_stale(const struct shadow *s, const struct spot *spot)
+// Whether a table above level 1 on the processor's way to gva is out of sync.
+static __attribute__((noinline)) bool above_is_stale(const struct shadow_view *view, u64 gva)
 {
-    return s->out_of_sync && (s->lost_above || s->tables[entry_child(s, spot->link)].out_of_sync);
+    const struct shadow *s = view->s;
+    u32 table = view->root;
+    for (unsigned level = s->tables[table].level; level > 1; level--) {
+        if (s->tables[table].out_of_sync)
+            return true;
+        u64 entry = s->tables[table].entries[SLOT(gva, level)];
+        if (!entry_maps(s, entry) || entry_is_leaf(level, entry))
+            return false;
+        table = entry_child(s, entry);
+    }
+    return false;
+}
+
+// Whether a table on the processor's way to a leaf of level 1 is out of sync. Others do not matter: an
+// instruction that writes to two tables would bring back the one at the fault of the other, for ever.
+static inline bool spot_is_stale(const struct shadow_view *view, u64 gva, const struct spot *spot)
+{
+    const struct shadow *s = view->s;
+    return s->out_of_sync && (s->tables[entry_child(s, spot->link)].out_of_sync ||
+                              (s->lost_above && above_is_stale(view, gva)));
 }
 
 // Whether the rights of all levels together allow the access (SDM vol. 3, 4.6.1). What only CR0.WP = 0 allows
@@ -59,7 +78,7 @@ static inline bool by_supervisor(struct shadow_view *view, struct mmu_fault *f, 
     struct spot spot = view_spot(view, f->gva);
     u64 leaf = *spot.entry;
     if (spot.level != 1 || (leaf & kinds) != (PTE_P | PTE_MAY_WRITE) || leaf & spot.all & PTE_U ||
-        !(spot.all & PTE_W) || spot_is_stale(s, &spot))
+        !(spot.all & PTE_W) || spot_is_stale(view, f->gva, &spot))
         return false;
     f->hpa = (leaf & PTE_ADDRESS) | (f->gva & (PAGE_SIZE - 1));
     return sync_leaf_table(view, f, outcome);
@@ -101,7 +120,7 @@ static enum quick quick_traced(struct shadow_view *view, struct mmu_fault *f, co
 {
     u64 leaf = *spot->entry, all = spot->all & (leaf | PTE_W), any = spot->any | leaf;
     bool would = entry_maps(view->s, leaf) && (leaf & (PTE_MAY_WRITE | PTE_W)) == PTE_MAY_WRITE;
-    if (!would || spot_is_stale(view->s, spot) || keys_matter(view, all, leaf) ||
+    if (!would || spot_is_stale(view, f->gva, spot) || keys_matter(view, all, leaf) ||
         !rights_allow(view, f, all, any))
         return QUICK_NO;
     f->hpa = (leaf & PTE_ADDRESS) | (f->gva & (PAGE_SIZE - 1));
