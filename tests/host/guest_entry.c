@@ -24,6 +24,26 @@ void guest_entry(struct model_cpu *cpu, const struct walk_context *guest)
     cpu_enter(cpu);
 }
 
+static void flush_vpid(void *cpu, u16 vpid)
+{
+    cpu_flush_vpid(cpu, vpid);
+}
+
+static void flush_all(void *cpu)
+{
+    cpu_flush_all(cpu);
+}
+
+static void flush_address(void *cpu, u64 gva)
+{
+    cpu_flush_address(cpu, gva);
+}
+
+struct shadow_hw guest_hardware(struct model_cpu *cpu, u64 (*now)(void *cpu))
+{
+    return (struct shadow_hw){flush_vpid, flush_all, flush_address, now, cpu};
+}
+
 bool fault_is_direct(const struct shadow *engine, const struct walk_context *guest, u32 error_code)
 {
     return !(error_code & PFEC_P) && shadow_absent_is_true(engine) && !unpaged(guest) &&

@@ -12,6 +12,9 @@
 // everybody's.
 void guest_entry(struct model_cpu *cpu, const struct walk_context *guest);
 
+// The processor as the engine knows it. `now` is given it, and returns the cycles that the guest has run.
+struct shadow_hw guest_hardware(struct model_cpu *cpu, u64 (*now)(void *cpu));
+
 // Whether a #PF with the processor's error code does not exit.
 bool fault_is_direct(const struct shadow *engine, const struct walk_context *guest, u32 error_code);
 

@@ -50,28 +50,10 @@ struct result {
     unsigned exits;
 };
 
-static void hw_flush_vpid(void *context, u16 vpid)
-{
-    struct monitored *s = context;
-    cpu_flush_vpid(&s->cpu, vpid);
-}
-
-static void hw_flush_all(void *context)
-{
-    struct monitored *s = context;
-    cpu_flush_all(&s->cpu);
-}
-
-static void hw_flush_address(void *context, u64 gva)
-{
-    struct monitored *s = context;
-    cpu_flush_address(&s->cpu, gva);
-}
-
 // Bursts come from steps that follow closely.
-static u64 hw_now(void *context)
+static u64 hw_now(void *processor)
 {
-    struct monitored *s = context;
+    struct monitored *s = container_of(processor, struct monitored, cpu);
     return s->time += chance(70) ? 100 : 5000;
 }
 
@@ -118,7 +100,7 @@ static void p2m_changing(void *context, gfn_t first, u64 count)
 
 static void side_start(struct monitored *s, unsigned number, const struct shadow_config *config)
 {
-    const struct shadow_hw hw = {hw_flush_vpid, hw_flush_all, hw_flush_address, hw_now, s};
+    const struct shadow_hw hw = guest_hardware(&s->cpu, hw_now);
     struct walk_context start = pair_regs;
     struct p2m *p2m = &pair_places[number].p2m;
     start.p2m = p2m;

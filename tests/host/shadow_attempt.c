@@ -36,28 +36,10 @@ struct attempt {
     bool settled;        // it has no accessed or dirty bit to set
 };
 
-static void hw_flush_vpid(void *context, u16 vpid)
-{
-    (void)context;
-    cpu_flush_vpid(&cpu, vpid);
-}
-
-static void hw_flush_all(void *context)
-{
-    (void)context;
-    cpu_flush_all(&cpu);
-}
-
-static void hw_flush_address(void *context, u64 gva)
-{
-    (void)context;
-    cpu_flush_address(&cpu, gva);
-}
-
 // Cycles that the guest has run: bursts come from steps that follow closely.
-static u64 hw_now(void *context)
+static u64 hw_now(void *processor)
 {
-    (void)context;
+    (void)processor;
     static u64 time;
     return time += chance(70) ? 100 : 5000;
 }
@@ -112,12 +94,11 @@ static void p2m_changing(void *context, gfn_t first, u64 count)
     shadow_p2m_changing(context, first, count);
 }
 
-static const struct shadow_hw hw = {hw_flush_vpid, hw_flush_all, hw_flush_address, hw_now, NULL};
-
 void guest_start(const struct shadow_config *config, bool has_1g_pages)
 {
     cpu.memory = machine_table;
     cpu_reset(&cpu);
+    const struct shadow_hw hw = guest_hardware(&cpu, hw_now);
     const struct walk_context start = {
         .p2m = &machine_places.p2m,
         .regs = {.cr0 = CR0_PE | CR0_PG | CR0_WP,
@@ -145,6 +126,7 @@ void guest_switch(const struct shadow_config *config, void (*meanwhile)(void))
     if (changed_away)
         shadow_drop_all(&engine);
     changed_away = false;
+    const struct shadow_hw hw = guest_hardware(&cpu, hw_now);
     const struct walk_context now = *guest;
     shadow_configure(&engine, config);
     happened.kept += shadow_stats_now(&engine).tables_used;

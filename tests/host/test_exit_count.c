@@ -35,27 +35,9 @@ static struct model_cpu cpu = {.tlb = &tlb};
 static u64 guest_cycles;
 static unsigned exits;
 
-static void hw_flush_vpid(void *context, u16 vpid)
+static u64 now(void *processor)
 {
-    (void)context;
-    cpu_flush_vpid(&cpu, vpid);
-}
-
-static void hw_flush_all(void *context)
-{
-    (void)context;
-    cpu_flush_all(&cpu);
-}
-
-static void hw_flush_address(void *context, u64 gva)
-{
-    (void)context;
-    cpu_flush_address(&cpu, gva);
-}
-
-static u64 now(void *context)
-{
-    (void)context;
+    (void)processor;
     return guest_cycles;
 }
 
@@ -185,7 +167,7 @@ static void engine_make(void)
                                          .physical_bits = 40,
                                          .targets = SHADOW_TARGETS,
                                          .pool = SHADOW_POOL_MIN};
-    const struct shadow_hw hw = {hw_flush_vpid, hw_flush_all, hw_flush_address, now, NULL};
+    const struct shadow_hw hw = guest_hardware(&cpu, now);
     const struct walk_context walk = {
         .p2m = &p2m,
         .regs = {CR0_PE | CR0_PG | CR0_WP, ROOT * PAGE_SIZE, CR4_PAE, EFER_LME | EFER_LMA | EFER_NXE},
@@ -383,25 +365,35 @@ static void fork_again(void **state)
     }
 }
 
+// A page that is not there is used, so that what else is not there is known.
+static void absent_known(unsigned page, enum access kind)
+{
+    user(page, kind);
+    (void)exits_taken();
+}
+
+// A page that is not there is used, and made. How many exits that takes.
+static unsigned page_comes(unsigned page, enum access kind, u64 flags)
+{
+    assert_false(user(page, kind));
+    set(LEAVES, page, page_entry(page, flags));
+    user_uses(page, kind);
+    return exits_taken();
+}
+
 static void demand_zero(void **state)
 {
     (void)state;
-    user(100, ACCESS_WRITE); // so that it is known what is not there
-    (void)exits_taken();
-    for (unsigned page = 100; page < 120; page++) {
-        assert_false(user(page, ACCESS_WRITE));
-        set(LEAVES, page, page_entry(page, PAGE_BITS));
-        user_uses(page, ACCESS_WRITE);
-        assert_int_equal(exits_taken(), 1);
-    }
+    absent_known(100, ACCESS_WRITE);
+    for (unsigned page = 100; page < 120; page++)
+        assert_int_equal(page_comes(page, ACCESS_WRITE, PAGE_BITS), 1);
 }
 
 // A fault for one page of a file makes entries of all 16 around it.
 static void fault_around(void **state)
 {
     (void)state;
-    user(128, ACCESS_READ); // so that it is known what is not there
-    (void)exits_taken();
+    absent_known(128, ACCESS_READ);
     for (unsigned first = 128; first < 256; first += 16) {
         assert_false(user(first, ACCESS_READ));
         for (unsigned page = first; page < first + 16; page++)
@@ -417,14 +409,9 @@ static void fault_around(void **state)
 static void single_pages(void **state)
 {
     (void)state;
-    user(128, ACCESS_READ); // so that it is known what is not there
-    (void)exits_taken();
-    for (unsigned page = 128; page < 140; page++) {
-        assert_false(user(page, ACCESS_READ));
-        set(LEAVES, page, page_entry(page, READ_ONLY));
-        user_uses(page, ACCESS_READ);
-        assert_in_range(exits_taken(), 1, page == 128 ? 2 : 1);
-    }
+    absent_known(128, ACCESS_READ);
+    for (unsigned page = 128; page < 140; page++)
+        assert_in_range(page_comes(page, ACCESS_READ, READ_ONLY), 1, page == 128 ? 2 : 1);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
