@@ -26,7 +26,7 @@ static void root_inherit(struct shadow *s, u32 from, u32 to)
 {
     const struct shadow_table *f = &s->tables[from], *t = &s->tables[to];
     for (u64 groups = f->occupied; groups; groups &= groups - 1) {
-        unsigned first = (unsigned)__builtin_ctzl(groups) * GROUP;
+        unsigned first = group_first(groups);
         for (unsigned slot = first; slot < first + GROUP; slot++) {
             u64 guest_entry = t->guest[slot];
             bool same = entry_maps(s, f->entries[slot]) && s->seen[entry_id(from, slot)] == guest_entry &&
@@ -51,41 +51,43 @@ static void root_follow(struct shadow_view *view)
         root_inherit(s, before, view->root);
 }
 
-static bool may_be_placed(const struct shadow_view *view)
+// Whether the guest's root may be in place, and where it lies.
+static bool may_be_placed(const struct shadow_view *view, mfn_t *frame)
 {
     const struct shadow *s = view->s;
-    return s->config.targets && walk_mode(&view->walk.regs) == PAGING_4LEVEL && !role_of(&view->walk.regs) &&
-           p2m_lookup(s->p2m, gpa_gfn(view->walk.regs.cr3 & PTE_ADDRESS)).type == P2M_RAM;
+    const struct paging_regs *regs = &view->walk.regs;
+    if (!s->config.targets || walk_mode(regs) != PAGING_4LEVEL || role_of(regs))
+        return false;
+    struct p2m_leaf leaf = p2m_lookup(s->p2m, gpa_gfn(regs->cr3 & PTE_ADDRESS));
+    *frame = leaf.mfn;
+    return leaf.type == P2M_RAM;
 }
 
 // The guest's root is in place since an earlier load of the same CR3, as most that are loaded again. False:
 // it is to be looked for.
-static bool root_stands(struct shadow_view *view)
+static bool root_stands(struct shadow_view *view, mfn_t frame)
 {
     struct shadow *s = view->s;
-    const struct paging_regs *regs = &view->walk.regs;
-    if (view->unpaged || walk_mode(regs) != PAGING_4LEVEL || role_of(regs))
-        return false;
-    struct p2m_leaf leaf = p2m_lookup(s->p2m, gpa_gfn(regs->cr3 & PTE_ADDRESS));
-    u32 table = leaf.type == P2M_RAM
-                    ? hash_find(s, (struct table_key){.frame = leaf.mfn.n, .level = WALK_LEVELS})
-                    : SHADOW_NONE;
+    u64 cr3 = view->walk.regs.cr3;
+    u32 table = hash_find(s, (struct table_key){.frame = frame.n, .level = WALK_LEVELS});
     struct shadow_place *place = table == SHADOW_NONE ? NULL : place_of(s, &s->tables[table]);
-    if (!place || place->cr3 != regs->cr3)
+    if (!place || place->cr3 != cr3)
         return false;
     s->tables[table].again = true;
     s->stats.root_hits++;
     view_switch_root(view, table);
-    place_root(view, place, regs->cr3);
+    place_root(view, place, cr3);
     return true;
 }
 
 // In place where that can be. Clearing the place may drop tables: so the root is looked up afterwards.
 static void root_choose(struct shadow_view *view)
 {
-    if (root_stands(view))
+    mfn_t frame;
+    bool placed = may_be_placed(view, &frame);
+    if (placed && !view->unpaged && root_stands(view, frame))
         return;
-    struct shadow_place *place = may_be_placed(view) ? place_claim(view->s, view->walk.regs.cr3) : NULL;
+    struct shadow_place *place = placed ? place_claim(view->s, view->walk.regs.cr3) : NULL;
     root_follow(view);
     if (place)
         place_root(view, place, view->walk.regs.cr3);
