@@ -13,13 +13,6 @@ static void chain_remove(struct shadow *s, u32 *head, u32 id)
         s->links[link.next].previous = link.previous;
 }
 
-// Large leaves of one region, and leaves of one frame. Device memory is in no chain: nobody asks for it.
-static inline u32 *leaf_chain(const struct shadow *s, unsigned level, u64 leaf)
-{
-    u64 frame = hpa_mfn(leaf & PTE_ADDRESS).n;
-    return level == 1 ? &frame_at(s, frame)->leaves : &region_at(s, frame)->leaves;
-}
-
 // A leaf that gives write access goes, and a TLB may hold it.
 static inline void leaf_loosen(struct shadow *s, unsigned level, u64 old)
 {
@@ -28,26 +21,12 @@ static inline void leaf_loosen(struct shadow *s, unsigned level, u64 old)
         *(level == 1 ? &frame_at(s, frame)->loosened : &region_at(s, frame)->loosened) = s->flushes;
 }
 
-static inline void large_leaf_remove(struct shadow *s, u32 id, u64 old)
-{
-    chain_remove(s, leaf_chain(s, 2, old), id);
-    leaf_loosen(s, 2, old);
-}
-
-static inline void leaf_remove(struct shadow *s, u32 id, u64 old)
+static inline void leaf_remove(struct shadow *s, u32 id, unsigned level, u64 old)
 {
     if (old & PTE_DIRECT)
         return;
-    struct shadow_frame *f = frame_at(s, hpa_mfn(old & PTE_ADDRESS).n);
-    chain_remove(s, &f->leaves, id);
-    if (old & PTE_W)
-        f->loosened = s->flushes;
-}
-
-static inline void leaf_add(struct shadow *s, u32 id, unsigned level, u64 leaf)
-{
-    if (!(leaf & PTE_DIRECT))
-        chain_add(s, leaf_chain(s, level, leaf), id);
+    chain_remove(s, leaf_chain(s, level, old), id);
+    leaf_loosen(s, level, old);
 }
 
 static bool in_root(const struct shadow *s, u32 id)
@@ -102,7 +81,7 @@ static void link_add(struct shadow *s, u32 id, u64 link)
 static inline void upper_take_out(struct shadow *s, struct shadow_table *t, u32 id, u64 old)
 {
     if (entry_is_leaf(t->level, old))
-        large_leaf_remove(s, id, old);
+        leaf_remove(s, id, t->level, old);
     else
         link_remove(s, id, old);
 }
@@ -132,7 +111,7 @@ static bool leaf_replace(struct shadow *s, struct shadow_table *t, u32 id, u64 o
     }
     t->mapped += (u32)maps - (u32)mapped;
     if (mapped)
-        leaf_remove(s, id, old);
+        leaf_remove(s, id, 1, old);
     if (maps) {
         t->maps |= BIT(id % ENTRIES / GROUP);
         leaf_add(s, id, 1, value);
@@ -208,7 +187,7 @@ void entry_end(struct shadow *s, u32 id, u64 none, u64 guest_entry)
     t->mapped--;
     s->seen[id] = guest_entry;
     s->changes++;
-    leaf_remove(s, id, old);
+    leaf_remove(s, id, 1, old);
 }
 
 void entry_clear_group(struct shadow *s, u32 first, bool maps)
@@ -222,7 +201,7 @@ void entry_clear_group(struct shadow *s, u32 first, bool maps)
         if (t->level > 1)
             upper_take_out(s, t, first + i, old);
         else
-            leaf_remove(s, first + i, old);
+            leaf_remove(s, first + i, 1, old);
     }
 #pragma GCC unroll 8
     for (unsigned i = 0; i < GROUP; i++)

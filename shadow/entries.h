@@ -41,6 +41,20 @@ static inline struct shadow_frame *frame_at(const struct shadow *s, u64 frame)
     return (struct shadow_frame *)(s->chunks[frame / SHADOW_CHUNK] + frame * sizeof(struct shadow_frame));
 }
 
+// The large leaves and traced frames of the 2M of machine memory around it.
+static inline struct shadow_region *region_at(const struct shadow *s, u64 frame)
+{
+    struct shadow_chunk *chunk = (struct shadow_chunk *)frame_at(s, align_down(frame, SHADOW_CHUNK));
+    return &chunk->regions[frame % SHADOW_CHUNK / ENTRIES];
+}
+
+// The chain of the leaves of one frame, or of the large leaves of one region.
+static inline u32 *leaf_chain(const struct shadow *s, unsigned level, u64 leaf)
+{
+    u64 frame = hpa_mfn(leaf & PTE_ADDRESS).n;
+    return level == 1 ? &frame_at(s, frame)->leaves : &region_at(s, frame)->leaves;
+}
+
 // Puts an entry that maps into the chain of what it leads to.
 static inline void chain_add(struct shadow *s, u32 *head, u32 id)
 {
@@ -48,6 +62,13 @@ static inline void chain_add(struct shadow *s, u32 *head, u32 id)
     if (*head != SHADOW_NONE)
         s->links[*head].previous = id;
     *head = id;
+}
+
+// The same of a leaf. One of device memory is in no chain: nobody asks for it.
+static inline void leaf_add(struct shadow *s, u32 id, unsigned level, u64 leaf)
+{
+    if (!(leaf & PTE_DIRECT))
+        chain_add(s, leaf_chain(s, level, leaf), id);
 }
 
 // Makes an entry of level 1 that maps nothing a leaf for the guest's entry, which is to be of RAM or of a
@@ -62,8 +83,7 @@ static inline void entry_fill(struct shadow *s, u32 id, u64 leaf, u64 guest_entr
     t->mapped++;
     s->seen[id] = guest_entry;
     s->changes++;
-    if (!(leaf & PTE_DIRECT))
-        chain_add(s, &frame_at(s, hpa_mfn(leaf & PTE_ADDRESS).n)->leaves, id);
+    leaf_add(s, id, 1, leaf);
 }
 
 // The same back: what maps becomes `none`, one of the values that do not.
@@ -75,11 +95,4 @@ static inline void entries_begin(const struct shadow *s, u64 *entries)
 #pragma GCC unroll 8
     for (unsigned slot = 0; slot < ENTRIES; slot++)
         entries[slot] = s->unknown;
-}
-
-// The large leaves and traced frames of the 2M of machine memory around it.
-static inline struct shadow_region *region_at(const struct shadow *s, u64 frame)
-{
-    struct shadow_chunk *chunk = (struct shadow_chunk *)frame_at(s, align_down(frame, SHADOW_CHUNK));
-    return &chunk->regions[frame % SHADOW_CHUNK / ENTRIES];
 }

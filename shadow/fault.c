@@ -5,8 +5,8 @@
 #include "entries.h"
 #include "fill.h"
 #include "frames.h"
-#include "hash.h"
 #include "sync.h"
+#include "tables.h"
 #include "trace.h"
 #include "view.h"
 
@@ -200,10 +200,8 @@ static bool quick_join(struct shadow_view *view, u64 gva, const struct spot *spo
     if (*spot->entry != s->unknown || (guest_entry & (PTE_P | PTE_A | PTE_PS)) != (PTE_P | PTE_A) ||
         guest_entry & view->reserved[2][false])
         return false;
-    struct p2m_leaf leaf = p2m_lookup(s->p2m, gpa_gfn(guest_entry & PTE_ADDRESS));
-    struct table_key key = {leaf.mfn.n, 1, role_below(t->role, guest_entry), false};
-    u32 child = hash_find(s, key);
-    if (!p2m_is_ram(leaf.type) || child == SHADOW_NONE || !s->tables[child].apart)
+    u32 child = table_apart(s, t->role, guest_entry);
+    if (child == SHADOW_NONE)
         return false;
     sync_join(view, entry_id(table, slot), child, role_link_flags(t->role, guest_entry));
     return true;

@@ -74,6 +74,12 @@ static inline bool table_is_exact(const struct shadow *s, const struct shadow_ta
     return s->config.strategy.trace && t->guest && !t->out_of_sync;
 }
 
+// The first entry of the lowest of these groups.
+static inline unsigned group_first(u64 groups)
+{
+    return (unsigned)__builtin_ctzl(groups) * GROUP;
+}
+
 // Roles: tables for a guest with CR0.WP = 0, apart from all others. The processor's WP is always set, so
 // there every link gives write access, and a table knows what the guest's entries above it deny.
 #define ROLE_READ_ONLY  1u // one of them has W = 0

@@ -45,7 +45,7 @@ void place_view_init(struct shadow_view *view)
 static void entries_move(const struct shadow *s, struct shadow_table *t, u64 *to)
 {
     for (u64 groups = t->occupied; groups; groups &= groups - 1) {
-        unsigned first = (unsigned)__builtin_ctzl(groups) * GROUP;
+        unsigned first = group_first(groups);
 #pragma GCC unroll 8
         for (unsigned slot = first; slot < first + GROUP; slot++) {
             to[slot] = t->entries[slot];

@@ -271,12 +271,6 @@ static __attribute__((noinline)) enum mmu_outcome fault_by_tables(struct vcpu *v
     return outcome == MMU_TRACED ? traced(cpu, fault) : outcome;
 }
 
-static __attribute__((noinline)) enum mmu_outcome left_sync(struct vcpu *v)
-{
-    follow_exactness(v, cpu_of(v));
-    return MMU_FIXED;
-}
-
 static __attribute__((flatten)) enum mmu_outcome shadow_ops_fault(struct vcpu *v, struct mmu_fault *fault)
 {
     struct shadow_cpu *cpu = cpu_now(v);
@@ -284,9 +278,10 @@ static __attribute__((flatten)) enum mmu_outcome shadow_ops_fault(struct vcpu *v
     cpu->view.s->stats.page_faults++;
     if (!shadow_fault_watched(&cpu->view, fault, &outcome))
         return fault_by_tables(v, fault);
-    if (outcome == MMU_FIXED)
-        return left_sync(v);
-    return outcome == MMU_TRACED ? traced(cpu, fault) : outcome;
+    if (outcome == MMU_TRACED)
+        return traced(cpu, fault);
+    follow_exactness(v, cpu);
+    return outcome;
 }
 
 static void load_root(struct vcpu *v, struct shadow_cpu *cpu)

@@ -51,7 +51,7 @@ static struct found table_compare(struct shadow_view *view, u32 table)
     const u64 *guest = t->guest, *seen = &s->seen[entry_id(table, 0)];
     struct found found = {0, false};
     for (u64 groups = t->occupied; groups; groups &= groups - 1) {
-        unsigned first = (unsigned)__builtin_ctzl(groups) * GROUP;
+        unsigned first = group_first(groups);
         if (unlikely(group_changed(guest + first, seen + first)))
             group_synchronise(view, entry_id(table, first), &found);
     }

@@ -26,8 +26,8 @@ void table_empty(struct shadow *s, u32 table)
 {
     struct shadow_table *t = &s->tables[table];
     for (u64 groups = t->occupied; groups; groups &= groups - 1) {
-        unsigned group = (unsigned)__builtin_ctzl(groups);
-        entry_clear_group(s, entry_id(table, group * GROUP), t->maps >> group & 1);
+        unsigned first = group_first(groups);
+        entry_clear_group(s, entry_id(table, first), t->maps >> first / GROUP & 1);
     }
     t->occupied = t->maps = 0;
     t->mapped = 0;
@@ -95,6 +95,14 @@ void table_drop(struct shadow *s, u32 table)
     s->dropped_table = table;
     s->used--;
     s->stats.tables_dropped++;
+}
+
+u32 table_apart(const struct shadow *s, u8 role, u64 guest_entry)
+{
+    struct p2m_leaf leaf = p2m_lookup(s->p2m, gpa_gfn(guest_entry & PTE_ADDRESS));
+    struct table_key key = {.frame = leaf.mfn.n, .level = 1, .role = role_below(role, guest_entry)};
+    u32 table = p2m_is_ram(leaf.type) ? hash_find(s, key) : SHADOW_NONE;
+    return table != SHADOW_NONE && s->tables[table].apart ? table : SHADOW_NONE;
 }
 
 static bool kept(const u32 *keep, u32 table)

@@ -4,10 +4,14 @@
 #include "hash.h"
 
 // The table for `key`, made if there is none: then all its entries are unknown, and with tracing its guest
-// table is write-protected. `marks`: see struct shadow_table. Recycles the least recently used table when the
-// pool is empty, but none of `keep` (the path being built, which SHADOW_NONE ends; or NULL). A table that is
-// apart is made anew.
+// table is write-protected. `marks`: see struct shadow_table. When the pool is empty it recycles the oldest
+// table that was not looked up again, but none of `keep` (the path being built, which SHADOW_NONE ends; or
+// NULL). A table that is apart is made anew.
 u32 table_get(struct shadow *s, struct table_key key, bool marks, const u32 *keep);
+
+// The table that the guest's entry of level 2, in a table of this role, leads to, if it is apart; or
+// SHADOW_NONE.
+u32 table_apart(const struct shadow *s, u8 role, u64 guest_entry);
 
 // Whether nothing leads to it.
 static inline bool table_orphaned(const struct shadow *s, u32 table)

@@ -4,7 +4,6 @@
 #include "entries.h"
 #include "fill.h"
 #include "frames.h"
-#include "hash.h"
 #include "tables.h"
 
 // A large page of the guest's, at level 2 as a large leaf, or through splinters: these keep their rights in
@@ -70,19 +69,15 @@ static void drop_orphan(struct shadow *s, u32 table)
 // The table that the guest's entry of level 2 led to goes, if it is apart.
 static void drop_apart(struct shadow *s, u32 table, u64 guest_entry)
 {
-    struct table_key key = {.level = 1, .role = role_below(s->tables[table].role, guest_entry)};
-    if (!(guest_entry & PTE_P))
-        return;
-    key.frame = p2m_lookup(s->p2m, gpa_gfn(guest_entry & PTE_ADDRESS)).mfn.n;
-    u32 child = hash_find(s, key);
-    if (child != SHADOW_NONE && s->tables[child].apart)
+    u32 child = guest_entry & PTE_P ? table_apart(s, s->tables[table].role, guest_entry) : SHADOW_NONE;
+    if (child != SHADOW_NONE)
         table_drop(s, child);
 }
 
 static void drop_all_apart(struct shadow *s, u32 table)
 {
     for (u64 groups = s->tables[table].occupied; groups && s->apart; groups &= groups - 1) {
-        u32 first = entry_id(table, (unsigned)__builtin_ctzl(groups) * GROUP);
+        u32 first = entry_id(table, group_first(groups));
         for (u32 id = first; id < first + GROUP; id++)
             drop_apart(s, table, s->seen[id]);
     }
@@ -202,7 +197,7 @@ static void table_refresh(struct shadow_view *view, u32 table)
     struct shadow *s = view->s;
     const struct shadow_table *t = &s->tables[table];
     for (u64 groups = t->occupied; groups; groups &= groups - 1) {
-        unsigned first = (unsigned)__builtin_ctzl(groups) * GROUP;
+        unsigned first = group_first(groups);
         for (unsigned slot = first; slot < first + GROUP; slot++) {
             if (entry_maps(s, t->entries[slot]))
                 trace_entry(view, entry_id(table, slot));

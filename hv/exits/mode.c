@@ -91,7 +91,6 @@ void mode_lasts(struct vcpu *v, u64 seconds)
 void mode_due(struct vcpu *v, u64 now)
 {
     struct modes *m = &v->vm->modes;
-    const struct paging_regs guest = vcpu_paging(v);
     u64 passed = now - m->asked_at;
     if (!m->lasts)
         return;
@@ -99,6 +98,7 @@ void mode_due(struct vcpu *v, u64 now)
         v->back_wait = m->lasts - passed;
         return;
     }
+    const struct paging_regs guest = vcpu_paging(v);
     log_notice("the mode's time is over: the guest's first one comes back");
     if (!mmu_unfit(ops_of(v->vm, &m->first.now), &guest))
         ask(v, &m->first);

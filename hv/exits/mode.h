@@ -19,8 +19,7 @@ void mode_churn_init(struct vm *vm);
 
 // Before the next entry the mode becomes what these words, joined by commas, make of the present one (as in
 // compare=); the name of what a comparison measures by turns is exactly that, whatever was before. While an
-// exit is handled. NULL; or why not, in one sentence, with nothing changed: it lasts
-// until the next call.
+// exit is handled. NULL; or why not, in one sentence, with nothing changed: it lasts until the next call.
 const char *mode_ask(struct vcpu *v, const char *words);
 
 #define MODE_SECONDS_MAX 1000000

@@ -1,9 +1,8 @@
 // What is due by the clock and not by an exit of the guest's: the end that limit= sets, so that a guest that
 // hangs does not keep others of a comparison from running; console input, where no interrupt announces it;
-// a screen that is behind what was written; a serial port that the guest waits for;
-// a mode whose time is over. The time is looked at
-// before each entry. A guest that does not exit is made to by the VMX-preemption timer, which the guest's
-// interval timer (legacy.h) uses as well.
+// a screen that is behind what was written; a serial port that the guest waits for; a mode whose time is
+// over. The time is looked at before each entry. A guest that does not exit is made to by the VMX-preemption
+// timer, which the guest's interval timer (legacy.h) uses as well.
 #pragma once
 
 #include "verdict.h"

@@ -43,13 +43,11 @@ enum penumbra_call {
     // digits and _-.+ that end in a NUL, or there is no room for more: the monitor says so once in a run.
     PENUMBRA_RESULT = 8,
     // (char *text, bytes, seconds): changes the mode as the text says: words that commas join, as in
-    // compare=, such as
-    // "trace,vpid=off". It has a NUL, and is not longer than 63 characters; the rest of the bytes is room for
-    // the answer. 0: the guest's next instruction runs in that mode. PENUMBRA_ARGUMENT: it cannot; the text
-    // is now one sentence that says why, cut to fit. PENUMBRA_OFF: mmu.switch=on is not given. With seconds
-    // other than 0 the guest's first mode comes back when they are over, unless the mode has changed again:
-    // for one
-    // in which the guest may be too slow to ask.
+    // compare=, such as "trace,vpid=off". It has a NUL, and is not longer than 63 characters; the rest of the
+    // bytes is room for the answer. 0: the guest's next instruction runs in that mode. PENUMBRA_ARGUMENT: it
+    // cannot; the text is now one sentence that says why, cut to fit. PENUMBRA_OFF: mmu.switch=on is not
+    // given. With seconds other than 0 the guest's first mode comes back when they are over, unless the mode
+    // has changed again: for one in which the guest may be too slow to ask.
     PENUMBRA_SWITCH = 9,
     // (thousandths): for tests of mmu=auto: so much of the guest's cycles are page walks from now on. 0, or
     // PENUMBRA_OFF: auto.feed=on is not given.
