@@ -150,7 +150,7 @@ static char *modes_asked(char *modes)
 
 static bool any_failed(const struct plan *plan, const struct measurement *results)
 {
-    for (unsigned i = 0; i < (plan->modes ? plan->modes : 1); i++)
+    for (unsigned i = 0; i < plan_measurements(plan); i++)
         if (*results[i].failure)
             return true;
     return false;

@@ -65,7 +65,7 @@ static void workload_supervise(const struct workload *w, const struct plan *plan
 {
     prctl(PR_SET_CHILD_SUBREAPER, 1); // for group_end()
     pid_t child = workload_start(w, plan);
-    unsigned limit = plan->limit * (plan->modes ? plan->modes : 1);
+    unsigned limit = plan->limit * plan_measurements(plan);
     bool in_time = ends_within(child, limit);
     int status = group_end(child);
     if (!in_time)
@@ -100,7 +100,7 @@ static void tries_count(void)
 // What fails for all modes that have not failed themselves.
 static void failure_spread(const struct plan *plan)
 {
-    for (unsigned i = 0; i < (plan->modes ? plan->modes : 1); i++)
+    for (unsigned i = 0; i < plan_measurements(plan); i++)
         if (*shared->results[i].failure == '\0')
             memcpy(shared->results[i].failure, shared->failure, FAILURE_BYTES);
 }

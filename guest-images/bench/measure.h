@@ -15,6 +15,12 @@ struct plan {
     uint64_t seed; // of their order
 };
 
+// How many measurements a workload has: one for each mode, or one.
+static inline unsigned plan_measurements(const struct plan *plan)
+{
+    return plan->modes ? plan->modes : 1;
+}
+
 struct measurement {
     char failure[FAILURE_BYTES]; // "": all went well, and the rest is meant
     unsigned long iterations;
@@ -25,7 +31,7 @@ struct measurement {
     uint64_t counters[METER_MAX]; // as meter_stop() gives them
 };
 
-// The result is of plan->modes measurements, at least one. It lasts until the next call. A mode in which a
+// The result is of plan_measurements(plan). It lasts until the next call. A mode in which a
 // first try takes longer than the limit fails alone. When the result comes, no process that the workload
 // started is left, unless it has gone into a process group of its own.
 const struct measurement *workload_measure(const struct workload *w, const struct plan *plan);

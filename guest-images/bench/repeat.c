@@ -82,13 +82,16 @@ static void visit_over(int signal)
 }
 
 // In a mode in which the guest hardly gets on it cannot leave it either: the monitor does.
-static void visit_begin(const struct plan *plan, unsigned mode, struct measurement *m)
+static void visit_begin(const struct workload *w, const struct plan *plan, unsigned mode,
+                        struct measurement *m)
 {
     snprintf(over_limit, sizeof over_limit, "over its limit of %u s", plan->limit);
     visited = m;
     signal(SIGALRM, visit_over);
     alarm(plan->limit);
     mode_enter(plan->mode[mode], plan->limit);
+    if (w->touch)
+        w->touch();
 }
 
 static void visit_end(struct turn *turn, double began)
@@ -118,9 +121,7 @@ static void mode_try(const struct workload *w, const struct plan *plan, unsigned
                      struct turn *turn)
 {
     double began = seconds();
-    visit_begin(plan, mode, m);
-    if (w->touch)
-        w->touch();
+    visit_begin(w, plan, mode, m);
     turn->cost = cost_measure(w, m->iterations);
     visit_end(turn, began);
 }
@@ -159,8 +160,6 @@ static void counters_add(struct measurement *m, const uint64_t *counted)
 static void mode_repeat(const struct workload *w, struct measurement *m, bool warm)
 {
     static uint64_t counted[METER_MAX];
-    if (w->touch)
-        w->touch();
     if (warm)
         warm_up(w, m->iterations);
     meter_start();
@@ -176,7 +175,7 @@ static void turn_take(const struct workload *w, const struct plan *plan, unsigne
     if (m->repetitions == turn->rounds || (!first && !another_fits(plan, turn->spent, turn->last)))
         return;
     double began = seconds();
-    visit_begin(plan, mode, m);
+    visit_begin(w, plan, mode, m);
     mode_repeat(w, m, w->iterations > 1 && !slow);
     visit_end(turn, began);
 }
@@ -201,7 +200,7 @@ static void rounds_repeat(const struct workload *w, const struct plan *plan, str
 void workload_repeat(const struct workload *w, const struct plan *plan, struct measurement *results)
 {
     double wanted = (double)w->iterations * plan->factor;
-    for (unsigned i = 0; i < (plan->modes ? plan->modes : 1); i++) {
+    for (unsigned i = 0; i < plan_measurements(plan); i++) {
         memset(results[i].cycles, 0, sizeof results[i].cycles); // touched: no page fault while it is measured
         results[i].iterations = wanted < 1 ? 1 : (unsigned long)wanted;
     }

@@ -128,7 +128,7 @@ static void measurement_report(const struct workload *w, const char *mode, const
 
 void report_workload(const struct workload *w, const struct plan *plan, const struct measurement *results)
 {
-    for (unsigned i = 0; i < (plan->modes ? plan->modes : 1); i++)
+    for (unsigned i = 0; i < plan_measurements(plan); i++)
         measurement_report(w, plan->mode[i], &results[i]);
 }
 
