@@ -275,6 +275,10 @@ subtest 'equal machines, and others' => sub {
     unlike($memory->(228_239), qr/equal machines/, 'memory that is nearly as much');
     like($memory->(230_000), qr/$shout\* memory in KiB: `230000` \(`native`\)/, 'and that is not');
 
+    my $clock = sub { return table($LOG =~ s/"clocksource":"\Ktsc(?=")/$_[0]/r) };
+    unlike($clock->('tsc-early'), qr/equal machines/, 'a time stamp counter that is to be measured again');
+    like($clock->('hpet'), qr/$shout\* clock source: `hpet` \(`native`\); `tsc`/, 'and that is another clock');
+
     my $mds = sub { $alike =~ s/Not affected/$_[0]/r };
     my $other = $mds->('Mitigation: Clear CPU buffers') =~ s/fpu pcid/fpu/r;
     $table = table(with_facts($alike, $alike, $other, $alike));
