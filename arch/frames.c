@@ -263,6 +263,17 @@ int frames_alloc_at(struct frames *f, mfn_t block, unsigned order, enum frame_ow
     return 0;
 }
 
+mfn_t frames_highest(const struct frames *f, u64 count)
+{
+    u64 run = 0;
+    for (u64 i = f->limit; i-- > 1;) {
+        run = owner_of(f, i) == FRAME_FREE ? run + 1 : 0;
+        if (run && run >= count)
+            return mfn(i);
+    }
+    return mfn(0);
+}
+
 void frames_free(struct frames *f, mfn_t block, unsigned order)
 {
     assert_that(order < ORDERS && !(block.n & (BIT(order) - 1)));

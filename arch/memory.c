@@ -1,6 +1,7 @@
 // See arch/memory.h.
 #include <arch/cpu.h>
 #include <arch/io.h>
+#include <arch/lib.h>
 #include <arch/layout.h>
 #include <arch/memory.h>
 #include <arch/phys.h>
@@ -8,7 +9,7 @@
 #include "paging.h"
 
 #define CPUID_1_EDX_MTRR BIT(12)
-#define KEPT_MAX         (BOOT_MODULES + 6)
+#define KEPT_MAX         (BOOT_MODULES + 4) // image, symbols, their names, modules, the allocator's table
 #define FRAMES_LEAST     (256 * GIB / PAGE_SIZE) // where RAM goes farther, some of it may be left out
 
 static u64 map_end = 4 * GIB, kept_bytes;
@@ -23,16 +24,24 @@ struct kept {
 
 static void keep(struct kept *kept, u64 start, u64 bytes)
 {
+    if (!bytes)
+        return;
     kept->range[kept->count].start = align_down(start, PAGE_SIZE);
     kept->range[kept->count].end = align_up(start + bytes, PAGE_SIZE);
-    kept_bytes += kept->range[kept->count].end - kept->range[kept->count].start;
     kept->count++;
 }
 
-static void keep_boot(struct kept *kept, const struct boot_info *boot, u64 info_hpa, u64 image_hpa)
+static u64 kept_sum(const struct kept *kept)
+{
+    u64 sum = 0;
+    for (unsigned i = 0; i < kept->count; i++)
+        sum += kept->range[i].end - kept->range[i].start;
+    return sum;
+}
+
+static void keep_boot(struct kept *kept, const struct boot_info *boot, u64 image_hpa)
 {
     keep(kept, image_hpa, (u64)(image_end - image_start));
-    keep(kept, info_hpa, boot->bytes);
     keep(kept, boot->symbols.symbols_hpa, boot->symbols.symbols_bytes);
     keep(kept, boot->symbols.strings_hpa, boot->symbols.strings_bytes);
     for (unsigned i = 0; i < boot->module_count; i++)
@@ -177,15 +186,16 @@ u64 memory_left_out(const struct frames *frames, const struct boot_info *boot)
     return bytes;
 }
 
-int memory_init(struct frames *frames, const struct boot_info *boot, u64 info_hpa, u64 image_hpa)
+int memory_init(struct frames *frames, const struct boot_info *boot, u64 image_hpa)
 {
     struct kept kept = {0};
-    keep_boot(&kept, boot, info_hpa, image_hpa);
+    keep_boot(&kept, boot, image_hpa);
     u64 limit = ram_end(boot) / PAGE_SIZE;
     u64 state = place_table(boot, &kept, &limit);
     if (!state)
         return ERR_NOMEM;
     keep(&kept, state, limit);
+    kept_bytes = kept_sum(&kept);
     frames_init(frames, phys_ptr(state), limit);
     add_ram(frames, &kept, boot, 0, 4 * GIB);
     int error = map_all(frames, boot);
@@ -195,6 +205,46 @@ int memory_init(struct frames *frames, const struct boot_info *boot, u64 info_hp
     map_end = mapped_end(boot);
     add_ram(frames, &kept, boot, 4 * GIB, DIRECT_MAP_END);
     return 0;
+}
+
+// To the highest free frames, if these are higher. Returns the bytes that went there.
+static u64 raise(struct frames *frames, u64 *start, u64 bytes)
+{
+    u64 offset = *start & ~PAGE_MASK, whole = align_up(offset + bytes, PAGE_SIZE);
+    u64 to = frames_highest(frames, whole / PAGE_SIZE).n * PAGE_SIZE;
+    if (!bytes || to <= *start)
+        return 0;
+    frames_reserve(frames, to, to + whole);
+    memcpy(phys_ptr(to + offset), phys_ptr(*start), bytes);
+    *start = to + offset;
+    return whole;
+}
+
+static u64 raise_all(struct frames *frames, struct boot_info *boot)
+{
+    struct boot_symbols *s = &boot->symbols;
+    u64 sum = raise(frames, &s->symbols_hpa, s->symbols_bytes);
+    sum += raise(frames, &s->strings_hpa, s->strings_bytes);
+    for (unsigned i = 0; i < boot->module_count; i++) {
+        struct boot_module *m = &boot->modules[i];
+        u64 bytes = m->end - m->start;
+        sum += raise(frames, &m->start, bytes);
+        m->end = m->start + bytes;
+    }
+    return sum;
+}
+
+u64 memory_raise(struct frames *frames, struct boot_info *boot, u64 image_hpa)
+{
+    struct kept before = {0}, kept = {0};
+    keep_boot(&before, boot, image_hpa);
+    u64 raised = raise_all(frames, boot);
+    keep_boot(&kept, boot, image_hpa);
+    keep(&kept, ptr_hpa(frames->state), frames->limit);
+    kept_bytes = kept_sum(&kept) - raised;
+    for (unsigned i = 0; i < before.count; i++)
+        add_ram(frames, &kept, boot, before.range[i].start, before.range[i].end);
+    return raised;
 }
 
 void memory_mtrrs(struct mtrrs *mtrrs)

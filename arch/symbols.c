@@ -1,4 +1,5 @@
 // See arch/symbols.h. A linear search: it is only used to say last words.
+#include <arch/phys.h>
 #include <arch/symbols.h>
 
 struct elf64_symbol {
@@ -13,13 +14,13 @@ static size_t table_count;
 static const char *names;
 static size_t names_bytes;
 
-void symbols_set(const void *symbols, size_t bytes, const char *strings, size_t string_bytes)
+void symbols_set(const struct boot_symbols *where)
 {
-    table = symbols;
-    table_count = bytes / sizeof(*table);
-    names = strings;
-    names_bytes = string_bytes;
-    if (!string_bytes || strings[string_bytes - 1])
+    table = phys_ptr(where->symbols_hpa);
+    table_count = where->symbols_bytes / sizeof(*table);
+    names = phys_ptr(where->strings_hpa);
+    names_bytes = where->strings_bytes;
+    if (!names_bytes || names[names_bytes - 1])
         table_count = 0; // names that do not end are no names
 }
 

@@ -7,6 +7,7 @@
 #include <arch/phys.h>
 #include <arch/reserved_bit.h>
 #include <arch/smm.h>
+#include <arch/symbols.h>
 #include <arch/trim.h>
 #include <hv/log.h>
 
@@ -59,10 +60,8 @@ static void warn_about_left_out(const struct host *h)
             bytes / MIB, h->frames.limit * PAGE_SIZE);
 }
 
-static void hold_far_memory(struct host *h)
+static void say_near_memory(const struct host *h)
 {
-    h->apic_id = local_apic_id();
-    h->numa = numa_hold(&h->frames, &h->acpi, &h->boot, h->apic_id);
     const struct numa *n = &h->numa;
     u64 near = h->frames.count[FRAME_FREE] * PAGE_SIZE / MIB;
     if (n->too_few)
@@ -74,6 +73,24 @@ static void hold_far_memory(struct host *h)
         log_info("memory: %lu MiB that the firmware sets apart come last", n->far * PAGE_SIZE / MIB);
 }
 
+static void hold_far_memory(struct host *h)
+{
+    h->numa = numa_hold(&h->frames, &h->acpi, &h->boot, h->apic_id);
+}
+
+// What the boot loader has left goes to near memory, and what it leaves behind may be far.
+static void settle_memory(struct host *h, u64 image_hpa)
+{
+    h->apic_id = local_apic_id();
+    hold_far_memory(h);
+    u64 raised = memory_raise(&h->frames, &h->boot, image_hpa);
+    symbols_set(&h->boot.symbols);
+    hold_far_memory(h);
+    say_near_memory(h);
+    if (raised)
+        log_info("memory: %lu KiB that the boot loader had left low have been moved up", raised / KIB);
+}
+
 // Shadow paging marks entries by it. No bit beyond the address width is tried where there is none.
 static void try_mark_bit(struct host *h)
 {
@@ -82,12 +99,12 @@ static void try_mark_bit(struct host *h)
 
 // Devices stop before memory is used that they may write to. ACPI's tables are read for that as far as they
 // are mapped by then.
-static void start_machine(struct host *h, u64 info_hpa, u64 image_hpa)
+static void start_machine(struct host *h, u64 image_hpa)
 {
     read_acpi(h);
     stop_devices(h);
     trim_ram(h);
-    if (memory_init(&h->frames, &h->boot, info_hpa, image_hpa))
+    if (memory_init(&h->frames, &h->boot, image_hpa))
         refuse(
             h,
             "There is too little memory below 4 GiB for the monitor's own tables: give the machine more memory.");
@@ -96,7 +113,7 @@ static void start_machine(struct host *h, u64 info_hpa, u64 image_hpa)
     warn_about_left_out(h);
     if (read_acpi(h))
         log_warn("the firmware's ACPI tables are broken: no power-off, and console input may not work");
-    hold_far_memory(h);
+    settle_memory(h, image_hpa);
     host_ioapic_mask_all(&h->acpi);
     try_mark_bit(h);
 }
@@ -248,9 +265,9 @@ static void measure_exit(struct host *h)
         log_info("an exit costs nothing here but the monitor's own instructions");
 }
 
-void host_start(struct host *h, const struct params *params, u64 info_hpa, u64 image_hpa)
+void host_start(struct host *h, const struct params *params, u64 image_hpa)
 {
-    start_machine(h, info_hpa, image_hpa);
+    start_machine(h, image_hpa);
     start_machine_checks(h);
     start_vmx(h, params);
     measure_timers(h);

@@ -17,7 +17,10 @@
 struct handout;
 struct params;
 
+#define BOOT_BYTES (256 * KIB) // more boot information than any boot loader has
+
 struct host {
+    u8 boot_bytes[BOOT_BYTES] __attribute__((aligned(8))); // the boot information: `boot` points into it
     struct boot_info boot;
     struct trimmed trimmed; // RAM that is not write-back
     struct frames frames;
@@ -40,5 +43,6 @@ struct host {
 
 // Makes the machine ready for guests, and finds out what it is: devices and other processors stopped, memory
 // set up, VMX operation, timers measured. What the machine lacks ends the monitor (refuse). `h` has `boot`
-// and `back_ends`; both addresses are the boot loader's. Once, after processor_start, with a console.
-void host_start(struct host *h, const struct params *params, u64 info_hpa, u64 image_hpa);
+// and `back_ends`; the image is where the boot loader has put it. Once, after processor_start, with a
+// console.
+void host_start(struct host *h, const struct params *params, u64 image_hpa);

@@ -1,6 +1,7 @@
 // The monitor from its first instruction in C to its last: a table of contents.
 #include <arch/console.h>
 #include <arch/host_ioapic.h>
+#include <arch/lib.h>
 #include <arch/memory.h>
 #include <arch/phys.h>
 #include <arch/processor.h>
@@ -19,8 +20,7 @@
 #include "machine.h"
 #include "summary.h"
 
-#define INFO_LIMIT        (1 * MIB) // more boot information than any boot loader has
-#define INPUT_PATIENCE_MS 20        // a byte takes 10 ms at 1,200 baud, and 0.1 at what serial.c sets
+#define INPUT_PATIENCE_MS 20 // a byte takes 10 ms at 1,200 baud, and 0.1 at what serial.c sets
 
 static const struct mmu_ops *const back_ends[] = {[MMU_EPT] = &ept_ops, [MMU_SHADOW] = &shadow_ops};
 
@@ -48,16 +48,18 @@ static void start_console(void)
     }
 }
 
+// A copy of what the boot loader tells: its own becomes free memory.
 static void read_boot_info(u64 info_hpa)
 {
     console_init(COM1_PORT);
-    int error = multiboot2_parse(&host.boot, phys_ptr(info_hpa), INFO_LIMIT);
+    const u32 *bytes = phys_ptr(info_hpa);
+    memcpy(host.boot_bytes, bytes, lesser(*bytes, sizeof(host.boot_bytes)));
+    int error = multiboot2_parse(&host.boot, host.boot_bytes, sizeof(host.boot_bytes));
     if (error) {
         console_screen_vga();
         refuse(&host, host.boot.problem);
     }
-    symbols_set(phys_ptr(host.boot.symbols.symbols_hpa), host.boot.symbols.symbols_bytes,
-                phys_ptr(host.boot.symbols.strings_hpa), host.boot.symbols.strings_bytes);
+    symbols_set(&host.boot.symbols);
 }
 
 // ACPI's tables are read as far as they are mapped by now.
@@ -226,7 +228,7 @@ _Noreturn void monitor_main(u64 info_hpa, u64 image_hpa)
     read_parameters();
     if (why)
         refuse(&host, why);
-    host_start(&host, &params, info_hpa, image_hpa);
+    host_start(&host, &params, image_hpa);
     start_handout();
     frames_keep(&host.frames);
     start_input();

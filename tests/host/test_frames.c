@@ -183,6 +183,14 @@ static void do_owned(void)
         assert_int_equal(frames_owned(&frames, mfn(first), count, owner), model_all(first, count, owner));
 }
 
+static void do_highest(void)
+{
+    u64 count = 1 + random_below(random_below(2) ? 8 : 300), first = LIMIT - count;
+    while (first > 0 && !model_all(first, count, FRAME_FREE))
+        first--;
+    assert_int_equal(frames_highest(&frames, count).n, first);
+}
+
 static void keep(void)
 {
     for (u64 i = 0; i < LIMIT; i++) {
@@ -205,7 +213,7 @@ static void rewind_all(void)
 
 static void random_step(u64 step)
 {
-    static void (*const actions[])(void) = {do_add, do_reserve, do_hold, do_alloc_at, do_owned};
+    static void (*const actions[])(void) = {do_add, do_reserve, do_hold, do_alloc_at, do_owned, do_highest};
     u64 dice = random_below(40);
     if (dice < ARRAY_SIZE(actions))
         actions[dice]();

@@ -301,7 +301,7 @@ static int try_init(const struct boot_range *ranges, unsigned count)
         .present = true, .hpa = 0x4000000000, .pitch = 3840 * 4, .width = 3840, .height = 2160};
     boot_pml4[0] = 1;
     memset(boot_pml4 + 1, 0, sizeof(boot_pml4) - 8);
-    return memory_init(&frames, &boot, 0x5000, 16 * MIB);
+    return memory_init(&frames, &boot, 16 * MIB);
 }
 
 static void init(const struct boot_range *ranges, unsigned count)

@@ -71,6 +71,10 @@ int frames_alloc(struct frames *f, unsigned order, enum frame_owner owner, mfn_t
 // order.
 int frames_alloc_at(struct frames *f, mfn_t block, unsigned order, enum frame_owner owner) must_check;
 
+// The highest `count` frames in a row that are free, whatever their number and alignment; 0: there are none.
+// It looks at one frame after the other.
+mfn_t frames_highest(const struct frames *f, u64 count);
+
 // Gives back what frames_alloc, frames_alloc_at or frames_reserve took, also in smaller or larger aligned
 // pieces. Freeing what is not allocated is a bug of the caller: it panics.
 void frames_free(struct frames *f, mfn_t block, unsigned order);
