@@ -24,7 +24,7 @@ USES_hv/guest   := hv/memory hv/policy hv/vcpu hv/devices hv/access
 USES_hv/exits   := hv/memory hv/policy hv/vcpu hv/insn hv/devices hv/access hv/report hv/guest
 USES_hv         := $(USES_hv/exits) hv/exits
 USES_ept        := hv/memory hv/policy
-USES_shadow     := hv/memory hv/vcpu
+USES_shadow     := hv/memory hv/policy hv/vcpu
 
 # Each folder is compiled with only the headers that it may use, so that a forbidden include does not build. That nothing else
 # is called, either, is held by tests/check/compile.t.

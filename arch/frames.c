@@ -302,6 +302,11 @@ void frames_rewind(struct frames *f)
     }
 }
 
+enum frame_owner frames_owner(const struct frames *f, mfn_t frame)
+{
+    return frame.n < f->limit ? owner_of(f, frame.n) : FRAME_NONE;
+}
+
 bool frames_owned(const struct frames *f, mfn_t first, u64 count, enum frame_owner owner)
 {
     if (first.n >= f->limit || count > f->limit - first.n) {

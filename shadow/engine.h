@@ -67,8 +67,9 @@ struct shadow_place {
     u32 table; // SHADOW_NONE: kept for a later root
 };
 
-#define SHADOW_PLACES  64u // claimed frames at most
-#define SHADOW_TARGETS 4u
+#define SHADOW_PLACES   64u // claimed frames at most
+#define SHADOW_REFUSALS 64u // root loads whose place is refused, before it is said
+#define SHADOW_TARGETS  4u
 
 #define SHADOW_STALE 4u // translations that are flushed one by one
 
@@ -189,6 +190,7 @@ struct shadow {
     struct paging_regs left_with; // when the guest had these
     u64 place_clock;
     struct shadow_place places[SHADOW_PLACES];
+    u64 refused; // the mfn of a refused place, which the caller is to say: set once
     struct shadow_stats stats;
 };
 

@@ -133,6 +133,15 @@ static struct shadow_place *place_find(struct shadow *s, u64 frame)
     return NULL;
 }
 
+// A guest's first roots may be anywhere: only what goes on is worth a word.
+static void place_refuse(struct shadow *s, u64 frame)
+{
+    if (++s->stats.places_refused != SHADOW_REFUSALS)
+        return;
+    s->refused = frame;
+    view_change_controls(s);
+}
+
 struct shadow_place *place_claim(struct shadow *s, u64 cr3)
 {
     u64 frame = (cr3 & PTE_ADDRESS) >> PAGE_SHIFT;
@@ -140,7 +149,7 @@ struct shadow_place *place_claim(struct shadow *s, u64 cr3)
     if (!frame || p)
         return p;
     if (!frame_clear(s, frame)) {
-        s->stats.places_refused++;
+        place_refuse(s, frame);
         return NULL;
     }
     p = place_oldest(s);

@@ -4,6 +4,7 @@
 #include <arch/lib.h>
 #include <arch/phys.h>
 #include <hv/kept.h>
+#include <hv/log.h>
 #include <shadow/shadow.h>
 
 #include "engine.h"
@@ -196,10 +197,27 @@ static void shadow_load(struct vcpu *v)
         kept_write(v, KEPT_VPID, cpu->root_vpid);
 }
 
+// Once in a guest's run, as each load of such a root exits.
+static void say_refused(const struct shadow *s)
+{
+    static const char *const whose[FRAME_OWNERS] = {
+        [FRAME_NONE] = "the monitor's image, or no RAM that it uses,",
+        [FRAME_FREE] = "free memory",
+        [FRAME_MONITOR] = "the monitor's memory",
+        [FRAME_GUEST] = "a page of the guest's that cannot move",
+        [FRAME_KEPT] = "the monitor's memory",
+        [FRAME_HELD] = "memory that is far from the processor",
+    };
+    log_warn(
+        "shadow.cr3=inplace: %lu loads of the guest's roots had to exit: at 0x%lx, where one of them would be in place, is %s",
+        s->stats.places_refused, s->refused << PAGE_SHIFT,
+        whose[frames_owner(s->p2m->frames, mfn(s->refused))]);
+}
+
 // INVLPG must be seen while a table is out of sync or none is traced; and which #PF and MOV to CR3 must be.
 static __attribute__((noinline)) void controls_follow(struct vcpu *v, struct shadow_cpu *cpu)
 {
-    const struct shadow *s = cpu->view.s;
+    struct shadow *s = cpu->view.s;
     bool targets = cpu->target_changes != cpu->view.target_changes;
     bool exits = !mmu_of(cpu)->direct_invlpg || !shadow_is_exact(s);
     bool direct = shadow_absent_is_true(s);
@@ -210,6 +228,10 @@ static __attribute__((noinline)) void controls_follow(struct vcpu *v, struct sha
     cpu->pf_direct = direct;
     cpu->target_changes = cpu->view.target_changes;
     cpu->control_changes = cpu->view.control_changes;
+    if (s->refused) {
+        say_refused(s);
+        s->refused = 0;
+    }
 }
 
 // Nothing else changes them but a root load.

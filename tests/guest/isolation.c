@@ -279,6 +279,27 @@ static void test_low_tables(void)
     isolation_finish();
 }
 
+// A root in the first pages of memory, where the monitor can put no table of its own, and one elsewhere, in
+// turn. Each sees what its own entry leads to.
+static void test_low_root(void)
+{
+    static u64 saved[512];
+    u64 *low = (u64 *)0x5000;
+    isolation_start();
+    memcpy(saved, low, sizeof(saved));
+    memcpy(low, boot_pml4, sizeof(saved));
+    low[ISOLATION >> 39] = 0;
+    for (unsigned i = 0; i < 100; i++) {
+        cr3_write((u64)low);
+        expect("CR3", cr3_read(), (u64)low);
+        expect_fault("under the low root", ISOLATION, 0);
+        cr3_write((u64)boot_pml4);
+        expect("under the other", *(volatile u64 *)ISOLATION, *(u64 *)frame_a);
+    }
+    memcpy(low, saved, sizeof(saved));
+    isolation_finish();
+}
+
 static const struct test tests[] = {
     {"pages", test_pages},
     {"tables", test_tables},
@@ -289,5 +310,6 @@ static const struct test tests[] = {
     {"descriptor_in_table", test_descriptor_in_table},
     {"implicit", test_implicit},
     {"low_tables", test_low_tables},
+    {"low_root", test_low_root},
 };
 GROUP(group_isolation, "isolation", tests, true);

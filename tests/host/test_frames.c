@@ -181,6 +181,7 @@ static void do_owned(void)
     u64 count = random_below(20);
     for (unsigned owner = 0; owner < FRAME_OWNERS; owner++)
         assert_int_equal(frames_owned(&frames, mfn(first), count, owner), model_all(first, count, owner));
+    assert_true(model_all(first, 1, frames_owner(&frames, mfn(first))));
 }
 
 static void do_highest(void)

@@ -188,6 +188,13 @@ static void not_to_be_placed(void **state)
     assert_int_not_equal(hpa, (ROOTS + 7) * PAGE_SIZE);
     assert_false(is_target(ROOTS * PAGE_SIZE));
     assert_int_equal(shadow.stats.places_refused, 1);
+    assert_int_equal(shadow.refused, 0);
+    for (unsigned i = 1; i < SHADOW_REFUSALS; i++) {
+        u64 changes = view.control_changes;
+        load((ROOTS + 7) * PAGE_SIZE);
+        assert_int_equal(shadow.refused, i + 1 == SHADOW_REFUSALS ? ROOTS + 7 : 0);
+        assert_true(!shadow.refused || view.control_changes > changes); // the caller looks
+    }
     page(0)[0] = TREE * PAGE_SIZE | PRESENT;
     load(0);
     assert_int_equal(p2m_map(&p2m, gfn(FRAMES + 5), p2m_lookup(&p2m, gfn(ROOTS + 9)).mfn, 1, P2M_RAM), 0);

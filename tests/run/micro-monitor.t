@@ -23,4 +23,10 @@ says($odd, qr/^\[penumbra\] error: the guest touches gpa 0xd80000[0-9a-f]{2} wit
     'an odd access to a hole: the sentence');
 ok(decode_json(json_line($odd->{text}))->{failed}, 'the summary says that it failed');
 is($odd->{end}, 'shutdown', 'the machine is switched off');
+
+my $low = micro_monitored('low-root', $CPU, 'mmu=shadow', 'isolation');
+my @said = $low->{text} =~ /^\[penumbra\] warning: shadow\.cr3=inplace: (.*)$/mg;
+is("@said", "64 loads of the guest's roots had to exit: at 0x5000, where one of them would be in place, is the monitor's memory",
+    'a root that cannot be in place: whose memory is there, once');
+cmp_ok(decode_json(json_line($low->{text}))->{places_refused}, '>=', 100, 'the summary counts its loads');
 done_testing;

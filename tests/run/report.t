@@ -758,6 +758,18 @@ subtest 'counters that a guest made up' => sub {
         'more than there were');
 };
 
+subtest 'roots whose places were refused' => sub {
+    my $log = Machine::file_read("$FindBin::RealBin/logs/bochs-monitored.log");
+    my $said = qr/^\* `(\S+)`: (\S+) loads of its guest's roots exited/m;
+    unlike(table([$log]), $said, 'none');
+    for ([63, undef], [12345, '12,345']) {
+        my ($count, $words) = @$_;
+        (my $changed = $log) =~ s/"places_refused":\K0/$count/g;
+        my @found = table([$changed]) =~ $said;
+        is($found[1], $words, "$count of them");
+    }
+};
+
 # What a person sees while it runs (iso/report/follow).
 sub followed {
     my ($name, @lines) = @_;

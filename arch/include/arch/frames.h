@@ -79,5 +79,8 @@ mfn_t frames_highest(const struct frames *f, u64 count);
 // pieces. Freeing what is not allocated is a bug of the caller: it panics.
 void frames_free(struct frames *f, mfn_t block, unsigned order);
 
-// True if every frame of [first, first + count) has this owner. Frames at or beyond the limit are FRAME_NONE.
+// Whose the frame is. Frames at or beyond the limit are FRAME_NONE.
+enum frame_owner frames_owner(const struct frames *f, mfn_t frame);
+
+// True if every frame of [first, first + count) has this owner.
 bool frames_owned(const struct frames *f, mfn_t first, u64 count, enum frame_owner owner);

@@ -227,6 +227,20 @@ sub told_too_much {
     return map { my $words = exits_told($rounds[$_]); defined $words ? [$_ + 1, $words] : () } 0 .. $#rounds;
 }
 
+# Loads of the guest's roots that exited, although shadow paging can do without: so many as the monitor has a line about, too.
+use constant REFUSALS => 64;
+
+sub refused_places {
+    my ($column) = @_;
+    my @counts = map { ($_->{summary} // {})->{places_refused} // 0 } @{ $column->{rounds} };
+    return map { [$_ + 1, refused_words($counts[$_])] } grep { $counts[$_] >= REFUSALS } 0 .. $#counts;
+}
+
+sub refused_words {
+    return grouped($_[0]) . " loads of its guest's roots exited, since shadow tables could not lie where these roots are: the log "
+        . 'says whose memory is there';
+}
+
 # What was asked for and is without effect, by the machine or by other words of the configuration.
 sub without_effect {
     my ($begin, $by) = @_;
@@ -318,7 +332,7 @@ sub befell {
     my @lines = map { befell_rounds($_) } @columns;
     push @lines, never_begun($report);
     push @lines, fewer_rounds(@{ $report->{shown} });
-    push @lines, map { remarks($_, @{ $_->{remarks} }, ineffective_rounds($_), told_too_much($_)) } @columns;
+    push @lines, map { remarks($_, @{ $_->{remarks} }, ineffective_rounds($_), told_too_much($_), refused_places($_)) } @columns;
     push @lines, item("lines that could not be read and were left out: $report->{broken}") if $report->{broken};
     push @lines, item("results by turns in modes that the monitor did not want measured (`bench -m`), left out: $report->{turns}")
         if $report->{turns};
