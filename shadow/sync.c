@@ -1,6 +1,8 @@
 // Tables out of sync: which leave, and how they come back. A table of level 1 whose entries are written in a
 // burst leaves, so that the rest of the burst causes no exits; so does any table that an instruction writes
 // which cannot be carried out. It comes back at the next root load, or when a fault needs it. See sync.h.
+#include <arch/same.h>
+
 #include "sync.h"
 #include "entries.h"
 #include "frames.h"
@@ -23,8 +25,7 @@ static void slot_synchronise(struct shadow_view *view, u32 id, struct found *fou
     found->changed |= s->tables[id >> 9].level == 1 ? trace_leaf(view, id) : trace_entry(view, id);
 }
 
-// Without a jump for each entry: few groups have changed, and this is most of what a table costs that comes
-// back.
+// Without a jump for each entry: few groups have changed.
 static bool group_changed(const u64 *guest, const u64 *seen)
 {
     u64 changed = 0;
@@ -44,13 +45,28 @@ static void group_synchronise(struct shadow_view *view, u32 first, struct found 
     }
 }
 
+// Of these groups, those whose guest entries may have changed: blocks of eight that are all among them, as
+// most of a full table's are, are looked at as a whole.
+static inline u64 groups_changed(u64 groups, const u64 *guest, const u64 *seen)
+{
+    u64 whole = groups & groups >> 1;
+    whole &= whole >> 2;
+    whole &= whole >> 4 & 0x0101010101010101ul; // bit 8n: all of the n-th block
+    for (; whole; whole &= whole - 1) {
+        unsigned first = group_first(whole);
+        if (same_bytes(guest + first, seen + first))
+            groups &= ~((whole & -whole) * 0xff);
+    }
+    return groups;
+}
+
 static struct found table_compare(struct shadow_view *view, u32 table)
 {
     const struct shadow *s = view->s;
     const struct shadow_table *t = &s->tables[table];
     const u64 *guest = t->guest, *seen = &s->seen[entry_id(table, 0)];
     struct found found = {0, false};
-    for (u64 groups = t->occupied; groups; groups &= groups - 1) {
+    for (u64 groups = groups_changed(t->occupied, guest, seen); groups; groups &= groups - 1) {
         unsigned first = group_first(groups);
         if (unlikely(group_changed(guest + first, seen + first)))
             group_synchronise(view, entry_id(table, first), &found);

@@ -9,7 +9,7 @@ HOST_CC    ?= gcc
 HOST_FLAGS := -std=gnu11 -g -O1 -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover=all \
               -fno-omit-frame-pointer -Itests/host/include -Iarch/include -Ihv/include -Iept/include \
               -Ishadow/include $(HV_LAYERS:%=-I%) -Itests/host -I. -MMD -MP
-HOST_BASE  := tests/host/support.o arch/fmt.o arch/frames.o
+HOST_BASE  := tests/host/support.o arch/fmt.o arch/frames.o arch/same.o
 
 # The word MACHINE on a link line: the exit handlers as they are, on the processor and machine of fake_*.c.
 MACHINE_HV := apic auto auto_mode churn configurations cpuid debug decode devices due effect emulate event exit_names exit_simple \
