@@ -255,10 +255,10 @@ static inline bool shadow_hides_fetches(const struct paging_regs *regs)
 // Judges a #PF exit and repairs it if it is hidden: see mmu_fault. Of `fault` gva and error_code are given.
 enum mmu_outcome shadow_fault(struct shadow_view *view, struct mmu_fault *fault);
 
-// To be called before shadow_fault, which need not be called if this is true: the fault is one of the two
-// most common ones. A supervisor's write, by a supervisor's page, to a table of level 1 that alone stands for
-// its frame: the table stays in sync, or leaves, MMU_TRACED or MMU_FIXED. Or a user's write to a page that
-// the guest's entry makes read-only: MMU_GUEST_FAULT. Of `walk` only `regs` counts.
+// To be called before shadow_fault, which need not be called if this is true: the fault is one of the most
+// common ones. A supervisor's write, by a supervisor's page, to a table of level 1 that alone stands for its
+// frame: the table stays in sync, or leaves, MMU_TRACED or MMU_FIXED. Or a user's that the shadow tables
+// judge while all are in sync: MMU_FIXED or MMU_GUEST_FAULT. Of `walk` only `regs` counts.
 bool shadow_fault_watched(struct shadow_view *view, struct mmu_fault *fault, enum mmu_outcome *outcome);
 
 // [hpa, hpa + bytes), within one page, has been written by or for the guest: the entries are made to follow

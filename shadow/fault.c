@@ -84,36 +84,10 @@ static inline bool by_supervisor(struct shadow_view *view, struct mmu_fault *f, 
     return sync_leaf_table(view, f, outcome);
 }
 
-// A user's write to a page that the guest's own entry makes read-only, in tables that are all in sync.
-static inline bool to_read_only(struct shadow_view *view, struct mmu_fault *f, enum mmu_outcome *outcome)
-{
-    struct shadow *s = view->s;
-    struct spot spot = view_spot(view, f->gva);
-    if (spot.level != 1 || s->out_of_sync || view->walk.regs.cr4 & CR4_PKE)
-        return false;
-    u32 id = entry_id(entry_child(s, spot.link), SLOT(f->gva, 1));
-    const struct shadow_table *t = &s->tables[id >> 9];
-    u64 entry = t->guest ? t->guest[id % ENTRIES] : 0;
-    if ((entry & (PTE_P | PTE_W)) != PTE_P || entry & view->reserved[1][true])
-        return false;
-    f->error_code = PFEC_P | PFEC_W | PFEC_U;
-    *outcome = MMU_GUEST_FAULT;
-    s->stats.true_faults++;
-    sync_part(s, id);
-    return true;
-}
-
-bool fault_watched(struct shadow_view *view, struct mmu_fault *f, enum mmu_outcome *outcome)
-{
-    u32 kind = f->error_code & (PFEC_P | PFEC_W | PFEC_U | PFEC_RSVD | PFEC_PK);
-    if (!view->s->config.strategy.trace)
-        return false;
-    if (kind == (PFEC_P | PFEC_W))
-        return by_supervisor(view, f, outcome);
-    return kind == (PFEC_P | PFEC_W | PFEC_U) && to_read_only(view, f, outcome);
-}
-
 enum quick { QUICK_NO, QUICK_FIXED, QUICK_TRACED, QUICK_TRUE };
+
+static const enum mmu_outcome outcomes[] = {
+    [QUICK_FIXED] = MMU_FIXED, [QUICK_TRACED] = MMU_TRACED, [QUICK_TRUE] = MMU_GUEST_FAULT};
 
 // A write to a page that would be writable but for tracing.
 static enum quick quick_traced(struct shadow_view *view, struct mmu_fault *f, const struct spot *spot)
@@ -137,24 +111,56 @@ static bool entry_mark(const struct shadow_table *t, unsigned slot, u64 seen, u6
            __atomic_compare_exchange_n(entry, &seen, seen | bits, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
 
-// By a user, denied by rights. What else is in the code that the processor gave describes the access; but
-// whether it is a fetch the guest's processor says only with NXE or SMEP (SDM vol. 3, 4.7), ours perhaps
-// without.
-static enum quick quick_true(struct shadow_view *view, struct mmu_fault *f)
+#define NONE_BLOCK 64u // entries of level 1 that become exact together
+
+// Those of `count` entries that are unknown, and not present in the guest's table, become exact none.
+static void none_from(const struct shadow *s, u32 id, unsigned count)
+{
+    const u64 *guest = &s->tables[id >> 9].guest[id & (ENTRIES - 1)];
+    u64 *entries = entry_at(s, id), *seen = &s->seen[id], unknown = s->unknown;
+    for (unsigned i = 0; i < count; i++) {
+        if (entries[i] != unknown || guest[i] & PTE_P)
+            continue;
+        entries[i] = 0;
+        seen[i] = guest[i];
+    }
+}
+
+// The guest's entry is not present: where its table is traced that is known from now on, and such faults need
+// no exits any more.
+static void know_none(const struct shadow *s, u32 id)
+{
+    struct shadow_table *t = &s->tables[id >> 9];
+    if (!table_is_exact(s, t))
+        return;
+    unsigned count = t->level == 1 ? NONE_BLOCK : 1, first = id % ENTRIES / count * count;
+    none_from(s, entry_id(id >> 9, first), count);
+    t->occupied |= (t->level == 1 ? BIT(NONE_BLOCK / GROUP) - 1 : 1ul) << first / GROUP;
+}
+
+// The bits of the guest's error code that describe the access are those that the processor gave, but whether
+// it is a fetch the guest's says only with NXE or SMEP (SDM vol. 3, 4.7), ours perhaps without.
+static inline enum quick quick_true(struct shadow_view *view, struct mmu_fault *f, u32 present)
 {
     u32 fetch = walk_tells_fetches(&view->walk.regs) ? PFEC_I : 0;
-    f->error_code = PFEC_P | (f->error_code & (PFEC_W | PFEC_U | fetch));
+    f->error_code = present | (f->error_code & (PFEC_W | PFEC_U | fetch));
     view->s->stats.true_faults++;
     return QUICK_TRUE;
 }
 
-// A write to a page that the guest has read-only, mostly. The guest is about to take its entry away, flush
-// the address, and make the entry of a copy: none of that needs to be seen.
-static void copy_follows(struct shadow_view *view, u64 gva)
+static enum quick quick_absent(struct shadow_view *view, struct mmu_fault *f, u32 id)
 {
-    struct spot spot = view_spot(view, gva);
-    if (spot.level == 1)
-        sync_part(view->s, entry_id(entry_child(view->s, spot.link), SLOT(gva, 1)));
+    know_none(view->s, id);
+    return quick_true(view, f, 0);
+}
+
+// By a user, denied by rights. A write is mostly one to a page that the guest has read-only: it is about to
+// take its entry away, flush the address, and make the entry of a copy, and none of that needs to be seen.
+static enum quick quick_denied(struct shadow_view *view, struct mmu_fault *f, u32 id)
+{
+    if (f->access.kind == ACCESS_WRITE)
+        sync_part(view->s, id);
+    return quick_true(view, f, PFEC_P);
 }
 
 // A page of 4K whose tables are all in sync.
@@ -169,28 +175,27 @@ static enum quick quick_fill(struct shadow_view *view, struct mmu_fault *f, cons
     u64 entry = t->guest[slot], page = role_page(t->role, entry), any = spot->any | entry;
     u64 all = spot->all & page;
     bool write = f->access.kind == ACCESS_WRITE;
-    if (!(entry & PTE_P) || entry & view->reserved[1][true] || keys_matter(view, all, entry))
+    u32 id = entry_id(table, slot);
+    if (!(entry & PTE_P))
+        return quick_absent(view, f, id);
+    if (entry & view->reserved[1][true] || keys_matter(view, all, entry))
         return QUICK_NO;
-    if (!rights_allow(view, f, all, any)) {
-        if (!by_user(view, f))
-            return QUICK_NO;
-        if (write)
-            copy_follows(view, f->gva);
-        return quick_true(view, f);
-    }
+    if (!rights_allow(view, f, all, any))
+        return by_user(view, f) ? quick_denied(view, f, id) : QUICK_NO;
     u64 bits = write ? PTE_A | PTE_D : PTE_A;
     u64 value = fill_leaf(view, 1, page | bits);
     if (value == s->unknown || (write && !(value & PTE_W)) || !entry_mark(t, slot, entry, bits))
         return QUICK_NO;
-    u32 id = entry_id(table, slot);
-    entry_make(s, id, value);
-    fill_neighbours(view, id);
     s->stats.hidden_faults++;
+    if (value != t->entries[slot]) { // else its table has come back with it
+        entry_set(s, id, value);
+        fill_neighbours(view, id);
+    }
     return QUICK_FIXED;
 }
 
 // The table that the guest's entry of level 2 leads to is apart: it comes back.
-static bool quick_join(struct shadow_view *view, u64 gva, const struct spot *spot)
+static __attribute__((noinline)) bool quick_join(struct shadow_view *view, u64 gva, const struct spot *spot)
 {
     const struct shadow *s = view->s;
     u32 table = entry_child(s, spot->link);
@@ -207,6 +212,15 @@ static bool quick_join(struct shadow_view *view, u64 gva, const struct spot *spo
     return true;
 }
 
+// While no table that the processor walks is out of sync.
+static inline enum quick quick_in_sync(struct shadow_view *view, struct mmu_fault *f)
+{
+    struct spot spot = view_spot(view, f->gva);
+    if (spot.level == 2 && view->s->apart && quick_join(view, f->gva, &spot))
+        spot = view_spot(view, f->gva);
+    return spot.level == 1 ? quick_fill(view, f, &spot) : QUICK_NO;
+}
+
 // Judges by the shadow tables. Everything but a further write of a burst brings those that are out of sync
 // back first: the burst is over.
 static enum quick quick(struct shadow_view *view, struct mmu_fault *f)
@@ -217,43 +231,53 @@ static enum quick quick(struct shadow_view *view, struct mmu_fault *f)
         done = quick_traced(view, f, &spot);
     if (done != QUICK_NO)
         return done;
-    if (view->s->out_of_sync) {
-        sync_all(view);
-        spot = view_spot(view, f->gva);
-    }
-    if (spot.level == 2 && view->s->apart && quick_join(view, f->gva, &spot))
-        spot = view_spot(view, f->gva);
-    return spot.level == 1 ? quick_fill(view, f, &spot) : QUICK_NO;
+    sync_all(view);
+    return quick_in_sync(view, f);
 }
 
-#define NONE_BLOCK 64u // entries of level 1 that become exact together
-
-// Those of `count` entries that are unknown, and not present in the guest's table, become exact none.
-static void none_from(const struct shadow *s, u32 id, unsigned count)
+// As the error code says, which tells fetches from reads wherever that matters: shadow_hides_fetches.
+static inline enum access kind_of(u32 error_code)
 {
-    const u64 *guest = &s->tables[id >> 9].guest[id & (ENTRIES - 1)];
-    u64 *entries = entry_at(s, id), *seen = &s->seen[id], unknown = s->unknown;
-    for (unsigned i = 0; i < count; i++) {
-        if (entries[i] != unknown || guest[i] & PTE_P)
-            continue;
-        entries[i] = 0;
-        seen[i] = guest[i];
-    }
+    return error_code & PFEC_W ? ACCESS_WRITE : error_code & PFEC_I ? ACCESS_FETCH : ACCESS_READ;
 }
 
-// The guest's entry for gva at `level` is not present: where its table is traced that is known from now on,
-// and such faults need no exits any more.
-static void know_none(struct shadow_view *view, u64 gva, unsigned level)
+// By a user. With keys PKRU has a say, which only shadow_fault is told.
+static inline enum quick quick_user(struct shadow_view *view, struct mmu_fault *f)
 {
-    struct shadow *s = view->s;
+    if (view->s->out_of_sync || view->walk.regs.cr4 & CR4_PKE)
+        return QUICK_NO;
+    view->walk.cpl = 3;
+    f->access = (struct walk_access){.kind = kind_of(f->error_code)};
+    return quick_in_sync(view, f);
+}
+
+bool fault_watched(struct shadow_view *view, struct mmu_fault *f, enum mmu_outcome *outcome)
+{
+    if (!view->s->config.strategy.trace)
+        return false;
+    if ((f->error_code & (PFEC_P | PFEC_W | PFEC_U | PFEC_RSVD | PFEC_PK)) == (PFEC_P | PFEC_W))
+        return by_supervisor(view, f, outcome);
+    if (!(f->error_code & PFEC_U))
+        return false;
+    enum quick done = quick_user(view, f);
+    *outcome = outcomes[done];
+    return done != QUICK_NO;
+}
+
+// By whom it may be: as in quick_denied.
+static void copy_follows(struct shadow_view *view, u64 gva)
+{
     struct spot spot = view_spot(view, gva);
-    u32 table = spot.level == view->top->level ? view->root : entry_child(s, spot.link);
-    struct shadow_table *t = &s->tables[table];
-    if (spot.level != level || !table_is_exact(s, t))
-        return;
-    unsigned count = level == 1 ? NONE_BLOCK : 1, first = SLOT(gva, level) / count * count;
-    none_from(s, entry_id(table, first), count);
-    t->occupied |= (level == 1 ? BIT(NONE_BLOCK / GROUP) - 1 : 1ul) << first / GROUP;
+    if (spot.level == 1)
+        sync_part(view->s, entry_id(entry_child(view->s, spot.link), SLOT(gva, 1)));
+}
+
+static void absent_follows(struct shadow_view *view, u64 gva, unsigned level)
+{
+    struct spot spot = view_spot(view, gva);
+    u32 table = spot.level == view->top->level ? view->root : entry_child(view->s, spot.link);
+    if (spot.level == level)
+        know_none(view->s, entry_id(table, SLOT(gva, level)));
 }
 
 static void true_fault(struct shadow_view *view, struct mmu_fault *f, const struct walk *walk)
@@ -263,7 +287,7 @@ static void true_fault(struct shadow_view *view, struct mmu_fault *f, const stru
     if (!view->s->config.strategy.trace)
         trace_path(view, f->gva); // a #PF drops what is cached for its address (SDM vol. 3, 4.10.4.1)
     if (!(walk->error_code & PFEC_P))
-        know_none(view, f->gva, walk->fault_level);
+        absent_follows(view, f->gva, walk->fault_level);
     else if (f->access.kind == ACCESS_WRITE)
         copy_follows(view, f->gva);
 }
@@ -313,11 +337,10 @@ static bool is_implicit(const struct shadow_view *view, const struct mmu_fault *
     return entry_maps(view->s, leaf) && rights_allow(view, f, spot.all & leaf, spot.any | leaf);
 }
 
-// As the error code says, which tells fetches from reads wherever that matters: shadow_hides_fetches.
 static void access_find(const struct shadow_view *view, struct mmu_fault *f)
 {
     u32 error_code = f->error_code;
-    f->access.kind = error_code & PFEC_W ? ACCESS_WRITE : error_code & PFEC_I ? ACCESS_FETCH : ACCESS_READ;
+    f->access.kind = kind_of(error_code);
     f->access.implicit = view->walk.cpl == 3 && !(error_code & PFEC_U);
     bool fresh = view->fresh_gva == f->gva && view->fresh_at == view->s->changes;
     if (fresh && is_implicit(view, f))
@@ -326,8 +349,6 @@ static void access_find(const struct shadow_view *view, struct mmu_fault *f)
 
 enum mmu_outcome fault_judge(struct shadow_view *view, struct mmu_fault *f)
 {
-    static const enum mmu_outcome outcomes[] = {
-        [QUICK_FIXED] = MMU_FIXED, [QUICK_TRACED] = MMU_TRACED, [QUICK_TRUE] = MMU_GUEST_FAULT};
     access_find(view, f);
     f->watched = SHADOW_NONE;
     enum quick done = view->s->config.strategy.trace ? quick(view, f) : QUICK_NO;

@@ -7,21 +7,23 @@
 
 #define ACCESSED (PTE_P | PTE_A)
 #define DIRTY    (PTE_W | PTE_D)
+#define FLAGS    (PTE_U | PTE_NX | PTE_G | PTE_PWT | PTE_PCD | PTE_KEY) // that a leaf takes over
 
 // Write access needs a dirty guest entry (so that the first write is seen and sets it), RAM, and no trace.
-static inline u64 ram_leaf(const struct shadow *s, u64 guest_entry, u64 flags, const struct p2m_leaf *leaf)
+static inline u64 ram_leaf(const struct shadow_frame *frame, u64 guest_entry, u64 flags,
+                           const struct p2m_leaf *leaf)
 {
     u64 value = mfn_hpa(leaf->mfn) | flags | ACCESSED | PTE_D;
     if ((guest_entry & DIRTY) != DIRTY || leaf->type != P2M_RAM)
         return value;
-    return value | PTE_MAY_WRITE | (frame_traced(s, leaf->mfn.n) ? 0 : PTE_W);
+    return value | PTE_MAY_WRITE | (frame->traced ? 0 : PTE_W);
 }
 
 static inline u64 leaf_to(const struct shadow *s, u64 guest_entry, u64 flags, gfn_t g)
 {
     struct p2m_leaf leaf = p2m_lookup(s->p2m, g);
     if (p2m_is_ram(leaf.type))
-        return ram_leaf(s, guest_entry, flags, &leaf);
+        return ram_leaf(frame_at(s, leaf.mfn.n), guest_entry, flags, &leaf);
     if (leaf.type != P2M_DIRECT)
         return s->unknown;
     // Device memory: uncached whatever the guest says, writable if the guest's entry is.
@@ -36,7 +38,7 @@ static u64 large_leaf_to(const struct shadow *s, u64 guest_entry, u64 flags, gfn
     if (!s->config.large || !p2m_is_ram(leaf.type) || leaf.level < P2M_LEVEL_2M ||
         region_at(s, leaf.mfn.n)->traced)
         return s->unknown;
-    return ram_leaf(s, guest_entry, flags | PTE_PS, &leaf);
+    return ram_leaf(frame_at(s, leaf.mfn.n), guest_entry, flags | PTE_PS, &leaf);
 }
 
 u64 fill_leaf(const struct shadow_view *view, unsigned level, u64 guest_entry)
@@ -45,7 +47,7 @@ u64 fill_leaf(const struct shadow_view *view, unsigned level, u64 guest_entry)
     if ((guest_entry & ACCESSED) != ACCESSED || guest_entry & view->reserved[level][true])
         return s->unknown;
     gfn_t g = gpa_gfn(guest_entry & PTE_ADDRESS);
-    u64 flags = guest_entry & (PTE_U | PTE_NX | PTE_G | PTE_PWT | PTE_PCD | PTE_KEY);
+    u64 flags = guest_entry & FLAGS;
     if (level == 1)
         return leaf_to(s, guest_entry, flags | (guest_entry & PTE_PAT), g);
     return large_leaf_to(s, guest_entry, flags | (guest_entry & PTE_PAT_2M), gfn(align_down(g.n, ENTRIES)));
@@ -215,37 +217,55 @@ static void fill_splinter(struct shadow *s, const struct walk *walk, u64 rights,
         entry_make(s, entry_id(table, slot), splinter_value(s, large, rights, gfn(frame + slot)));
 }
 
-// A neighbour that is unknown is filled, too. True if it has become exact none.
-static bool fill_neighbour(struct shadow_view *view, u32 id, u64 guest_entry, bool exact)
+// As entry_fill with what fill_leaf gives, where the page is in RAM, but for what is counted of the table.
+// False: it stays unknown.
+static inline bool fill_neighbour(const struct shadow_view *view, const struct shadow_table *t, u32 id,
+                                  u64 guest_entry)
 {
     struct shadow *s = view->s;
-    if (!(guest_entry & PTE_P) && exact) {
-        *entry_at(s, id) = 0;
-        s->seen[id] = guest_entry;
-        return true;
-    }
-    u64 value = fill_leaf(view, 1, role_page(s->tables[id >> 9].role, guest_entry));
-    if (value != s->unknown) {
-        entry_fill(s, id, value, guest_entry);
-        s->stats.prefetched++;
-    }
-    return false;
+    u64 page = role_page(t->role, guest_entry);
+    if ((page & ACCESSED) != ACCESSED || page & view->reserved[1][true])
+        return false;
+    struct p2m_leaf leaf = p2m_lookup(s->p2m, gpa_gfn(page & PTE_ADDRESS));
+    if (!p2m_is_ram(leaf.type))
+        return false;
+    struct shadow_frame *frame = frame_at(s, leaf.mfn.n);
+    t->entries[id % ENTRIES] = ram_leaf(frame, page, page & (FLAGS | PTE_PAT), &leaf);
+    s->seen[id] = guest_entry;
+    chain_add(s, &frame->leaves, id);
+    return true;
 }
 
 __attribute__((flatten)) void fill_neighbours(struct shadow_view *view, u32 id)
 {
     struct shadow *s = view->s;
-    unsigned count = s->config.prefetch;
+    struct shadow_table *t = &s->tables[id >> 9];
+    const u64 *guest = t->guest, unknown = s->unknown;
+    u64 *entries = t->entries, filled = 0, none = 0; // groups
+    unsigned count = s->config.prefetch, leaves = 0;
     if (count < 2)
         return;
-    struct shadow_table *t = &s->tables[id >> 9];
     bool exact = table_is_exact(s, t);
-    unsigned first = id % ENTRIES / count * count;
-    for (unsigned slot = first; slot < first + count && slot < ENTRIES; slot++) {
-        if (t->entries[slot] == s->unknown &&
-            fill_neighbour(view, entry_id(id >> 9, slot), t->guest[slot], exact))
-            t->occupied |= BIT(slot / GROUP);
+    unsigned first = id % ENTRIES / count * count, end = first + count < ENTRIES ? first + count : ENTRIES;
+    for (unsigned slot = first; slot < end; slot++) {
+        u64 guest_entry = guest[slot], group = BIT(slot / GROUP);
+        if (entries[slot] != unknown)
+            continue;
+        if (guest_entry & PTE_P) {
+            bool maps = fill_neighbour(view, t, entry_id(id >> 9, slot), guest_entry);
+            leaves += maps;
+            filled |= maps ? group : 0;
+        } else if (exact) {
+            entries[slot] = 0;
+            s->seen[entry_id(id >> 9, slot)] = guest_entry;
+            none |= group;
+        }
     }
+    t->occupied |= filled | none;
+    t->maps |= filled;
+    t->mapped += leaves;
+    s->changes += leaves;
+    s->stats.prefetched += leaves;
 }
 
 void fill_page(struct shadow_view *view, const struct mmu_fault *f, const struct walk *walk)
