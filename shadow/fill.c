@@ -9,6 +9,8 @@
 #define DIRTY    (PTE_W | PTE_D)
 #define FLAGS    (PTE_U | PTE_NX | PTE_G | PTE_PWT | PTE_PCD | PTE_KEY) // that a leaf takes over
 
+#define SPLINTER_GROWTH 4 // times what a splinter has are filled at the next fault there
+
 // Write access needs a dirty guest entry (so that the first write is seen and sets it), RAM, and no trace.
 static inline u64 ram_leaf(const struct shadow_frame *frame, u64 guest_entry, u64 flags,
                            const struct p2m_leaf *leaf)
@@ -91,11 +93,6 @@ static u64 splinter_rights(const struct shadow_view *view, u8 role, bool write)
 static u64 splinter_flags(u64 large, u64 rights)
 {
     return (rights & (PTE_U | PTE_NX)) | (large & (PTE_PWT | PTE_PCD | PTE_G | PTE_KEY));
-}
-
-static u64 splinter_value(const struct shadow *s, u64 large, u64 rights, gfn_t g)
-{
-    return leaf_to(s, rights, splinter_flags(large, rights) | (large & PTE_PAT_2M ? PTE_PAT : 0), g);
 }
 
 static u64 splinter_large_value(const struct shadow *s, u64 large, u64 rights, gfn_t first)
@@ -209,12 +206,35 @@ static bool fill_large(struct shadow_view *view, const struct mmu_fault *f, cons
     return true;
 }
 
-static void fill_splinter(struct shadow *s, const struct walk *walk, u64 rights, u32 table, unsigned first,
-                          unsigned count)
+// How many entries of a splinter a fault fills: what is used again and again has soon all of them, and a page
+// that goes after a few accesses has not cost 512.
+static unsigned splinter_count(const struct shadow *s, const struct shadow_table *t)
 {
-    u64 large = walk->entry[walk->level], frame = align_down(gpa_gfn(walk->gpa).n, ENTRIES);
-    for (unsigned slot = first; slot < first + count; slot++)
-        entry_make(s, entry_id(table, slot), splinter_value(s, large, rights, gfn(frame + slot)));
+    unsigned count = SPLINTER_GROWTH * t->mapped;
+    if (s->config.prefetch < 2)
+        return 1;
+    if (count < s->config.prefetch)
+        count = s->config.prefetch;
+    return count < ENTRIES ? count : ENTRIES;
+}
+
+// The entry of the fault, and those around it that are unknown.
+static void fill_splinter(struct shadow_view *view, const struct mmu_fault *f, const struct walk *walk,
+                          u32 id)
+{
+    struct shadow *s = view->s;
+    struct shadow_table *t = &s->tables[id >> 9];
+    u64 large = walk->entry[walk->level], rights = splinter_rights(view, t->role, is_write(f));
+    u64 flags = splinter_flags(large, rights) | (large & PTE_PAT_2M ? PTE_PAT : 0);
+    gfn_t frame = gfn(align_down(gpa_gfn(walk->gpa).n, ENTRIES));
+    unsigned count = splinter_count(s, t), first = id % ENTRIES / count * count;
+    entry_make(s, id, leaf_to(s, rights, flags, gfn(frame.n + id % ENTRIES)));
+    for (unsigned slot = first; slot < first + count && slot < ENTRIES; slot++) {
+        u64 value =
+            t->entries[slot] == s->unknown ? leaf_to(s, rights, flags, gfn(frame.n + slot)) : s->unknown;
+        if (value != s->unknown)
+            entry_fill(s, entry_id(id >> 9, slot), value, 0);
+    }
 }
 
 // As entry_fill with what fill_leaf gives, where the page is in RAM, but for what is counted of the table.
@@ -276,13 +296,10 @@ void fill_page(struct shadow_view *view, const struct mmu_fault *f, const struct
         return;
     u32 id = path_make(view, f, walk, 1);
     const struct shadow_table *t = &s->tables[id >> 9];
-    unsigned slot = id & (ENTRIES - 1);
     if (t->splinter) {
-        bool all = s->config.prefetch > 1 && !t->occupied;
-        u64 rights = splinter_rights(view, t->role, is_write(f));
-        fill_splinter(s, walk, rights, id >> 9, all ? 0 : slot, all ? ENTRIES : 1);
+        fill_splinter(view, f, walk, id);
         return;
     }
-    entry_make(s, id, fill_leaf(view, 1, entry_to_fill(view, t->role, t->guest[slot], is_write(f))));
+    entry_make(s, id, fill_leaf(view, 1, entry_to_fill(view, t->role, t->guest[id % ENTRIES], is_write(f))));
     fill_neighbours(view, id);
 }

@@ -23,6 +23,7 @@
 #define TABLE_BITS   0x67ul     // writable, user's, accessed, dirty
 #define PAGE_BITS    0x67ul
 #define READ_ONLY    0x65ul
+#define LARGE_BITS   (PAGE_BITS | 0x80ul)
 #define KERNEL_BITS  0x63ul
 #define APART        100000u // cycles between events that are no burst
 
@@ -414,6 +415,40 @@ static void single_pages(void **state)
         assert_in_range(page_comes(page, ACCESS_READ, READ_ONLY), 1, page == 128 ? 2 : 1);
 }
 
+// The entries that map a piece of the large page.
+static unsigned pieces_filled(void)
+{
+    unsigned filled = 0;
+    for (u32 i = 0; i < shadow.config.pool; i++)
+        if (shadow.tables[i].used && shadow.tables[i].splinter)
+            filled += shadow.tables[i].mapped;
+    return filled;
+}
+
+// A large page that the p2m has in pieces: who uses one of them pays for few, who uses all exits few times.
+static void large_page(void **state)
+{
+    static const u64 pages = 0x200, slot = 4; // gfn, and where it is in the directory
+    unsigned first = (slot - 2) * 512, used = 0;
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        set(ROOT + 2, slot, pages * PAGE_SIZE | LARGE_BITS);
+        (void)exits_taken();
+        user_uses(first + 100 * i, ACCESS_WRITE);
+        assert_int_equal(exits_taken(), 1);
+        assert_in_range(pieces_filled(), 1, 8);
+        set(ROOT + 2, slot, 0);
+        invlpg(first);
+        assert_int_equal(pieces_filled(), 0);
+    }
+    set(ROOT + 2, slot, pages * PAGE_SIZE | LARGE_BITS);
+    (void)exits_taken();
+    for (unsigned page = 7; used < 512; used++, page = (page + 321) % 512)
+        user_uses(first + page, ACCESS_WRITE);
+    assert_in_range(exits_taken(), 2, 8);
+    assert_int_equal(pieces_filled(), 512);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
 
 int main(void)
@@ -421,7 +456,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(mprotect_page), TEST(mprotect_pages), TEST(copy_on_write), TEST(copy_by_kernel),
         TEST(munmap_pages),  TEST(process_ends),   TEST(fork_protects), TEST(demand_zero),
-        TEST(fault_around),  TEST(single_pages),   TEST(fork_again),
+        TEST(fault_around),  TEST(single_pages),   TEST(fork_again),    TEST(large_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
