@@ -160,6 +160,7 @@ Variables of make compare, beside MEM, EMU, CPU, APPEND and ARGS:
   PROG=file or folder            static programs or scripts of your own, as further workloads
   REPEAT=1         boots of each configuration: two boots differ by more than the repetitions in one
   HOW=boot|switch|both           each configuration by a boot of its own; by turns in one boot; or both ways
+  KVM=1            beside it the same guest under KVM, with EPT and without; KVM=ept,vpid=off/shadow for others
   LIMIT=seconds    of the guest's clock, after which a configuration is ended (60 in Bochs, else 3600)
   EXIT_COST=1300                 cycles that an exit is taken to cost where the clock counts instructions
   SERIAL="log ..."               only make the report, of serial logs or texts of QR codes from elsewhere

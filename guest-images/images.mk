@@ -106,6 +106,29 @@ $(GUEST_COMPARE): $(GUEST_BUILD)/initrd.gz $(GUEST_BUILD)/tcc-tree $(GUEST_PROG)
 	guest-images/make-initrd --busybox $(GUEST_BUILD)/busybox/busybox --output $@ \
 	    $(GUEST_TREES) --tree $(GUEST_BUILD)/tcc-tree= --tree $(GUEST_PROG)=prog
 
+# A machine that runs guests under KVM: QEMU, its firmware, and KVM's modules of Debian's kernel. The tree is also that of
+# `make nested`; the initramfs runs the guest of a comparison (kvm/scripts/kvm).
+KVM_TREE := $(GUEST_BUILD)/kvm-tree
+QEMU_ROOT := $(GUEST_BUILD)/packages/qemu-system-x86/root
+$(KVM_TREE): $(GUEST_BUILD)/packages/qemu-system-x86/version $(GUEST_BUILD)/kernel/version \
+    guest-images/take-program guest-images/take-modules
+	guest-images/take-program --output $@ qemu-system-x86_64 $(QEMU_ROOT)
+	guest-images/take-modules --output $@/modules $(GUEST_BUILD)/kernel/root kvm-intel
+	@mkdir -p $@/firmware
+	cp $(QEMU_ROOT)/usr/share/seabios/bios-256k.bin \
+	    $(addprefix $(QEMU_ROOT)/usr/share/qemu/,kvmvapic.bin linuxboot_dma.bin) $@/firmware
+
+# Its kernel is always Debian's, whose modules these are.
+GUEST_KVM := $(GUEST_BUILD)/kvm.lz4
+KVM_KERNEL := $(GUEST_BUILD)/vmlinuz
+$(GUEST_KVM): $(GUEST_BUILD)/initrd.gz $(KVM_TREE) $(shell find guest-images/kvm -type f)
+	guest-images/make-initrd --busybox $(GUEST_BUILD)/busybox/busybox --output $@ \
+	    $(GUEST_TREES) --tree $(KVM_TREE)= --tree guest-images/kvm=
+
+KVM_GUEST := $(GUEST_BUILD)/kvm-guest.cpio
+$(KVM_GUEST): $(GUEST_KERNEL) $(GUEST_COMPARE) guest-images/make-kvm-guest guest-images/make-initrd
+	guest-images/make-kvm-guest $@ $(GUEST_KERNEL) $(GUEST_COMPARE)
+
 # The same initramfs with Debian's stress-ng, which is dynamic, and the libraries that it needs: 10 times larger and
 # slower to boot, so it is not the default.
 guest-stress: $(GUEST_BUILD)/initrd-stress.lz4

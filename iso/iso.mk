@@ -21,14 +21,15 @@ iso:
 
 VALUES_iso = $(MONITOR) $(GUEST_KERNEL) $(GUEST_INITRD) $(GUEST_COMPARE) MEM=$(MEM) MONITOR_ARGS=$(MONITOR_ARGS) \
              GUEST_ARGS=$(GUEST_ARGS) NATIVE_ARGS=$(NATIVE_ARGS)
-$(ISO): $(MONITOR) $(GUEST_KERNEL) $(GUEST_INITRD) $(GUEST_COMPARE) $(ISO_PARTS) $(call told,iso)
+$(ISO): $(MONITOR) $(GUEST_KERNEL) $(GUEST_INITRD) $(GUEST_COMPARE) $(GUEST_KVM) $(KVM_GUEST) $(ISO_PARTS) $(call told,iso)
 	iso/make-image --output $@ --monitor $(MONITOR) --kernel $(GUEST_KERNEL) --initrd $(GUEST_INITRD) \
-	    --file compare.lz4=$(GUEST_COMPARE) --mem $(call quoted,$(MEM)) \
+	    --file compare.lz4=$(GUEST_COMPARE) --file kvm.lz4=$(GUEST_KVM) --file kvm-guest.cpio=$(KVM_GUEST) \
+	    $(if $(filter-out $(KVM_KERNEL),$(GUEST_KERNEL)),--file vmlinuz-kvm=$(KVM_KERNEL)) --mem $(call quoted,$(MEM)) \
 	    --monitor-args $(call quoted,$(MONITOR_ARGS)) --guest-args $(call quoted,$(GUEST_ARGS)) \
 	    --native-args $(call quoted,$(NATIVE_ARGS))
 
 # The settings go through the environment as they were typed: a $ in one is no variable of make's.
-$(foreach name,COMPARE BENCH SERIAL TITLE OUT APPEND ARGS PROG,$(eval override $(name) := $$(value $(name))))
+$(foreach name,COMPARE BENCH SERIAL TITLE OUT APPEND ARGS PROG KVM,$(eval override $(name) := $$(value $(name))))
 export MMU VPID MEM EMU CPU FIRMWARE APPEND ARGS NATIVE NATIVE_ARGS MONITOR GUEST_KERNEL GUEST_COMPARE BUILD PROG
 OWN_INITRD = $(filter-out $(GUEST_BUILD)/initrd.gz,$(GUEST_INITRD))
 run: export INITRDS = $(if $(PROG),$(OWN_INITRD) $(GUEST_COMPARE),$(GUEST_INITRD))
@@ -39,7 +40,7 @@ run:
 	@iso/run/run
 
 # The report of logs that were captured elsewhere needs nothing built.
-export COMPARE BENCH EXIT_COST SERIAL TITLE OUT TIMEOUT LIMIT IPS REPEAT HOW
+export COMPARE BENCH EXIT_COST SERIAL TITLE OUT TIMEOUT LIMIT IPS REPEAT HOW KVM GUEST_KVM KVM_KERNEL
 ifdef SERIAL
 compare:
 	@iso/report/compare
@@ -49,7 +50,7 @@ compare: export INITRDS = $(OWN_INITRD) $(GUEST_COMPARE)
 compare:
 	@$(MAKE) --no-print-directory $(SETTINGS)
 	@iso/report/compare --check
-	@$(MAKE) --no-print-directory $(MONITOR) $(GUEST_KERNEL) $(INITRDS)
+	@$(MAKE) --no-print-directory $(MONITOR) $(GUEST_KERNEL) $(INITRDS) $(if $(KVM),$(GUEST_KVM) $(KVM_KERNEL))
 	@iso/report/compare
 endif
 

@@ -22,20 +22,15 @@ stress: test-parts
 nested: $(MONITOR) guest-tests guest-images $(NESTED_HOST)
 	prove --timer -v tests/run/long/nested.t
 
-# The initramfs of that KVM's machine: QEMU and firmware as Debian has them, KVM's modules of the guest's own kernel, and what
-# runs the cases. The cases and the image come with each boot.
-QEMU_ROOT := $(GUEST_BUILD)/packages/qemu-system-x86/root
+# The initramfs of that KVM's machine, with UEFI's firmware, and what runs the cases. The cases and the image come with each boot.
 OVMF_ROOT := $(GUEST_BUILD)/packages/ovmf/root
-NESTED_TREE := $(BUILD)/nested/tree
-$(NESTED_HOST): $(GUEST_BUILD)/packages/qemu-system-x86/version $(GUEST_BUILD)/packages/ovmf/version \
-    $(GUEST_BUILD)/kernel/version $(GUEST_BUILD)/busybox/busybox guest-images/take-program guest-images/take-modules \
-    guest-images/make-initrd tests/run/nested/init
-	guest-images/take-program --output $(NESTED_TREE) qemu-system-x86_64 $(QEMU_ROOT)
-	guest-images/take-modules --output $(NESTED_TREE)/modules $(GUEST_BUILD)/kernel/root kvm-intel
-	@mkdir -p $(NESTED_TREE)/firmware
-	cp $(QEMU_ROOT)/usr/share/seabios/bios-256k.bin $(QEMU_ROOT)/usr/share/qemu/kvmvapic.bin \
-	    $(OVMF_ROOT)/usr/share/OVMF/OVMF_CODE_4M.fd $(OVMF_ROOT)/usr/share/OVMF/OVMF_VARS_4M.fd $(NESTED_TREE)/firmware
-	guest-images/make-initrd --busybox $(GUEST_BUILD)/busybox/busybox --output $@ --tree $(NESTED_TREE)= --tree tests/run/nested=
+OVMF_TREE := $(BUILD)/nested/ovmf
+$(NESTED_HOST): $(KVM_TREE) $(GUEST_BUILD)/packages/ovmf/version $(GUEST_BUILD)/busybox/busybox guest-images/make-initrd \
+    tests/run/nested/init
+	@mkdir -p $(OVMF_TREE)
+	cp $(OVMF_ROOT)/usr/share/OVMF/OVMF_CODE_4M.fd $(OVMF_ROOT)/usr/share/OVMF/OVMF_VARS_4M.fd $(OVMF_TREE)
+	guest-images/make-initrd --busybox $(GUEST_BUILD)/busybox/busybox --output $@ --tree $(KVM_TREE)= \
+	    --tree $(OVMF_TREE)=firmware --tree tests/run/nested=
 
 # The set-up as on a fresh machine, in minimal chroots of Debian 12 and 13: needs root and a mirror, some minutes for each.
 test-fresh:

@@ -35,13 +35,14 @@ struct options {
     struct plan plan;
     const char *folder; // of programs
     char *modes;        // as -m has them
+    const char *line;   // where the machine below says what it counts
     bool list;
 };
 
 static void usage(void)
 {
     fputs(
-        "usage: bench [-r REPETITIONS] [-i FACTOR] [-t SECONDS] [-p FOLDER] [-m MODE/MODE...] [-s SEED] [NAME...]\n"
+        "usage: bench [-r REPETITIONS] [-i FACTOR] [-t SECONDS] [-p FOLDER] [-m MODE/MODE...] [-s SEED] [-c LINE] [NAME...]\n"
         "       runs all workloads, or those named\n"
         "       bench -l   lists names, iterations of a repetition, and what one is\n"
         "  -r   5 without it, 6 with -m; fewer where one takes long   -i   multiplies the iterations (1; 0.5 with -m)\n"
@@ -50,6 +51,7 @@ static void usage(void)
         "  -m   in these modes of the monitor by turns, as often as -r says in each (ept/trace,vpid=off);\n"
         "       without it in those of a comparison by switching (compare.how=)\n"
         "  -s   the turns' order is at random by this number (1)\n"
+        "  -c   where no Penumbra is, the machine below says what it counts over this serial line (/dev/ttyS1)\n"
         "Exit status: 0 all went well, 1 a workload failed, 2 wrong usage.\n",
         stderr);
     exit(2);
@@ -80,6 +82,8 @@ static void option_take(struct options *options, int letter)
         options->folder = optarg;
     else if (letter == 'm')
         options->modes = optarg;
+    else if (letter == 'c')
+        options->line = optarg;
     else if (letter == 's')
         options->plan.seed = count_parse(optarg, 0, UINT32_MAX);
     else if (letter == 'r')
@@ -156,10 +160,10 @@ static bool any_failed(const struct plan *plan, const struct measurement *result
     return false;
 }
 
-static unsigned workloads_run(struct plan *plan, char *modes)
+static unsigned workloads_run(struct plan *plan, char *modes, const char *line)
 {
     unsigned failed = 0;
-    meter_open();
+    meter_open(line);
     if (meter_refusal())
         fprintf(stderr, "bench: no counters: %s\n", monitor_error_words(meter_refusal()));
     report_begin(plan);
@@ -176,7 +180,7 @@ static unsigned workloads_run(struct plan *plan, char *modes)
 int main(int count, char **words)
 {
     struct options options = {.plan = {.limit = 300, .seed = 1}, .folder = "/prog"};
-    for (int letter; (letter = getopt(count, words, "lr:i:t:p:m:s:")) != -1;)
+    for (int letter; (letter = getopt(count, words, "lr:i:t:p:m:s:c:")) != -1;)
         option_take(&options, letter);
     workload_count = programs_append(options.folder, workloads, BUILT_IN);
     if (options.list) {
@@ -189,5 +193,5 @@ int main(int count, char **words)
         options.plan.repetitions = options.modes ? ROUNDS : REPETITIONS;
     if (options.plan.factor == 0)
         options.plan.factor = options.modes ? ROUND_FACTOR : 1;
-    return workloads_run(&options.plan, options.modes) == 0 ? 0 : 1;
+    return workloads_run(&options.plan, options.modes, options.line) == 0 ? 0 : 1;
 }

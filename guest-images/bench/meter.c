@@ -5,6 +5,7 @@
 // with counters and without.
 #include "meter.h"
 #include "bench.h"
+#include "host.h"
 #include "native.h"
 #include "../penumbra/monitor.h"
 #include "statistics.h"
@@ -20,6 +21,7 @@ struct reading {
 
 static int vmstat;
 static bool monitored;
+static void (*values_read)(uint64_t *values); // of whoever counts
 static size_t counters;
 static int64_t refusal;
 static struct {
@@ -27,26 +29,48 @@ static struct {
     struct reading start, end, cost, counted;
 } * shared;
 
-static void counters_learn(void)
+static void monitor_values_read(uint64_t *values)
+{
+    int64_t result = monitor_counters_read(values, counters);
+    if (result < 0)
+        fail("%s", monitor_error_words(result));
+}
+
+static void monitor_learn(void)
 {
     int64_t count = monitor_counters_learn(shared->table, METER_MAX);
     if (count > METER_MAX)
         fail("the monitor has %lld counters, there is room for %d", (long long)count, METER_MAX);
     counters = count > 0 ? (size_t)count : 0;
     monitored = count > 0;
+    values_read = monitor_values_read;
     refusal = count < 0 ? count : 0;
 }
 
-void meter_open(void)
+static void native_learn(void)
+{
+    counters = native_counters_learn(NATIVE_EVENTS, shared->table, METER_MAX);
+    values_read = native_counters_read;
+}
+
+static void host_learn(const char *line)
+{
+    counters = host_counters_learn(line, shared->table, METER_MAX);
+    values_read = host_counters_read;
+}
+
+void meter_open(const char *line)
 {
     vmstat = open("/proc/vmstat", O_RDONLY | O_CLOEXEC);
     if (vmstat < 0)
         die("/proc/vmstat");
     shared = memory_shared(sizeof *shared);
     if (monitor_interface() == PENUMBRA_INTERFACE)
-        counters_learn();
+        monitor_learn();
+    else if (line)
+        host_learn(line);
     else if (sysconf(_SC_NPROCESSORS_ONLN) == 1)
-        counters = native_counters_learn(NATIVE_EVENTS, shared->table, METER_MAX);
+        native_learn();
 }
 
 int64_t meter_refusal(void)
@@ -83,11 +107,8 @@ static uint64_t faults_read(void)
 
 static void counters_read(struct reading *reading)
 {
-    int64_t result = monitored ? monitor_counters_read(reading->counters, counters) : 0;
-    if (result < 0)
-        fail("%s", monitor_error_words(result));
-    if (counters && !monitored)
-        native_counters_read(reading->counters);
+    if (counters)
+        values_read(reading->counters);
 }
 
 static void reading_begin(struct reading *reading)

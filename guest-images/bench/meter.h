@@ -1,5 +1,6 @@
 // What is counted while a workload runs: page faults that the kernel handled, and the monitor's counters
-// where Penumbra is there and answers; where no monitor is, what native.h has. Differences between two
+// where Penumbra is there and answers; elsewhere what the machine below says over a line (host.h), or what
+// Linux itself counts (native.h). Differences between two
 // readings, without what an empty measurement costs. Does not measure time, and prints nothing.
 #pragma once
 #include <hv/vmcall.h>
@@ -8,8 +9,9 @@
 
 enum { METER_MAX = 1024 };
 
-// Once, before the others: finds out what there is to count.
-void meter_open(void);
+// Once, before the others: finds out what there is to count. `line`: where the machine below answers; or
+// NULL.
+void meter_open(const char *line);
 
 // Where the monitor is there and does not count for us, its error; else 0.
 int64_t meter_refusal(void);

@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 # A comparison, as `make compare` makes it: the bare machine, then one boot in which a configuration runs, one is refused, one
 # dies in the middle, and one more runs; with programs of a user's own, of which one fails. Two such runs give the same numbers.
-# Then one by switch, in which a guest measures two modes by turns.
+# Then one by switch, in which a guest measures two modes by turns, and one with the same guest under KVM.
 use strict;
 use warnings;
 use FindBin;
@@ -120,8 +120,10 @@ sub json_lines { return join "\n", text_of($_[0]) =~ /^(\{".*)$/mg }
 
 is(json_lines("first/$_.log"), json_lines("second/$_.log"), "$_: two runs give the same numbers") for qw(native-1 monitored);
 
+compare_end($_) for compare_start('switch', HOW => 'switch', COMPARE => 'adaptive/ept', BENCH => '-i,0.2,fork,works'),
+    compare_start('kvm', KVM => 'ept/shadow', COMPARE => 'ept', BENCH => '-r,1,-i,0.2,fork,works');
+
 subtest 'by switch' => sub {
-    compare_end(compare_start('switch', HOW => 'switch', COMPARE => 'adaptive/ept', BENCH => '-i,0.2,fork,works'));
     $text = text_of('switch/monitored.log');
     is_deeply([map { $_->{configuration} } lines_of($text, 'penumbra', 'begin')], [qw(ept switch)],
         'EPT, which has PCID, has a boot of its own, and both modes one');
@@ -136,5 +138,23 @@ subtest 'by switch' => sub {
     like($table, qr/^\*\*By switch and by boot agree\.\*\* More than 5 % apart: none of 2 measurements/m, 'as by boot');
     like($text, qr/^  What a guest measures by turns \(switch\) is not in this table/m, 'the monitor\'s own table says that it has none of it');
     is(scalar(grep { $_->{configuration} eq 'switch' } lines_of($text, 'penumbra', 'result')), 0, 'and has none');
+};
+
+subtest 'KVM beside it' => sub {
+    $text = text_of('kvm/kvm.log');
+    my %begin = map { $_->{configuration} => $_ } lines_of($text, 'kvm', 'begin');
+    is(join(' ', sort keys %begin), 'kvm,ept kvm,shadow', 'two guests');
+    like($begin{'kvm,ept'}{parameters}, qr/^ept=Y .*\bvpid=Y /, 'one has EPT');
+    like($begin{'kvm,shadow'}{parameters}, qr/^ept=N /, 'and one has not');
+    is(join(' ', map { "$_->{configuration} $_->{status}" } grep { $_->{configuration} } lines_of($text, 'kvm', 'end')),
+        'kvm,ept 0 kvm,shadow 0', 'both power off');
+    my ($ept, $shadow) = map { eval { decode_json($_) } } $text =~ /^guest: (\{"bench":"fork".*\})$/mg;
+    cmp_ok($shadow->{counters}{pf_fixed}, '>', 20, 'KVM\'s shadow paging repairs faults in fork');
+    cmp_ok($shadow->{counters}{exits}, '>', 20 + ($ept->{counters}{exits} // 0), 'which are exits');
+    my $table = text_of('kvm/table.md');
+    like($table, qr/^\| workload \| +native, instructions \| +ept \| +kvm,ept \| +kvm,shadow \|$/m, 'they are columns');
+    like($table, qr/^\| fork +\|[^|]*\|[^|]*\| +\**[01]\.\d\d[^|]*\| +[2-9]\.\d\d /m, 'with a ratio to native each');
+    like($table, qr/^`kvm,ept` and `kvm,shadow`: .* as a guest of\s+KVM in Linux `\d/ms, 'and a sentence about this KVM');
+    unlike($table, qr/^\*\*(?:Lines that claim|Logs)/m, 'no line was refused');
 };
 done_testing;

@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
+use Fcntl qw(O_RDWR O_NOCTTY);
 use File::Temp 'tempdir';
 use JSON::PP;
 use Machine;
@@ -221,7 +222,47 @@ sub take_prog_check {
     is(join(' ', glob "$folder/tree/*"), '', 'take-prog: then the tree is empty');
 }
 
+# A line as of a machine below, whose other end answers: its device, and the process.
+sub line_open {
+    my ($answer) = @_;
+    sysopen my $other, '/dev/ptmx', O_RDWR | O_NOCTTY or die "/dev/ptmx: $!";
+    my ($unlock, $number) = (pack('i', 0), pack 'i', 0);
+    ioctl $other, 0x40045431, $unlock or die "TIOCSPTLCK: $!";
+    ioctl $other, 0x80045430, $number or die "TIOCGPTN: $!";
+    my $pid = fork // die "fork: $!";
+    return ('/dev/pts/' . unpack('i', $number), $pid) if $pid;
+    my $asked = 0;
+    while (1) {
+        sysread($other, my $byte, 1) or select undef, undef, undef, 0.01; # nobody has the line yet, or any more
+        syswrite $other, $answer->($asked++) . "\n" if ($byte // '') eq "\n";
+    }
+}
+
+# A workload makes a file grow, whose size is what the machine below counts; its answers alone make another count grow.
+sub line_check {
+    mkdir "$folder/line" or die $!;
+    file_write("$folder/line/work", "#!/bin/sh\necho >>$folder/grown\n");
+    file_write("$folder/grown", '');
+    my $run = sub {
+        my ($device, $pid) = line_open(@_);
+        my ($text, $status) = command("\"\$GUEST\"/bench/bench -p $folder/line -i 3 -r 4 -c $device work");
+        kill KILL => $pid;
+        waitpid $pid, 0;
+        return $status, map { eval { decode_json($_) } // () } split /\n/, $text;
+    };
+    my ($status, $begin, $work) = $run->(sub { 'exits=' . (1_000_000 + -s "$folder/grown") . " asked=$_[0]" });
+    is($status, 0, 'line: all went well');
+    is_deeply($work->{counters}, { exits => 12 }, 'line: what the machine below counts, without what asking costs');
+    ($status, $begin, $work) = $run->(sub { $_[0] < 2 ? 'exits=1' : 'exits=1 more=1' });
+    is("$status $work->{error}", '1 the machine below counts other things than at first', 'line: other counters than at first');
+    ($status) = $run->(sub { 'nothing of the kind' });
+    is($status, 1, 'line: an answer that is none');
+    (undef, $status) = command("\"\$GUEST\"/bench/bench -i 0.01 -c $folder/grown alu");
+    is($status, 1, 'line: a file that is no line');
+}
+
 bench_check();
+line_check();
 workloads_check();
 programs_check();
 modes_check();

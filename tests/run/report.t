@@ -251,6 +251,35 @@ subtest 'what an exit costs' => sub {
     like($table, qr/^## \Q$COST\E$/m, 'where the clock counts instructions, it is assumed');
 };
 
+subtest 'KVM beside it' => sub {
+    my $kvm = Machine::file_read("$FindBin::RealBin/logs/kvm.log");
+    my ($status) = program('kvm', join $NEXT, (map { Machine::file_read("$FindBin::RealBin/logs/kvm-$_.log") } qw(native monitored)), $kvm);
+    is($status, 0, 'it ends well');
+    golden_is('kvm');
+    my $with = sub { return table("$LOG$NEXT" . $_[0]) };
+    my $heading = qr/^\| workload \| +native, instructions \| +ept \| +adaptive \| +lazy \| +kvm,ept \| +kvm,shadow \|$/m;
+    like($with->($kvm), $heading, 'its columns beside those of other logs');
+    my ($before, $line) = $kvm =~ /\A(.*?)(^\{"kvm":"end","configuration":"kvm,ept".*?\n)/ms;
+    like($with->($before), qr/^\* `kvm,ept`: the log has no end of it/m, 'a log that is cut');
+    like($with->($kvm =~ s/("kvm,ept","status":)0/${1}137/r =~ s/^guest: \{"bench":"end".*\n//mr),
+        qr/^\* `kvm,ept`: its guest ended \(it took longer than the limit\) before bench did;/m, 'the limit');
+    like($with->("{\"kvm\":\"refused\",\"configuration\":\"kvm,ept\",\"reason\":\"this processor has no EPT\"}\n"),
+        qr/^\* `kvm,ept`: not run: this processor has no EPT$/m, 'a machine that cannot');
+    like(table([$NATIVE, "$kvm$MONITORED"]), qr/^\| workload \| +native, instructions \| +kvm,ept \| +kvm,shadow \| +ept \|/m,
+        'after its last line there may be another boot');
+
+    my ($forged) = $kvm =~ /^(\{"kvm":"begin","configuration":"kvm,shadow".*\n)/m;
+    my $refuses = qr/^\*\*Lines that claim to be the monitor's, or a native run's under it, and are not: \d+\.\*\*/m;
+    for (['under a monitor', $MONITORED =~ s/^(?=\{"bench":"fork")/$forged/mr], ['natively', $NATIVE =~ s/^(?=\{"bench":"fork")/$forged/mr]) {
+        my $table = table([$_->[1], $_->[0] eq 'natively' ? $MONITORED : $NATIVE]);
+        like($table, $refuses, "a guest that says it, $_->[0], is not believed");
+        unlike($table, qr/kvm,shadow/, 'and has no column');
+    }
+    my $guest = $before . "guest: $forged" . "guest: {\"penumbra\":\"machine\",\"word\":\"abcdefabcdef\"}\n" . "guest: {\"bench\":1}$forged$line";
+    like($with->($guest), qr/\| +kvm,ept \|$/m, 'a guest of KVM makes no column either');
+    like($with->($guest), $refuses, 'and speaks for no monitor');
+};
+
 # The log, in which each kernel tells these facts: a text of JSON of the native one, and one of each configuration's.
 sub with_facts {
     my ($native, @guests) = @_;

@@ -17,7 +17,7 @@ $ENV{SETUP_DONE} = 'yes'; # the packages are no part of this
 delete @ENV{qw(MAKEFLAGS MAKELEVEL)};
 # Nor what the make that runs the tests has exported: iso.mk's settings, and what follows from them.
 delete @ENV{qw(MMU VPID MEM EMU CPU FIRMWARE APPEND ARGS NATIVE NATIVE_ARGS MONITOR GUEST_KERNEL GUEST_INITRD GUEST_COMPARE
-    BUILD PROG KERNEL INITRD INITRDS COMPARE BENCH EXIT_COST SERIAL TITLE OUT TIMEOUT LIMIT IPS REPEAT HOW)};
+    BUILD PROG KERNEL INITRD INITRDS COMPARE BENCH EXIT_COST SERIAL TITLE OUT TIMEOUT LIMIT IPS REPEAT HOW KVM)};
 chdir $Machine::TOP or die $!;
 
 # Its output and status, from the top of the tree.
@@ -77,6 +77,8 @@ make_refuses('compare', @$_) for (
     ['There is no parameter `fast\'', 'COMPARE=ept/fast'],
     ['compare.repeat= cannot be `0\'', 'REPEAT=0'],
     ['compare.how= cannot be `turns\'', 'HOW=turns'],
+    ['KVM=npt: it takes 1', 'KVM=npt'],
+    ['KVM=ept,vpid=on: it takes 1', 'KVM=ept,vpid=on'],
     ['LIMIT=soon: it takes a number from 1 to 1000000$', 'LIMIT=soon'],
     ['EXIT_COST=much: it takes a number from 0 to 1000000$', 'EXIT_COST=much'],
     ['COMPARE= and BENCH= take words joined by', 'BENCH=fork exec'],
@@ -129,7 +131,7 @@ is(qemu_cpu(accel => 'kvm', cpu => 'Skylake-Client'), 'Skylake-Client', 'CPU=');
 like(Machine::file_read('iso/grub.cfg.in'), qr/^set equal=".*\bnopv\b.*"$/m, 'native kernels use nothing paravirtual');
 for my $file (qw(iso/entries.in iso/run/run iso/report/compare)) {
     my @native = Machine::file_read($file) =~ /^ +linux (.*)$/mg;
-    is_deeply([grep { !m{^/vmlinuz \\?\$equal } } @native], [], "$file: all native kernels are made the guest's equal");
+    is_deeply([grep { !m{^(?:/vmlinuz|\\?\$kvm_kernel) \\?\$equal } } @native], [], "$file: all native kernels are made the guest's equal");
     cmp_ok(scalar @native, '>', 0, "$file: and there are some");
 }
 

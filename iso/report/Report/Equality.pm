@@ -43,7 +43,8 @@ sub values_of {
 sub alike {
     my ($name, @values) = @_;
     return 1 if @values < 2;
-    return uniq(map { s/^tsc-early\z/tsc/r } @values) == 1 if $name eq 'clocksource'; # its name until the kernel has measured it again
+    # Its name until the kernel has measured it again.
+    return uniq(map { s/^tsc-early\z/tsc/r } @values) == 1 if $name eq 'clocksource';
     return $name eq 'memory_kib' && (all { /^\d{1,18}\z/a } @values) && max(@values) <= MEMORY_TOLERANCE * min(@values);
 }
 

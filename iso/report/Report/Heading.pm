@@ -6,6 +6,7 @@ use warnings;
 use Exporter 'import';
 use List::Util qw(max sum0 uniq);
 use Report::Block qw(plain code heading item paragraph);
+use Report::Kvm 'is_kvm';
 use Report::Machine qw(machine_where far_text);
 use Report::Results qw(SOURCE_OF_EXIT_COST);
 use Report::Statistics qw(grouped listed);
@@ -181,7 +182,8 @@ sub own_words {
 # The words of all configurations, and what each has besides, by its first round.
 sub parameters {
     my ($report) = @_;
-    my @with = map { my ($first) = parameters_of($_); defined $first ? [$_->{name}, $first] : () } @{ $report->{configurations} };
+    my @with = map { my ($first) = parameters_of($_); defined $first ? [$_->{name}, $first] : () }
+        grep { !is_kvm($_) } @{ $report->{configurations} };
     return () unless @with;
     my @common = common_words(map { $_->[1] } @with);
     my @rows = map { item(plain($_->[0]) . ': ' . code(own_words($_->[1], @common))) } @with;
@@ -191,7 +193,7 @@ sub parameters {
 
 # What befell a round, by its state.
 my %BEFELL = (
-    refused => sub { 'the monitor refused it: ' . plain($_[0]{reason}) },
+    refused => sub { ($_[0]{kvm} ? 'not run: ' : 'the monitor refused it: ') . plain($_[0]{reason}) },
     broken => sub { 'the machine failed: ' . plain($_[0]{reason}) },
     died => sub { 'its guest died: ' . plain($_[0]{reason}) . '; ' . finished($_[0]) },
     unfinished => sub { 'its guest ended (' . plain($_[0]{reason}) . ') before bench did; ' . finished($_[0]) },

@@ -14,6 +14,7 @@ use warnings;
 use Exporter 'import';
 use JSON::PP;
 our @EXPORT_OK = qw(log_read count_valid);
+use Report::Kvm 'kvm_line';
 use Report::Turns qw(sections_by_mode modes_of);
 
 my $JSON = JSON::PP->new;
@@ -41,7 +42,11 @@ sub log_read {
     for my $text (@texts) {
         my $at = { sections => [] }; # where in this text: {boot or native, open, pending, sections}
         for my $line (split /[\r\n]+/, $text) {
-            boot_open($log, $at, $1) if !$at->{native} && $line =~ /^\[penumbra ([0-9a-f]+)\] $ANNOUNCED/;
+            if ($line =~ /^\{"kvm":/) {
+                kvm_take($log, $at, $line);
+                next;
+            }
+            boot_open($log, $at, $1) if !$at->{native} && !$at->{kvm} && $line =~ /^\[penumbra ([0-9a-f]+)\] $ANNOUNCED/;
             for my $object (line_read($line)) {
                 $at->{any} = 1;
                 if ($object) { line_take($log, $at, $object) }
@@ -85,6 +90,7 @@ sub text_end {
 sub line_take {
     my ($log, $at, $object) = @_;
     if (!defined $object->{penumbra}) { guest_line($log, $at, $object) }
+    elsif ($at->{kvm}) { $log->{refused}++ }
     elsif ($at->{native}) { $at->{mixed} = 1 }
     else { monitor_line($log, $at, $object) }
 }
@@ -129,6 +135,23 @@ sub result_take {
 
 sub section_open { my ($at, $section) = @_; $at->{open} = $section; delete $at->{pending} }
 
+# A line of the machine that runs guests under KVM. The last one names no configuration: after it there may be another boot.
+sub kvm_take {
+    my ($log, $at, $text) = @_;
+    $at->{any} = 1;
+    return $log->{refused}++ if $at->{boot} || $at->{native};
+    my $line = eval { $JSON->decode($text) };
+    return $log->{broken}++ unless ref $line eq 'HASH';
+    my $told = kvm_line($line);
+    $at->{kvm} = $told;
+    return section_open($at, undef) unless $told;
+    my $open = $at->{open};
+    my $same = $open && $told->{summary} && $open->{configuration} eq $told->{configuration};
+    if ($same) { $open->{summary} = $told->{summary} }
+    else { $open = section_new($at, %$told) }
+    section_open($at, $told->{begin} ? $open : undef);
+}
+
 # The first line that has a word tells it. If that is neither of the two that come before all guests, the beginning of the
 # log is missing, and the word may be a guest's.
 sub monitor_line {
@@ -168,6 +191,7 @@ sub summary_take {
 sub guest_begin {
     my ($log, $at, $line) = @_;
     $line->{command_line} =~ s/ *\bpenumbra\.round=\d+// if defined $line->{command_line}; # tells boots apart (compare)
+    return $at->{open}{guest} = $line if $at->{kvm};
     my $native = !length($line->{monitor} // '');
     return native_begin($log, $at, $line) if $native || $at->{native};
     if ($at->{open} && !$at->{open}{guest}) { $at->{open}{guest} = $line }

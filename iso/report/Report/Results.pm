@@ -10,7 +10,9 @@ use Report::Statistics qw(median half_range);
 our @EXPORT_OK = qw(report_make measured counted with_exit_cost memory_gauges ratio SOURCE_OF_EXIT_COST);
 
 # The monitor's counters that this report knows by name.
-use constant { HIDDEN => 'hidden_faults', TRUE => 'true_faults', EXITS => 'exits' };
+use constant EXITS => 'exits';
+# Faults that the monitor repaired, and those that it gave to the guest: Penumbra's name, and KVM's.
+use constant { HIDDEN => [qw(hidden_faults pf_fixed)], TRUE => [qw(true_faults pf_guest)] };
 # The exit of the timer that ends a guest after limit=: no workload causes it.
 use constant TIMER => 'PREEMPTION_TIMER';
 # Gauges of memory: their names, KiB for one, and what it is. The first that is there is plotted. NAME_used has its peak in
@@ -62,7 +64,7 @@ sub measure {
 # Direct: what the guest's kernel handled without an exit before. It never hears of a hidden fault.
 sub faults {
     my ($handled, $counters) = @_;
-    my ($hidden, $true) = map { $counters->{$_} // 0 } HIDDEN, TRUE;
+    my ($hidden, $true) = map { sum0(map { $counters->{$_} // 0 } @$_) } HIDDEN, TRUE;
     return { hidden => $hidden, true => $true, direct => $handled > $true ? $handled - $true : 0 };
 }
 

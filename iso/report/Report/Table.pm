@@ -11,6 +11,7 @@ use Report::Equality qw(inequalities kernels_differ);
 use Report::Fastest qw(fastest NEAR);
 use Report::Frequency qw(frequency_warnings frequency_of interrupted smis_of);
 use Report::Heading qw(facts notes parameters befell counts_instructions unit_of);
+use Report::Kvm 'kvm_part';
 use Report::Machine qw(machines_of machine_blocks);
 use Report::Results qw(measured counted with_exit_cost memory_gauges ratio);
 use Report::Statistics qw(differs best_of ratio_text count_text spread_text grouped listed);
@@ -374,7 +375,7 @@ sub report_blocks {
         heading(1, plain($report->{title})), notes($report), disagreements($report), frequency_warnings($report),
         inequalities($report),
         @befell ? (heading(2, 'What did not go as asked'), @befell) : (),
-        fastest_part($report), ratio_part($report), agreement_part($report),
+        fastest_part($report), ratio_part($report), agreement_part($report), kvm_part($report),
         @{ $report->{shown} } ? why_parts($report) : (), rest_parts($report));
 }
 
