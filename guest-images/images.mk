@@ -126,7 +126,8 @@ $(GUEST_KVM): $(GUEST_BUILD)/initrd.gz $(KVM_TREE) $(shell find guest-images/kvm
 	    $(GUEST_TREES) --tree $(KVM_TREE)= --tree guest-images/kvm=
 
 KVM_GUEST := $(GUEST_BUILD)/kvm-guest.cpio
-$(KVM_GUEST): $(GUEST_KERNEL) $(GUEST_COMPARE) guest-images/make-kvm-guest guest-images/make-initrd
+VALUES_kvm-guest = $(GUEST_KERNEL) $(GUEST_COMPARE)
+$(KVM_GUEST): $(GUEST_KERNEL) $(GUEST_COMPARE) guest-images/make-kvm-guest guest-images/make-initrd $(call told,kvm-guest)
 	guest-images/make-kvm-guest $@ $(GUEST_KERNEL) $(GUEST_COMPARE)
 
 # The same initramfs with Debian's stress-ng, which is dynamic, and the libraries that it needs: 10 times larger and

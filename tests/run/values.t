@@ -16,12 +16,12 @@ delete @ENV{qw(MAKEFLAGS MAKELEVEL)};
 delete @ENV{qw(MEM APPEND KERNEL INITRD GUEST_KERNEL GUEST_INITRD GUEST_COMPARE MONITOR BUILD NATIVE_ARGS PROG)};
 my $kernel = bzimage_write("$folder/kernel");
 my $other = bzimage_write("$folder/other", payload => 16384);
-Kernels::write_file("$folder/$_", "$_\n") for qw(initrd monitor compare);
+Kernels::write_file("$folder/$_", "$_\n") for qw(initrd monitor compare kvm kvm-kernel);
 
 # What make prints of a goal with these settings, and with the parts of the ISO that are some bytes.
 my @PARTS = (
     'SETUP_DONE=yes', "BUILD=$folder/build", "ISO=$folder/iso", "MONITOR=$folder/monitor", "GUEST_COMPARE=$folder/compare",
-    "INITRD=$folder/initrd");
+    "INITRD=$folder/initrd", "GUEST_KVM=$folder/kvm", "KVM_KERNEL=$folder/kvm-kernel");
 
 sub make {
     my ($goal, @settings) = @_;
@@ -54,6 +54,8 @@ for (
     make($setting =~ /odd/ ? "$folder/iso" : 'iso', $setting =~ /KERNEL/ ? () : @plain, $setting); # a file's rule checks nothing
     if ($expected) { like(in_iso('/boot/grub/grub.cfg'), $expected, "$setting: it is in the menu") }
     else { is(length in_iso('/vmlinuz'), -s $other, "$setting: it is in the ISO") }
+    my $packed = length(in_iso('/kvm-guest.cpio')) - -s "$folder/compare";
+    cmp_ok(abs($packed - -s $other), '<', 2048, "$setting: and is KVM's guest") unless $expected;
     make('iso', @plain);
     if ($expected) { unlike(in_iso('/boot/grub/grub.cfg'), $expected, "$setting: and is gone without it") }
     else { is(length in_iso('/vmlinuz'), -s $kernel, "$setting: and is gone without it") }
