@@ -280,6 +280,34 @@ subtest 'KVM beside it' => sub {
     like($with->($guest), $refuses, 'and speaks for no monitor');
 };
 
+subtest 'what the numbers say' => sub {
+    my $both = join $NEXT, map { Machine::file_read("$FindBin::RealBin/logs/switch-$_.log") } qw(native monitored);
+    my $bochs = join $NEXT, map { Machine::file_read($_) } sort glob "$FindBin::RealBin/logs/bochs-*.log";
+    my $timed = sub { return $_[0] =~ s/"clock":"\Kinstructions/time/gr };
+    my $says = sub {
+        my ($log, $question, $expected, $what) = @_;
+        my ($line) = table($log) =~ /^\* \Q$question\E (.*)$/m;
+        like($line // '', $expected, $what);
+    };
+    my $ahead = 'When is shadow paging ahead of EPT?';
+    $says->($both, $ahead, qr/^The best strategy beside EPT, in 3 workloads: behind in 2, most in `fork` \(1\.6\d\), ahead in none\. .* an emulator cannot tell\.$/,
+        'behind, and what an emulator cannot know');
+    my $slow = $both =~ s{^(\{"bench":"fork","mode":"ept".*?"cycles":\[)([\d,]+)}{$1 . join ',', map { 3 * $_ } split /,/, $2}gemr;
+    $says->($timed->($slow), $ahead, qr/^The best strategy beside EPT, in 3 workloads: behind in 1, most in `mmap` \(1\.\d\d\), ahead in 1, most in `fork` \(0\.4\d\)\.$/,
+        'ahead, by the clock');
+    $says->($LOG, $ahead, qr/: too few repetitions to be sure of any\./, 'nothing is sure of two repetitions');
+    $says->($both, 'Which strategy of shadow paging?', qr/: `adaptive \(switch\)` in 3 and `trace \(switch\)` in 1 of 3 workloads\.$/, 'strategies');
+    my $vpid = 'What does VPID bring?';
+    $says->($bochs, $vpid, qr/^An emulator that counts instructions cannot tell/, 'what an emulator cannot tell is not told');
+    $says->($timed->($bochs), $vpid, qr/^`ept,vpid=off` takes 1\.00 times as long as `ept` in the geometric mean of 4 workloads; surely/, 'a processor can');
+    $says->($both, $vpid, qr/^This comparison does not tell: it lacks a column\.$/, 'without the column nothing is said');
+    $says->($timed->($bochs), 'What does EPT cost?', qr/ This machine has counted no page walks\.$/, 'no counters');
+    my $walks = $timed->($bochs) =~ s/(\{"bench":"script".*?"counters":\{)/$1"pmu_walk_cycles_load":50000000,/gr;
+    $says->($walks, 'What does EPT cost?', qr/ Under `ept` page walks take up to \d[\d.]*% of the time \(`script`\)\./, 'page walks');
+    $says->($both, 'What does page-table isolation cost?', qr/^It is off here, .* without `APPEND=pti=off`\.$/, 'isolation is off');
+    $says->($both =~ s/ pti=off//gr, 'What does page-table isolation cost?', qr/^It is as the kernel chooses here, .* with `APPEND=pti=off`\.$/, 'and on');
+};
+
 # The log, in which each kernel tells these facts: a text of JSON of the native one, and one of each configuration's.
 sub with_facts {
     my ($native, @guests) = @_;

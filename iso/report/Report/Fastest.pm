@@ -8,11 +8,12 @@ use Report::Heading 'counts_instructions';
 use Report::Interval 'no_difference';
 use Report::Results qw(measured with_exit_cost);
 use Report::Turns 'compared';
-our @EXPORT_OK = qw(fastest NEAR);
+our @EXPORT_OK = qw(fastest alike NEAR);
 
 # A difference that is sure and smaller than this is of no use to a reader.
 use constant NEAR => 0.005;
 
+# Whether a ratio, as Interval.pm has it, is no difference to a reader.
 sub alike {
     my ($ratio) = @_;
     return defined $ratio->{low} && (no_difference($ratio) || $ratio->{high} <= 1 + NEAR && $ratio->{low} >= 1 / (1 + NEAR));

@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use Exporter 'import';
 use List::Util qw(sum0 uniq);
+use Report::Answers 'answers_part';
 use Report::Auto 'auto_part';
 use Report::Block qw(heading paragraph item table picture fold cell plain code);
 use Report::Equality qw(inequalities kernels_differ);
@@ -376,7 +377,7 @@ sub report_blocks {
         inequalities($report),
         @befell ? (heading(2, 'What did not go as asked'), @befell) : (),
         fastest_part($report), ratio_part($report), agreement_part($report), kvm_part($report),
-        @{ $report->{shown} } ? why_parts($report) : (), rest_parts($report));
+        @{ $report->{shown} } ? why_parts($report) : (), rest_parts($report), answers_part($report));
 }
 
 1;
