@@ -156,7 +156,8 @@ Variables of make run:
 
 Variables of make compare, beside MEM, EMU, CPU, APPEND and ARGS:
   COMPARE=ept/trace,vpid=off     the configurations (iso/report/README.md)
-  BENCH=-r,3,fork,exec           the words of bench in the guest, joined by commas: repetitions, workloads
+  BENCH=-r,3,fork,exec           the words of bench in the guest, joined by commas: repetitions, workloads or a
+                                 group of them (guest-images/README.md); -w,64M/1G,gups: sizes of working sets
   PROG=file or folder            static programs or scripts of your own, as further workloads
   REPEAT=1         boots of each configuration: two boots differ by more than the repetitions in one
   HOW=boot|switch|both           each configuration by a boot of its own; by turns in one boot; or both ways

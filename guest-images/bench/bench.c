@@ -1,11 +1,10 @@
 // bench: measures workloads that stress what a monitor makes dearer: system calls, processes, memory. Each
 // workload runs in a process of its own, so that none sees what another left; one line of JSON each, in TSC
-// cycles (instructions, in an emulator whose TSC counts them). Chooses what is run, by the command line; the
-// other files measure, print, or are the workloads.
-#include "bench.h"
+// cycles (instructions, in an emulator whose TSC counts them). Reads the command line; the other files choose
+// (choice.c), measure, print, or are the workloads.
+#include "choice.h"
 #include "meter.h"
 #include "../penumbra/monitor.h"
-#include "programs.h"
 #include "report.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,24 +14,9 @@
 enum { LIMIT_MAX = 1000000, REPETITIONS = 5, ROUNDS = 6 }; // with less rounds no interval of 95 % can be told
 #define ROUND_FACTOR 0.5 // what one guest measures in pairs differs by little
 
-enum {
-    BUILT_IN = 0
-#define WORKLOAD(...) +1
-#include "workloads.def"
-#undef WORKLOAD
-};
-
-static struct workload workloads[BUILT_IN + PROGRAMS_MAX] = {
-#define WORKLOAD(...) {__VA_ARGS__},
-#include "workloads.def"
-#undef WORKLOAD
-};
-static size_t workload_count = BUILT_IN;
-static const struct workload *chosen[BUILT_IN + PROGRAMS_MAX];
-static unsigned chosen_count;
-
 struct options {
     struct plan plan;
+    struct choice choice;
     const char *folder; // of programs
     char *modes;        // as -m has them
     const char *line;   // where the machine below says what it counts
@@ -42,15 +26,18 @@ struct options {
 static void usage(void)
 {
     fputs(
-        "usage: bench [-r REPETITIONS] [-i FACTOR] [-t SECONDS] [-p FOLDER] [-m MODE/MODE...] [-s SEED] [-c LINE] [NAME...]\n"
-        "       runs all workloads, or those named\n"
-        "       bench -l   lists names, iterations of a repetition, and what one is\n"
+        "usage: bench [-r REPETITIONS] [-i FACTOR] [-t SECONDS] [-p FOLDER] [-m MODE/MODE...] [-s SEED]\n"
+        "             [-w SIZE/SIZE...] [-z PAGE/PAGE...] [-c LINE] [NAME|GROUP...]\n"
+        "       runs the default workloads, or those named; of a group all\n"
+        "       bench -l   lists names, groups, iterations of a repetition, and what one is\n"
         "  -r   5 without it, 6 with -m; fewer where one takes long   -i   multiplies the iterations (1; 0.5 with -m)\n"
         "  -t   a workload that takes longer, in each mode, is killed (300; 0: none is)\n"
         "  -p   every program in this folder is a workload (/prog)\n"
         "  -m   in these modes of the monitor by turns, as often as -r says in each (ept/trace,vpid=off);\n"
         "       without it in those of a comparison by switching (compare.how=)\n"
         "  -s   the turns' order is at random by this number (1)\n"
+        "  -w   the working set of workloads that have one to choose, in multiples of 4K (64M/1G; 16M)\n"
+        "  -z   its pages (4K/2M/1G; 4K)\n"
         "  -c   where no Penumbra is, the machine below says what it counts over this serial line (/dev/ttyS1)\n"
         "Exit status: 0 all went well, 1 a workload failed, 2 wrong usage.\n",
         stderr);
@@ -74,6 +61,20 @@ static unsigned count_parse(const char *text, unsigned low, unsigned high)
     return (unsigned)number;
 }
 
+static void sizes_take(const char *text, struct sizes *sizes)
+{
+    if (!sizes_parse(text, sizes))
+        usage();
+}
+
+static void pages_take(const char *text, struct sizes *pages)
+{
+    sizes_take(text, pages);
+    for (unsigned i = 0; i < pages->count; i++)
+        if (pages->bytes[i] != PAGE && pages->bytes[i] != PAGE_2M && pages->bytes[i] != PAGE_1G)
+            usage();
+}
+
 static void option_take(struct options *options, int letter)
 {
     if (letter == 'l')
@@ -84,6 +85,10 @@ static void option_take(struct options *options, int letter)
         options->modes = optarg;
     else if (letter == 'c')
         options->line = optarg;
+    else if (letter == 'w')
+        sizes_take(optarg, &options->choice.sets);
+    else if (letter == 'z')
+        pages_take(optarg, &options->choice.pages);
     else if (letter == 's')
         options->plan.seed = count_parse(optarg, 0, UINT32_MAX);
     else if (letter == 'r')
@@ -96,29 +101,13 @@ static void option_take(struct options *options, int letter)
         usage();
 }
 
-static void workloads_list(void)
+static void workloads_choose(struct choice *choice, char *const *names, int count)
 {
-    for (size_t i = 0; i < workload_count; i++)
-        printf("%-10s %7lu  %s\n", workloads[i].name, workloads[i].iterations, workloads[i].what);
-}
-
-static const struct workload *workload_find(const char *name)
-{
-    for (size_t i = 0; i < workload_count; i++)
-        if (strcmp(workloads[i].name, name) == 0)
-            return &workloads[i];
-    fprintf(stderr, "bench: no workload %s; bench -l lists them\n", name);
-    exit(2);
-}
-
-static void workloads_choose(char *const *names, int count)
-{
-    if (count > BUILT_IN + PROGRAMS_MAX)
-        usage();
+    if (count == 0)
+        choice_add(choice, NULL);
     for (int i = 0; i < count; i++)
-        chosen[chosen_count++] = workload_find(names[i]);
-    for (size_t i = 0; count == 0 && i < workload_count; i++)
-        chosen[chosen_count++] = &workloads[i];
+        choice_add(choice, names[i]);
+    choice_check(choice);
 }
 
 // NULL, or why it cannot be measured in this mode. Leaves the monitor in it.
@@ -160,38 +149,40 @@ static bool any_failed(const struct plan *plan, const struct measurement *result
     return false;
 }
 
-static unsigned workloads_run(struct plan *plan, char *modes, const char *line)
+static unsigned workloads_run(struct options *options)
 {
+    struct plan *plan = &options->plan;
+    const struct choice *choice = &options->choice;
     unsigned failed = 0;
-    meter_open(line);
+    meter_open(options->line);
     if (meter_refusal())
         fprintf(stderr, "bench: no counters: %s\n", monitor_error_words(meter_refusal()));
     report_begin(plan);
-    modes_choose(plan, modes);
-    for (unsigned i = 0; i < chosen_count; i++) {
-        const struct measurement *m = workload_measure(chosen[i], plan);
-        report_workload(chosen[i], plan, m);
+    modes_choose(plan, options->modes);
+    for (unsigned i = 0; i < choice->count; i++) {
+        const struct measurement *m = workload_measure(&choice->workloads[i], plan);
+        report_workload(&choice->workloads[i], plan, m);
         failed += any_failed(plan, m);
     }
-    report_end(chosen_count, failed);
+    report_end(choice->count, failed);
     return failed;
 }
 
 int main(int count, char **words)
 {
     struct options options = {.plan = {.limit = 300, .seed = 1}, .folder = "/prog"};
-    for (int letter; (letter = getopt(count, words, "lr:i:t:p:m:s:c:")) != -1;)
+    for (int letter; (letter = getopt(count, words, "lr:i:t:p:m:s:w:z:c:")) != -1;)
         option_take(&options, letter);
-    workload_count = programs_append(options.folder, workloads, BUILT_IN);
+    choice_begin(options.folder);
     if (options.list) {
-        workloads_list();
+        choice_list();
         return 0;
     }
-    workloads_choose(words + optind, count - optind);
+    workloads_choose(&options.choice, words + optind, count - optind);
     options.modes = modes_asked(options.modes);
     if (options.plan.repetitions == 0)
         options.plan.repetitions = options.modes ? ROUNDS : REPETITIONS;
     if (options.plan.factor == 0)
         options.plan.factor = options.modes ? ROUND_FACTOR : 1;
-    return workloads_run(&options.plan, options.modes, options.line) == 0 ? 0 : 1;
+    return workloads_run(&options) == 0 ? 0 : 1;
 }

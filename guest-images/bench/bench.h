@@ -6,21 +6,33 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-enum { PAGE = 4096, MIB = 1 << 20 };
+enum { PAGE = 4096, MIB = 1 << 20, PAGE_2M = 2 << 20, PAGE_1G = 1 << 30 };
+
+static inline size_t rounded_up(size_t bytes, size_t unit)
+{
+    return (bytes + unit - 1) / unit * unit;
+}
 
 // Each workload runs in a process of its own, in which setup, run (a warm-up, then once for each repetition)
-// and finish are called in this order. Only run is measured. setup and finish may be NULL. All end the
-// process by die() or fail() when anything goes wrong, a wrong result included.
+// and finish are called in this order. Only run is measured. Where there is no need setup, finish and touch
+// are NULL. All end the process by die() or fail() when anything goes wrong, a wrong result included. `own`
+// is the process's own: setup may set `operations`.
 struct workload {
-    const char *name;
-    void (*setup)(size_t argument);
+    const char *name, *group;
     void (*run)(unsigned long iterations);
+    unsigned long iterations; // of one repetition
+    const char *what;         // one iteration, in words
+    void (*setup)(struct workload *own);
     void (*finish)(void);
     void (*touch)(void);      // all memory that run needs a whole repetition to reach; NULL: less does
-    unsigned long iterations; // of one repetition
     size_t argument;          // of setup: bytes, processes, or which program
-    size_t needs_mib;         // of free memory; 0: little
-    const char *what;         // one iteration, in words
+    size_t bytes;             // of the working set; 0: little memory
+    size_t page;              // the working set's pages: PAGE, PAGE_2M or PAGE_1G
+    bool sized;               // bench -w and -z choose the working set and its pages
+    bool sweep;               // without -w it is of all sizes
+    bool asked;               // is run only where its name or its group is asked for
+    const char *operation;    // what an iteration has several of; NULL: none
+    unsigned long operations; // how many
 };
 
 // Ends the process with status 1. The words become the workload's error, where it is one's; else they go to
@@ -32,9 +44,16 @@ void fail(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)
 // The place is shared with the processes that are started from now on. NULL: stderr.
 void fail_into(char *place, size_t bytes);
 
-// Anonymous private memory, not touched, aligned to 2 MiB, with transparent huge pages on or off whatever the
-// system's default is. Never fails.
-unsigned char *memory_map(size_t bytes, bool huge);
+// Anonymous private memory, not touched, aligned to 2 MiB, in pages of PAGE, PAGE_2M or PAGE_1G whatever the
+// system's default is. Those of 2 MiB are transparent, and the kernel may give others. Never fails.
+unsigned char *memory_map(size_t bytes, size_t page);
+
+// The working set: own->bytes of zeroed memory, touched, in pages of own->page, which is made sure of. One in
+// a process. Never fails.
+void *set_make(const struct workload *own);
+
+// Reads each page of the working set: a workload's `touch`.
+void set_touch(void);
 
 // Memory, zero, that processes started later share with this one.
 void *memory_shared(size_t bytes);
@@ -51,18 +70,25 @@ void program_exec(char *const *words) __attribute__((noreturn));
 // Runs a program and waits for it; dies unless its status is 0.
 void program_run(char *const *words);
 
-#define WORKLOAD(NAME, SETUP, RUN, FINISH, TOUCH, ITERATIONS, ARGUMENT, NEEDS_MIB, WHAT) \
-    void RUN(unsigned long iterations);
+#define WORKLOAD(NAME, GROUP, RUN, ...) void RUN(unsigned long iterations);
 #include "workloads.def"
 #undef WORKLOAD
 
-void cow_setup(size_t bytes);
-void mmap_setup(size_t bytes);
-void mprotect_setup(size_t bytes);
-void ring_setup(size_t processes);
+void bfs_setup(struct workload *own);
+void btree_setup(struct workload *own);
+void chase_setup(struct workload *own);
+void compile_setup(struct workload *own);
+void cow_setup(struct workload *own);
+void file_setup(struct workload *own);
+void gups_setup(struct workload *own);
+void gups_finish(void);
+void join_setup(struct workload *own);
+void mmap_setup(struct workload *own);
+void mprotect_setup(struct workload *own);
+void pagerank_setup(struct workload *own);
+void ring_setup(struct workload *own);
 void ring_finish(void);
-void file_setup(size_t bytes);
-void chase_setup(size_t bytes);
-void chase_huge_setup(size_t bytes);
-void chase_touch(void);
-void compile_setup(size_t argument);
+void spmv_setup(struct workload *own);
+void stream_setup(struct workload *own);
+void stream_finish(void);
+void stride_setup(struct workload *own);

@@ -21,13 +21,13 @@ static uint64_t block_sum(const uint64_t *words, size_t bytes)
     return sum;
 }
 
-void file_setup(size_t bytes)
+void file_setup(struct workload *own)
 {
-    file_bytes = bytes;
+    file_bytes = own->argument;
     file = memfd_create("bench", 0);
     if (file < 0)
         die("memfd_create");
-    for (size_t i = 0; i < bytes / PAGE; i++) {
+    for (size_t i = 0; i < file_bytes / PAGE; i++) {
         file_buffer[0] = i * 0x9e3779b97f4a7c15;
         file_buffer[LINE / sizeof *file_buffer] = i;
         file_sum += block_sum(file_buffer, PAGE);

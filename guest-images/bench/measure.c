@@ -3,6 +3,7 @@
 #include "measure.h"
 #include "proc.h"
 #include "repeat.h"
+#include "sizes.h"
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -105,17 +106,26 @@ static void failure_spread(const struct plan *plan)
             memcpy(shared->results[i].failure, shared->failure, FAILURE_BYTES);
 }
 
+// Pages of 1 GiB are set aside already.
+static bool memory_suffices(const struct workload *w)
+{
+    if (w->bytes == 0 || w->page == PAGE_1G)
+        return true;
+    size_t needs = set_needs(w->bytes), available = proc_number("/proc/meminfo", "MemAvailable") * 1024;
+    if (available >= needs)
+        return true;
+    snprintf(shared->failure, sizeof shared->failure, "needs %zu MiB of free memory, there are %zu",
+             needs / MIB, available / MIB);
+    return false;
+}
+
 const struct measurement *workload_measure(const struct workload *w, const struct plan *plan)
 {
     if (!shared)
         shared = memory_shared(sizeof *shared);
     memset(shared, 0, sizeof *shared);
     leave_out();
-    size_t free_mib = w->needs_mib ? proc_number("/proc/meminfo", "MemAvailable") / 1024 : 0;
-    if (free_mib < w->needs_mib)
-        snprintf(shared->failure, sizeof shared->failure, "needs %zu MiB of free memory, there are %zu",
-                 w->needs_mib, free_mib);
-    else
+    if (memory_suffices(w))
         for (unsigned before = MODES_MAX;
              before != failed_modes();) { // again, without the mode that has failed
             before = failed_modes();

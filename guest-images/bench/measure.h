@@ -24,6 +24,7 @@ static inline unsigned plan_measurements(const struct plan *plan)
 struct measurement {
     char failure[FAILURE_BYTES]; // "": all went well, and the rest is meant
     unsigned long iterations;
+    unsigned long operations;           // of an iteration; 0: it is one
     unsigned repetitions;               // as planned, or fewer, where one takes long
     uint64_t cycles[REPETITIONS_MAX];   // of each repetition
     uint8_t positions[REPETITIONS_MAX]; // of the mode among the others of the same round, from 0

@@ -8,9 +8,9 @@ static size_t mmap_bytes;
 static size_t mprotect_bytes;
 static volatile unsigned char *mprotect_pages;
 
-void mmap_setup(size_t bytes)
+void mmap_setup(struct workload *own)
 {
-    mmap_bytes = bytes;
+    mmap_bytes = own->argument;
 }
 
 void mmap_run(unsigned long iterations)
@@ -30,11 +30,11 @@ void mmap_run(unsigned long iterations)
     }
 }
 
-void mprotect_setup(size_t bytes)
+void mprotect_setup(struct workload *own)
 {
-    mprotect_bytes = bytes;
-    mprotect_pages = memory_map(bytes, false);
-    for (size_t i = 0; i < bytes; i += PAGE)
+    mprotect_bytes = own->argument;
+    mprotect_pages = memory_map(mprotect_bytes, PAGE);
+    for (size_t i = 0; i < mprotect_bytes; i += PAGE)
         mprotect_pages[i] = 0;
 }
 

@@ -1,19 +1,12 @@
-// See modes.h. Random numbers are splitmix64's, so that a seed gives the same order with every libc.
+// See modes.h.
 #include "modes.h"
+#include "random.h"
 
 enum {
     SLOWER = 2,  // a slow mode's repetition takes so many times as long as the fastest's
     SLOWEST = 8, // if it can: up to so many it is in all rounds
     ROUNDS_TELLING = 3,
 };
-
-static uint64_t random_next(uint64_t *state)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-    z = (z ^ z >> 27) * 0x94d049bb133111eb;
-    return z ^ z >> 31;
-}
 
 void modes_order(unsigned *order, unsigned modes, unsigned round, uint64_t seed)
 {

@@ -34,9 +34,9 @@ void script_run(unsigned long iterations)
 static char *const compile_words[] = {"/usr/bin/tcc",        "-c", "-o", "/tmp/bench.o",
                                       "/bin/bench_source.c", NULL};
 
-void compile_setup(size_t argument)
+void compile_setup(struct workload *own)
 {
-    (void)argument;
+    (void)own;
     if (access(compile_words[0], X_OK) != 0)
         fail("there is no %s: make guest-compare builds the initramfs that has it", compile_words[0]);
 }
@@ -47,11 +47,11 @@ void compile_run(unsigned long iterations)
         program_run(compile_words);
 }
 
-void cow_setup(size_t bytes)
+void cow_setup(struct workload *own)
 {
-    cow_bytes = bytes;
-    cow_memory = memory_map(bytes, false);
-    for (size_t i = 0; i < bytes; i += PAGE)
+    cow_bytes = own->argument;
+    cow_memory = memory_map(cow_bytes, PAGE);
+    for (size_t i = 0; i < cow_bytes; i += PAGE)
         cow_memory[i] = 1;
 }
 

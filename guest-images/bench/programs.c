@@ -20,9 +20,9 @@ static char program_paths[PROGRAMS_MAX][PATH_BYTES];
 static size_t programs;
 static const char *program; // which one runs
 
-static void program_setup(size_t index)
+static void program_setup(struct workload *own)
 {
-    program = program_paths[index];
+    program = program_paths[own->argument];
     if (chdir(program_folder) != 0)
         die(program_folder);
 }
@@ -119,6 +119,7 @@ static void program_append(const char *file, struct workload *table, size_t coun
     snprintf(program_paths[programs], PATH_BYTES, "%s/%s", program_folder, file);
     table[count] = (struct workload){
         .name = name_make(file, table, count),
+        .group = "programs",
         .setup = program_setup,
         .run = programs_run,
         .iterations = 1,

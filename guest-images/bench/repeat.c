@@ -197,8 +197,18 @@ static void rounds_repeat(const struct workload *w, const struct plan *plan, str
     mode_enter(plan->mode[0], 0);
 }
 
+// Its measurements know how many operations an iteration has when it has been set up.
+static void set_up(struct workload *own, const struct plan *plan, struct measurement *results)
+{
+    if (own->setup)
+        own->setup(own);
+    for (unsigned i = 0; i < plan_measurements(plan); i++)
+        results[i].operations = own->operations;
+}
+
 void workload_repeat(const struct workload *w, const struct plan *plan, struct measurement *results)
 {
+    struct workload own = *w;
     double wanted = (double)w->iterations * plan->factor;
     for (unsigned i = 0; i < plan_measurements(plan); i++) {
         memset(results[i].cycles, 0, sizeof results[i].cycles); // touched: no page fault while it is measured
@@ -206,8 +216,7 @@ void workload_repeat(const struct workload *w, const struct plan *plan, struct m
     }
     if (plan->modes)
         mode_enter(plan->mode[0], 0);
-    if (w->setup)
-        w->setup(w->argument);
+    set_up(&own, plan, results);
     if (plan->modes)
         rounds_repeat(w, plan, results);
     else

@@ -110,6 +110,18 @@ static void mode_print(const char *mode, const struct measurement *m)
     putchar(']');
 }
 
+// What the workload is, whatever became of it.
+static void workload_print(const struct workload *w, const struct measurement *m)
+{
+    json_member(stdout, "group", w->group);
+    if (m->operations) {
+        json_member(stdout, "operation", w->operation);
+        printf(",\"operations\":%lu", m->operations);
+    }
+    if (w->bytes)
+        printf(",\"working_set\":%zu,\"page\":%zu", w->bytes, w->page);
+}
+
 static void measurement_report(const struct workload *w, const char *mode, const struct measurement *m)
 {
     struct penumbra_result told = {0};                            // no repetitions: failed
@@ -121,6 +133,7 @@ static void measurement_report(const struct workload *w, const char *mode, const
         json_member(stdout, "error", m->failure);
     else
         result_report(m, &told);
+    workload_print(w, m);
     line_end();
     if (!mode)
         meter_tell(&told);

@@ -41,15 +41,15 @@ static pid_t member_start(void)
     return child;
 }
 
-void ring_setup(size_t processes)
+void ring_setup(struct workload *own)
 {
     int ends[2];
     if (pipe(ends) != 0)
         die("pipe");
     ring_in = ends[0];
     ring_out = ends[1];
-    ring_processes = processes;
-    for (size_t i = 1; i < processes; i++)
+    ring_processes = own->argument;
+    for (size_t i = 1; i < ring_processes; i++)
         ring_children[i] = member_start();
 }
 

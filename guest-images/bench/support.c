@@ -1,6 +1,7 @@
 // What several workloads need: how they fail, memory of a known page size, children, programs. See bench.h.
 #include "bench.h"
 #include <errno.h>
+#include <linux/mman.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -8,8 +9,6 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-enum { HUGE_PAGE = 2 * MIB };
 
 static char *failure;
 static size_t failure_bytes;
@@ -40,14 +39,28 @@ void die(const char *what)
     fail("%s: %s", what, strerror(errno));
 }
 
-unsigned char *memory_map(size_t bytes, bool huge)
+static unsigned char *pages_1g_map(size_t bytes)
 {
-    size_t room = bytes + HUGE_PAGE;
-    unsigned char *memory = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_HUGE_1GB;
+    void *memory = mmap(NULL, rounded_up(bytes, PAGE_1G), PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (memory == MAP_FAILED)
+        fail(
+            "the kernel has not as many 1G pages: hugepagesz=1G hugepages=%zu on its command line sets them aside",
+            rounded_up(bytes, PAGE_1G) / PAGE_1G);
+    return memory;
+}
+
+unsigned char *memory_map(size_t bytes, size_t page)
+{
+    if (page == PAGE_1G)
+        return pages_1g_map(bytes);
+    size_t whole = rounded_up(bytes, page);
+    unsigned char *memory =
+        mmap(NULL, whole + PAGE_2M, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         die("mmap");
-    memory += -(uintptr_t)memory % HUGE_PAGE;
-    if (madvise(memory, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) != 0)
+    memory += -(uintptr_t)memory % PAGE_2M;
+    if (madvise(memory, whole, page == PAGE_2M ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) != 0)
         die("madvise");
     return memory;
 }

@@ -9,7 +9,7 @@
 // few others.
 static bool is_name_character(char c)
 {
-    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || (c && strchr("_-.+", c));
+    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || (c && strchr("_-.+@", c));
 }
 
 // At least one character, and a NUL behind them.
@@ -40,7 +40,7 @@ s64 results_add(struct vm *vm, const struct penumbra_result *result)
     if (!name_is_good(result->workload, sizeof(result->workload)))
         return refuse(
             r,
-            "the name of its workload is empty, too long, or has other characters than letters, digits and _-.+");
+            "the name of its workload is empty, too long, or has other characters than letters, digits and _-.+@");
     r->rows[r->count++] = *result;
     return 0;
 }

@@ -73,28 +73,38 @@ check_prog() {
     rm -rf "$scratch"
 }
 
-# A workload of bench. Programs in /prog are some too: of PROG=, or of an initrd of one's own.
+# A workload of bench, or a group of them. Programs in /prog are some too: of PROG=, or of an initrd of one's own.
 is_workload() {
     [ -n "$PROG" ] || [[ ${INITRDS# } = *" "* || ${INITRDS# } != "$BUILD"/* ]] ||
-        grep -qF "WORKLOAD(\"$1\"," "$iso/../guest-images/bench/workloads.def"
+        awk -F '"' -v name="$1" '/^WORKLOAD/ && ($2 == name || $4 == name) { found = 1 } END { exit !found }' \
+            "$iso/../guest-images/bench/workloads.def"
 }
 
-# The words of bench: options with a number, and names of workloads.
+# What an option of bench has behind it: a number, or sizes.
+check_bench_option() {
+    case $1 in
+    -[rit]) [[ $2 =~ ^[0-9]+(\.[0-9]+)?$ ]] || die "BENCH=$BENCH: $2 should be a number" ;;
+    -w) [[ $2 =~ ^[0-9]+[KMGT](/[0-9]+[KMGT])*$ ]] || die "BENCH=$BENCH: $2 should be sizes as 64M/1G" ;;
+    -z) [[ $2 =~ ^(4K|2M|1G)(/(4K|2M|1G))*$ ]] || die "BENCH=$BENCH: $2 should be sizes of pages, of 4K/2M/1G" ;;
+    esac
+}
+
+# The words of bench: options with what they take, and names of workloads and groups.
 check_bench() {
     local word option=''
     for word in ${BENCH//,/ }; do
         case $option$word in
-        -[rit]) option=$word ;;
-        -[rit]?*)
-            word=${word#-[rit]}
-            [[ $word =~ ^[0-9]+(\.[0-9]+)?$ ]] || die "BENCH=$BENCH: $word should be a number"
+        -[ritwz]) option=$word ;;
+        -[ritwz]?*)
+            word=$option$word
+            check_bench_option "${word:0:2}" "${word:2}"
             option=''
             ;;
-        -*) die "BENCH=$BENCH: bench has the options -r, -i and -t, each with a number" ;;
-        *) is_workload "$word" || die "BENCH=$BENCH: there is no workload $word" ;;
+        -*) die "BENCH=$BENCH: bench has the options -r, -i, -t, -w and -z" ;;
+        *) is_workload "$word" || die "BENCH=$BENCH: there is no workload or group $word" ;;
         esac
     done
-    [ -z "$option" ] || die "BENCH=$BENCH: $option lacks its number"
+    [ -z "$option" ] || die "BENCH=$BENCH: $option lacks what it takes"
 }
 
 field() { od -A n -t "u$3" -j "$2" -N "$3" "$1" | tr -d ' '; } # FILE OFFSET BYTES

@@ -7,11 +7,14 @@
 // link: guest-images/bench/native.c guest-images/bench/facts.c guest-images/bench/report.c
 //
 // link: guest-images/bench/proc.c guest-images/bench/support.c guest-images/bench/modes.c
+//
+// link: guest-images/bench/sizes.c
 #include "guest-images/bench/json.h"
 #include "guest-images/bench/modes.h"
 #include "guest-images/bench/native.h"
 #include "guest-images/bench/proc.h"
 #include "guest-images/bench/report.h"
+#include "guest-images/bench/sizes.h"
 #include "guest-images/bench/statistics.h"
 #include "guest-images/penumbra/monitor.h"
 #include "support.h"
@@ -121,12 +124,17 @@ static void test_statistics(void **state)
 }
 
 static struct measurement measured;
-static const struct workload workload = {.name = "a-workload-of-more-than-23-letters"};
+static const struct workload workload = {.name = "a-workload-of-more-than-23-letters",
+                                         .group = "base",
+                                         .operation = "page",
+                                         .bytes = 8192,
+                                         .page = PAGE};
 
 // Three repetitions, of which the monitor sees 6 exits by CPUID.
 static void workload_fake(void)
 {
-    measured = (struct measurement){.iterations = 10, .repetitions = 3, .cycles = {300, 100, 200}};
+    measured =
+        (struct measurement){.iterations = 10, .operations = 2, .repetitions = 3, .cycles = {300, 100, 200}};
     meter_start();
     fake_values[EXITS] += 6;
     fake_values[EXITS_CPUID] += 6;
@@ -233,8 +241,10 @@ static void test_counters(void **state)
     fake_values[EXITS_CPUID] = 1000; // of before
     workload_fake();
     const char *line = printed(result_print);
-    assert_non_null(strstr(line, ",\"guest_faults\":7,\"counters\":{\"exits\":6,\"exit.CPUID\":6},"
-                                 "\"gauges\":{\"tables_used\":99}}\n"));
+    assert_non_null(strstr(
+        line, ",\"guest_faults\":7,\"counters\":{\"exits\":6,\"exit.CPUID\":6},"
+              "\"gauges\":{\"tables_used\":99},\"group\":\"base\",\"operation\":\"page\",\"operations\":2,"
+              "\"working_set\":8192,\"page\":4096}\n"));
     assert_int_equal(fake_told.repetitions, 3);
     assert_int_equal(fake_told.iterations, 10);
     assert_int_equal(fake_told.lowest, 100);
@@ -252,7 +262,8 @@ static void test_failed(void **state)
     strcpy(measured.failure, "over its \"limit\"");
     assert_string_equal(
         printed(result_print),
-        "{\"bench\":\"a-workload-of-more-than-23-letters\",\"error\":\"over its \\\"limit\\\"\"}\n");
+        "{\"bench\":\"a-workload-of-more-than-23-letters\",\"error\":\"over its \\\"limit\\\"\",\"group\":\"base\","
+        "\"operation\":\"page\",\"operations\":2,\"working_set\":8192,\"page\":4096}\n");
     assert_int_equal(fake_tellings, 1);
     assert_int_equal(fake_told.repetitions, 0);
 }
@@ -303,6 +314,42 @@ static void test_modes_rounds(void **state)
     assert_int_equal(modes_rounds(100, 100, 10), 80);
 }
 
+static void test_sizes(void **state)
+{
+    (void)state;
+    struct sizes sizes;
+    char text[SIZE_BYTES];
+    assert_true(sizes_parse("4K/1536K/64M/1G/2T", &sizes));
+    assert_int_equal(sizes.count, 5);
+    static const size_t bytes[] = {4096, 1536 << 10, 64 << 20, 1 << 30, (size_t)2 << 40};
+    assert_memory_equal(sizes.bytes, bytes, sizeof bytes);
+    static const char *const bad[] = {"",     "64",  "M",  "-4K", "+4K", " 4K",      "4K/",
+                                      "/4K",  "4KB", "6K", "0K",  "4k",  "4194304T", "99999999999999999999K",
+                                      "4K 8K"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(sizes_parse(bad[i], &sizes));
+    assert_string_equal(size_words(4096, text), "4K");
+    assert_string_equal(size_words(3 << 19, text), "1536K");
+    assert_string_equal(size_words((size_t)3 << 30, text), "3G");
+    assert_string_equal(size_words((size_t)4096 << 40, text), "4096T");
+}
+
+static void test_sizes_sweep(void **state)
+{
+    (void)state;
+    struct sizes sizes;
+    static const size_t bytes[] = {4096, 8192, 12288, 16384, 24576};
+    sizes_sweep(32767, &sizes);
+    assert_int_equal(sizes.count, 5);
+    assert_memory_equal(sizes.bytes, bytes, sizeof bytes);
+    sizes_sweep(4095, &sizes);
+    assert_int_equal(sizes.count, 0);
+    sizes_sweep(SIZE_MAX / 4, &sizes);
+    assert_true(sizes.count > 90 && sizes.count <= SIZES_MAX);
+    for (size_t available = 0; available < (size_t)1 << 40; available = available * 3 / 2 + 4097)
+        assert_true(set_most(available) == 0 || set_needs(set_most(available)) <= available);
+}
+
 // In this order: what was found out about the monitor is kept.
 int main(void)
 {
@@ -312,6 +359,7 @@ int main(void)
         cmocka_unit_test(test_modes_rounds), cmocka_unit_test(test_native),
         cmocka_unit_test(test_denied),       cmocka_unit_test(test_counters),
         cmocka_unit_test(test_failed),       cmocka_unit_test(test_native_counters),
+        cmocka_unit_test(test_sizes),        cmocka_unit_test(test_sizes_sweep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,6 +13,7 @@ use Test::More;
 
 my $GUEST = "$Machine::BUILD/guest";
 my $TAKE_PROG = "$FindBin::RealBin/../../guest-images/take-prog";
+my @WALKS = qw(chase gups btree hashjoin bfs pagerank spmv stride stream);
 my $folder = tempdir('guest-tools.XXXXXX', TMPDIR => 1, CLEANUP => 1);
 
 sub file_write {
@@ -52,7 +53,8 @@ sub bench_check {
     is_deeply([@$begin{qw(bench monitor repetitions kernel)}], ['begin', '', 3, $kernel], 'bench: the first line');
     for my $name (qw(syscall fork mmap pipe8)) {
         my $result = $run->{results}{$name} // {};
-        is_deeply([grep { !/^(?:counters|gauges)$/ } sort keys %$result], [qw(bench cycles guest_faults iterations median_per_iteration)], "$name: its keys");
+        is_deeply([grep { !/^(?:counters|gauges)$/ } sort keys %$result], [qw(bench cycles group guest_faults iterations median_per_iteration),
+            $name eq 'mmap' || $name eq 'pipe8' ? qw(operation operations) : ()], "$name: its keys");
         is(scalar(grep { $_ > 0 } @{ $result->{cycles} }), 3, "$name: cycles of each repetition");
     }
     my $mmap = $run->{results}{mmap};
@@ -62,12 +64,34 @@ sub bench_check {
 sub workloads_check {
     my ($list) = command("\"\$GUEST\"/bench/bench -l -p $folder/none");
     my %listed = map { /^(\S+)/ ? ($1 => 1) : () } split /\n/, $list;
-    my @wanted = (qw(syscall alu fork exec mmap cow pipe2 pipe8 mprotect mprotect16 read mmapread mmapwrite script compile),
+    my @wanted = (qw(syscall alu fork exec mmap cow pipe2 pipe8 mprotect mprotect16 read mmapread mmapwrite script compile), @WALKS, 'sweep',
         map { ("chase$_", "chase${_}h") } 4, 64, 256);
     is_deeply([grep { !$listed{$_} } @wanted], [], 'bench: has every workload');
-    is((command("\"\$GUEST\"/bench/bench $_"))[1], 2, "bench $_: wrong usage") for 'nonsense', '-t 0.5 alu', '-r 0 alu', '-x';
+    is((command("\"\$GUEST\"/bench/bench $_"))[1], 2, "bench $_: wrong usage") for 'nonsense', '-t 0.5 alu', '-r 0 alu', '-x',
+        '-w 5K gups', '-w 64 gups', '-w 64M, gups', '-z 4M gups', '-w 64M alu';
     my ($text, $status) = command("gcc -Wall -Werror -o $folder/source \"\$GUEST\"/bench/bench_source.c && $folder/source");
     is("$text$status", '0', "what compile compiles is C, and runs");
+}
+
+# Each walks through a working set that is asked for, and knows its result.
+sub sizes_check {
+    my $run = bench("-r 1 -i 0.01 -p $folder/none -w 256K/3M @WALKS");
+    is($run->{status}, 0, 'sizes: all went well') or diag(explain($run));
+    for my $name (map { ("$_\@256K", "$_\@3M") } @WALKS) {
+        my $result = $run->{results}{$name} // {};
+        is_deeply([@$result{qw(group working_set page)}], ['walks', $name =~ /256K/ ? 1 << 18 : 3 << 20, 4096], "$name: what it says of itself");
+    }
+    my %of = %{ $run->{results} };
+    is_deeply([map { $of{"$_\@3M"}{operation} } qw(hashjoin bfs pagerank spmv stride stream gups)], [qw(tuple edge edge element page word), undef], 'sizes: operations');
+    is_deeply([map { $of{"$_\@3M"}{operations} } qw(stride stream hashjoin)], [768, 131072, 98304], 'sizes: how many operations an iteration has');
+    cmp_ok($of{'bfs@3M'}{operations}, '>', 30 * $of{'bfs@256K'}{operations} / 4, 'sizes: the graph fills its working set');
+    $run = bench("-r 1 -i 0.01 -p $folder/none -w 4K/64T -z 4K/1G sweep btree chase4");
+    is(join(' ', sort keys %{ $run->{results} }), 'btree@4K btree@4K@1G btree@64T btree@64T@1G chase4 sweep@4K sweep@4K@1G sweep@64T sweep@64T@1G',
+        'sizes: names tell size and pages; what has none to choose is as it is');
+    my %error = map { $_ => $run->{results}{$_}{error} // '' } keys %{ $run->{results} };
+    like($error{'sweep@64T'}, qr/^needs \d+ MiB of free memory, there are \d+$/, 'sizes: more than there is');
+    is($error{'btree@4K'}, 'needs a working set of 16 KiB', 'sizes: less than a tree takes');
+    like($error{'sweep@64T@1G'}, qr/^the kernel has not as many 1G pages: hugepagesz=1G hugepages=65536 on its command line sets them aside$/, 'sizes: no such pages');
 }
 
 # Of a process that may just have ended.
@@ -175,7 +199,7 @@ sub modes_check {
     file_write("$folder/modes/fails", "#!/bin/sh\nexit 3\n");
     ($text, $status) = command("$folder/bench -p $folder/modes -m slow/quick fails");
     is(join('|', $status, $text =~ /^(\{"bench":"fails".*)$/mg),
-        join('|', 1, map { "{\"bench\":\"fails\",\"mode\":\"$_\",\"positions\":[],\"error\":\"exit status 3; it printed nothing\"}" } qw(slow quick)),
+        join('|', 1, map { "{\"bench\":\"fails\",\"mode\":\"$_\",\"positions\":[],\"error\":\"exit status 3; it printed nothing\",\"group\":\"programs\"}" } qw(slow quick)),
         'modes: a failure is one in each');
 }
 
@@ -264,6 +288,7 @@ sub line_check {
 bench_check();
 line_check();
 workloads_check();
+sizes_check();
 programs_check();
 modes_check();
 penctl_check();

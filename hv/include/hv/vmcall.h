@@ -40,7 +40,7 @@ enum penumbra_call {
     PENUMBRA_STOP = 7,
     // (const struct penumbra_result *): a workload's result, for the table at the end of a comparison
     // (compare=). 0; PENUMBRA_OFF: this is no comparison; PENUMBRA_ARGUMENT: the name is not 1 to 63 letters,
-    // digits and _-.+ that end in a NUL, or there is no room for more: the monitor says so once in a run.
+    // digits and _-.+@ that end in a NUL, or there is no room for more: the monitor says so once in a run.
     PENUMBRA_RESULT = 8,
     // (char *text, bytes, seconds): changes the mode as the text says: words that commas join, as in
     // compare=, such as "trace,vpid=off". It has a NUL, and is not longer than 63 characters; the rest of the

@@ -224,7 +224,7 @@ sub is_turn {
 }
 
 # Names go into tables, into pictures' programs and onto screens.
-sub name_valid { return $_[0] =~ /^[\w.+-]{1,63}\z/a }
+sub name_valid { return $_[0] =~ /^[\w.+@-]{1,63}\z/a }
 
 # As a monitor prints them; where a log lacks its beginning, they may be a guest's.
 sub configuration_valid { return $_[0] =~ /^[\w.,=+-]{1,400}\z/a }
