@@ -26,6 +26,7 @@ struct workload {
     void (*finish)(void);
     void (*touch)(void);      // all memory that run needs a whole repetition to reach; NULL: less does
     size_t argument;          // of setup: bytes, processes, or which program
+    size_t each;              // bytes that each of its processes reads
     size_t bytes;             // of the working set; 0: little memory
     size_t page;              // the working set's pages: PAGE, PAGE_2M or PAGE_1G
     bool sized;               // bench -w and -z choose the working set and its pages
@@ -74,21 +75,31 @@ void program_run(char *const *words);
 #include "workloads.def"
 #undef WORKLOAD
 
+void advice_setup(struct workload *own);
 void bfs_setup(struct workload *own);
 void btree_setup(struct workload *own);
 void chase_setup(struct workload *own);
 void compile_setup(struct workload *own);
 void cow_setup(struct workload *own);
 void file_setup(struct workload *own);
-void gups_setup(struct workload *own);
+void forkbig_setup(struct workload *own);
 void gups_finish(void);
+void gups_setup(struct workload *own);
+void gzip_finish(void);
+void jit_setup(struct workload *own);
 void join_setup(struct workload *own);
 void mmap_setup(struct workload *own);
 void mprotect_setup(struct workload *own);
+void mremap_setup(struct workload *own);
 void pagerank_setup(struct workload *own);
-void ring_setup(struct workload *own);
 void ring_finish(void);
+void ring_setup(struct workload *own);
+void sort_finish(void);
+void split_setup(struct workload *own);
 void spmv_setup(struct workload *own);
-void stream_setup(struct workload *own);
 void stream_finish(void);
+void stream_setup(struct workload *own);
 void stride_setup(struct workload *own);
+void text_setup(struct workload *own);
+void uffd_finish(void);
+void uffd_setup(struct workload *own);

@@ -2,7 +2,6 @@
 // half of which have a partner. The sum over all partners is known from how the relations were made.
 #include "bench.h"
 #include "random.h"
-#include <string.h>
 
 struct tuple {
     uint64_t key; // 0: an empty slot
@@ -60,7 +59,8 @@ void join_run(unsigned long iterations)
 {
     while (iterations--) {
         uint64_t sum = 0;
-        memset(join_slots, 0, join_room * sizeof *join_slots);
+        for (size_t i = 0; i < join_room; i++)
+            join_slots[i].key = 0;
         for (size_t i = 0; i < join_tuples; i++)
             *slot_of(join_build[i].key) = join_build[i];
         for (size_t i = 0; i < join_tuples; i++) {

@@ -1,7 +1,9 @@
 // Workloads of one process's page tables: demand-zero faults with the tear-down after them, and protection
-// changes. Copy-on-write is in process.c, files are in file.c. Pages are 4K: huge ones would leave nothing to
-// measure.
+// changes, with code that is written as a compiler at run time does it. Copy-on-write is in process.c, files
+// are in file.c. Pages are 4K: huge ones would leave nothing to measure.
 #include "bench.h"
+#include <stdint.h>
+#include <string.h>
 #include <sys/mman.h>
 
 static size_t mmap_bytes;
@@ -47,5 +49,36 @@ void mprotect_run(unsigned long iterations)
             die("mprotect");
         for (size_t i = 0; i < mprotect_bytes; i += PAGE)
             mprotect_pages[i]++;
+    }
+}
+
+static unsigned char *jit_page;
+
+void jit_setup(struct workload *own)
+{
+    (void)own;
+    jit_page = memory_map(PAGE, PAGE);
+}
+
+// MOV EAX, number; RET.
+static void code_write(unsigned char *code, uint32_t number)
+{
+    code[0] = 0xb8;
+    memcpy(code + 1, &number, sizeof number);
+    code[1 + sizeof number] = 0xc3;
+}
+
+void jit_run(unsigned long iterations)
+{
+    uint32_t (*code)(void);
+    memcpy(&code, &jit_page, sizeof code);
+    for (uint32_t number = 1; iterations--; number++) {
+        if (mprotect(jit_page, PAGE, PROT_READ | PROT_WRITE) != 0)
+            die("mprotect");
+        code_write(jit_page, number);
+        if (mprotect(jit_page, PAGE, PROT_READ | PROT_EXEC) != 0)
+            die("mprotect");
+        if (code() != number)
+            fail("the code that was written did not run");
     }
 }

@@ -17,6 +17,11 @@ void fork_run(unsigned long iterations)
     }
 }
 
+void forkbig_setup(struct workload *own)
+{
+    set_make(own);
+}
+
 void exec_run(unsigned long iterations)
 {
     static char *const words[] = {"/bin/bench_child", NULL};

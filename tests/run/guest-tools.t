@@ -14,6 +14,7 @@ use Test::More;
 my $GUEST = "$Machine::BUILD/guest";
 my $TAKE_PROG = "$FindBin::RealBin/../../guest-images/take-prog";
 my @WALKS = qw(chase gups btree hashjoin bfs pagerank spmv stride stream);
+my @TABLES = qw(touchfree dontneed madvfree split mremap sparse jit forkbig uffd switch16k switch1m);
 my $folder = tempdir('guest-tools.XXXXXX', TMPDIR => 1, CLEANUP => 1);
 
 sub file_write {
@@ -64,7 +65,7 @@ sub bench_check {
 sub workloads_check {
     my ($list) = command("\"\$GUEST\"/bench/bench -l -p $folder/none");
     my %listed = map { /^(\S+)/ ? ($1 => 1) : () } split /\n/, $list;
-    my @wanted = (qw(syscall alu fork exec mmap cow pipe2 pipe8 mprotect mprotect16 read mmapread mmapwrite script compile), @WALKS, 'sweep',
+    my @wanted = (qw(syscall alu fork exec mmap cow pipe2 pipe8 mprotect mprotect16 read mmapread mmapwrite script compile), @WALKS, @TABLES, qw(sort gzip sweep),
         map { ("chase$_", "chase${_}h") } 4, 64, 256);
     is_deeply([grep { !$listed{$_} } @wanted], [], 'bench: has every workload');
     is((command("\"\$GUEST\"/bench/bench $_"))[1], 2, "bench $_: wrong usage") for 'nonsense', '-t 0.5 alu', '-r 0 alu', '-x',
@@ -92,6 +93,16 @@ sub sizes_check {
     like($error{'sweep@64T'}, qr/^needs \d+ MiB of free memory, there are \d+$/, 'sizes: more than there is');
     is($error{'btree@4K'}, 'needs a working set of 16 KiB', 'sizes: less than a tree takes');
     like($error{'sweep@64T@1G'}, qr/^the kernel has not as many 1G pages: hugepagesz=1G hugepages=65536 on its command line sets them aside$/, 'sizes: no such pages');
+}
+
+# What this machine's kernel refuses is said in words; all else goes well.
+sub tables_check {
+    my $run = bench("-r 1 -i 0.1 -p $folder/none @TABLES sort gzip");
+    my %error = map { $_ => $run->{results}{$_}{error} } keys %{ $run->{results} };
+    my %may = (uffd => qr/^this kernel has no userfaultfd for us: /,
+        split => qr/^(?:the kernel did not give huge pages|madvise\(COLLAPSE\), which Linux has since 6\.1: )/);
+    ok(!defined $error{$_} || $may{$_} && $error{$_} =~ $may{$_}, "$_ goes well, or says what is missing") or diag($error{$_}) for @TABLES, qw(sort gzip);
+    is(scalar(keys %error), @TABLES + 2, 'tables: all are there');
 }
 
 # Of a process that may just have ended.
@@ -289,6 +300,7 @@ bench_check();
 line_check();
 workloads_check();
 sizes_check();
+tables_check();
 programs_check();
 modes_check();
 penctl_check();
