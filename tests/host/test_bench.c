@@ -8,7 +8,7 @@
 //
 // link: guest-images/bench/proc.c guest-images/bench/support.c guest-images/bench/modes.c
 //
-// link: guest-images/bench/sizes.c
+// link: guest-images/bench/sizes.c guest-images/bench/host.c
 #include "guest-images/bench/json.h"
 #include "guest-images/bench/modes.h"
 #include "guest-images/bench/native.h"
@@ -160,7 +160,7 @@ static void monitor_begin(bool there, int64_t refusal)
     fake_there = there;
     fake_refusal = refusal;
     fake_tellings = 0;
-    meter_open();
+    meter_open(NULL);
 }
 
 static void test_native(void **state)
