@@ -72,7 +72,7 @@ $(GUEST_BUILD)/bench/bench_source.c: guest-images/bench/make-source
 PENCTL_C := guest-images/penctl/penctl.c guest-images/penumbra/monitor.c
 $(GUEST_BUILD)/penctl/penctl: $(PENCTL_C) guest-images/penumbra/monitor.h hv/include/hv/vmcall.h $(call told,tools)
 	@mkdir -p $(@D)
-	musl-gcc -std=c11 -O2 $(TOOL_WARNINGS) -static -s -Ihv/include -o $@ $(PENCTL_C)
+	musl-gcc -std=gnu11 -O2 $(TOOL_WARNINGS) -static -s -Ihv/include -o $@ $(PENCTL_C)
 
 # The monitor's own encoder.
 CODES_C := guest-images/codes/codes.c hv/report/codes.c hv/report/gzip.c hv/report/qr.c arch/fmt.c arch/vga_picture.c

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 enum status { DONE, NO_MONITOR, USAGE, REFUSED };
 
@@ -16,6 +18,7 @@ _Noreturn static void usage(void)
         "usage: penctl mode                   the monitor's parameters in effect\n"
         "       penctl mode WORD...           another mode, as in compare=: penctl mode trace vpid=off\n"
         "       penctl counters [-j] [-a]     its counters: as JSON, with those that are 0\n"
+        "       penctl stat [-c] [S [TIMES]]  what of them has grown, every S seconds (1), until Ctrl-C or so often; -c: CSV\n"
         "       penctl reset                  counters begin again at 0\n"
         "       penctl mark NUMBER            a mark in the trace of exits\n"
         "       penctl trace                  prints the trace on the monitor's console\n"
@@ -69,6 +72,12 @@ static enum status mode_command(char **words)
     return DONE;
 }
 
+// The monitor's counts may have been set back meanwhile.
+static uint64_t counted_between(uint64_t before, uint64_t now)
+{
+    return now > before ? now - before : now;
+}
+
 static void counter_print(const struct penumbra_counter *counter, uint64_t value, bool json, bool first)
 {
     if (json)
@@ -77,26 +86,44 @@ static void counter_print(const struct penumbra_counter *counter, uint64_t value
         printf("%-40s %20" PRIu64 " %s\n", counter->name, value, counter->unit);
 }
 
+// What there is to count; for the program's whole life.
+struct counters {
+    size_t count;
+    struct penumbra_counter *table;
+};
+
+static uint64_t *values_allocate(size_t count)
+{
+    uint64_t *values = calloc(count + 1, sizeof *values);
+    if (!values)
+        abort();
+    return values;
+}
+
+static struct counters counters_learn(void)
+{
+    struct counters c = {.count = (size_t)checked(monitor_counters_learn(NULL, 0))};
+    c.table = calloc(c.count + 1, sizeof *c.table);
+    if (!c.table)
+        abort();
+    checked(monitor_counters_learn(c.table, c.count));
+    return c;
+}
+
 static void counters_print(bool json, bool all)
 {
-    size_t count = (size_t)checked(monitor_counters_learn(NULL, 0));
-    struct penumbra_counter *table = calloc(count + 1, sizeof *table);
-    uint64_t *values = calloc(count + 1, sizeof *values);
+    struct counters c = counters_learn();
+    uint64_t *values = values_allocate(c.count);
     bool first = true;
-    if (!table || !values)
-        abort();
-    checked(monitor_counters_learn(table, count));
-    checked(monitor_counters_read(values, count));
+    checked(monitor_counters_read(values, c.count));
     fputs(json ? "{" : "", stdout);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < c.count; i++) {
         if (!all && values[i] == 0)
             continue;
-        counter_print(&table[i], values[i], json, first);
+        counter_print(&c.table[i], values[i], json, first);
         first = false;
     }
     fputs(json ? "}\n" : "", stdout);
-    free(values);
-    free(table);
 }
 
 static enum status counters_command(char **words)
@@ -111,6 +138,68 @@ static enum status counters_command(char **words)
             usage();
     }
     counters_print(json, all);
+    return DONE;
+}
+
+static double seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+// What has grown since `before`, which `now` is behind by so many seconds. Of the gauges: what they are,
+// where they have changed.
+static void grown_print(const struct counters *c, const uint64_t *before, const uint64_t *now, double seconds,
+                        double at, bool csv)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        const struct penumbra_counter *counter = &c->table[i];
+        bool gauge = counter->kind == PENUMBRA_GAUGE;
+        uint64_t grown = gauge ? now[i] : counted_between(before[i], now[i]);
+        double rate = gauge ? (double)grown : (double)grown / seconds;
+        if (before[i] == now[i])
+            continue;
+        if (csv)
+            printf("%.3f,%s,%s,%" PRIu64 ",%.1f\n", at, counter->name, gauge ? "gauge" : "count", grown,
+                   rate);
+        else if (gauge)
+            printf("%-40s %20" PRIu64 " %s\n", counter->name, grown, counter->unit);
+        else
+            printf("%-40s %20" PRIu64 " %14.0f a second\n", counter->name, grown, rate);
+    }
+}
+
+static void stat_run(unsigned seconds, uint64_t times, bool csv)
+{
+    struct counters c = counters_learn();
+    uint64_t *before = values_allocate(c.count), *now = values_allocate(c.count);
+    checked(monitor_counters_read(before, c.count));
+    double began = seconds_now(), last = began;
+    if (csv)
+        puts("seconds,name,kind,grown,per_second");
+    for (uint64_t i = 0; times == 0 || i < times; i++) {
+        sleep(seconds);
+        checked(monitor_counters_read(now, c.count));
+        double at = seconds_now();
+        if (!csv)
+            printf("--- after %.1f s\n", at - began);
+        grown_print(&c, before, now, at - last, at - began, csv);
+        fflush(stdout);
+        memcpy(before, now, c.count * sizeof *now);
+        last = at;
+    }
+}
+
+static enum status stat_command(char **words)
+{
+    bool csv = *words && strcmp(*words, "-c") == 0;
+    words += csv;
+    uint64_t seconds = *words ? number_parse(*words++) : 1;
+    uint64_t times = *words ? number_parse(*words++) : 0;
+    if (*words || seconds == 0 || seconds > 86400)
+        usage();
+    stat_run((unsigned)seconds, times, csv);
     return DONE;
 }
 
@@ -160,9 +249,9 @@ static const struct command {
     int least, most; // words after the name
     enum status (*run)(char **words);
 } commands[] = {
-    {"mode", 0, 12, mode_command}, {"counters", 0, 2, counters_command}, {"reset", 0, 0, reset_command},
-    {"mark", 1, 1, mark_command},  {"trace", 0, 0, trace_command},       {"stop", 0, 1, stop_command},
-    {"call", 1, 4, call_command},
+    {"mode", 0, 12, mode_command},  {"counters", 0, 2, counters_command}, {"stat", 0, 3, stat_command},
+    {"reset", 0, 0, reset_command}, {"mark", 1, 1, mark_command},         {"trace", 0, 0, trace_command},
+    {"stop", 0, 1, stop_command},   {"call", 1, 4, call_command},
 };
 
 static const struct command *command_find(const char *name, int words)

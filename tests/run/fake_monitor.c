@@ -1,6 +1,6 @@
-// A monitor for bench on the host, in the place of guest-images/penumbra/monitor.c: its mode is a line in the
-// file FAKE_MODE, to which each change adds one; a program that bench runs can read there how slow it is to
-// be. Each change is an exit.
+// A monitor for bench and penctl on the host, in the place of guest-images/penumbra/monitor.c: its mode is a
+// line in the file FAKE_MODE, to which each change adds one; a program that bench runs can read there how
+// slow it is to be. Each change is an exit.
 #include "guest-images/penumbra/monitor.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +27,11 @@ const char *monitor_signature(void)
 uint32_t monitor_interface(void)
 {
     return PENUMBRA_INTERFACE;
+}
+
+const char *monitor_error_name(int64_t result)
+{
+    return result < 0 ? "ERROR" : NULL;
 }
 
 const char *monitor_error_words(int64_t error)

@@ -216,16 +216,29 @@ sub modes_check {
 
 sub penctl_check {
     my $here = qr/^penctl: no Penumbra here: CPUID shows (no monitor|.{1,12})$/m;
-    for my $words ('mode', 'mode trace vpid=off', 'counters -j -a', 'reset', 'mark 1', 'trace', 'stop 3', 'call 1 0 0') {
+    for my $words ('mode', 'mode trace vpid=off', 'counters -j -a', 'stat 1 1', 'reset', 'mark 1', 'trace', 'stop 3', 'call 1 0 0') {
         my ($text, $status) = command("\"\$GUEST\"/penctl/penctl $words");
         like($text, $here, "penctl $words: says what is missing");
         is($status, 1, "penctl $words: status");
     }
-    for my $words ('', 'nonsense', 'mark', 'call', 'call 1 2 3 4 5') {
+    for my $words ('', 'nonsense', 'mark', 'call', 'call 1 2 3 4 5', 'stat -c 1 2 3') {
         my ($text, $status) = command("\"\$GUEST\"/penctl/penctl $words");
         like($text, qr/^usage: /, "penctl $words: says how it is used");
         is($status, 2, "penctl $words: status");
     }
+}
+
+# The fake monitor counts how often it is asked.
+sub stat_check {
+    my $sources = 'guest-images/penctl/penctl.c tests/run/fake_monitor.c';
+    my ($text, $status) = command("cd '$FindBin::RealBin/../..' && gcc -std=gnu11 -D_GNU_SOURCE -Ihv/include -I. -o $folder/penctl $sources");
+    is("$status $text", '0 ', 'stat: penctl with a fake monitor');
+    ($text) = command("$folder/penctl stat -c 1 2");
+    like($text, qr/\Aseconds,name,kind,grown,per_second\n1\.\d{3},exits,count,1,[01]\.\d\n2\.\d{3},exits,count,1,[01]\.\d\n\z/,
+        'stat -c: what has grown, in each interval');
+    ($text) = command("$folder/penctl stat 1 1");
+    like($text, qr/\A--- after 1\.\d s\nexits +1 +1 a second\n\z/, 'stat: for a person; a gauge that is as it was is none');
+    is((command("$folder/penctl stat 0"))[1], 2, 'stat: no interval');
 }
 
 # A tree's date, which decides whether the initramfs is made again.
@@ -304,5 +317,6 @@ tables_check();
 programs_check();
 modes_check();
 penctl_check();
+stat_check();
 take_prog_check();
 done_testing;

@@ -105,6 +105,12 @@ subtest 'the whole report' => sub {
     golden_is('short');
     my @lines = map { decode_json($_) } split /\n/, Machine::file_read("$FOLDER/short/results.jsonl");
     is($lines[0]{machine}{signature}, '0x50654', 'results.jsonl begins with the machine');
+    my ($names, @rows) = split /\n/, Machine::file_read("$FOLDER/short/results.csv");
+    my %fork = map { (split /,/, $names)[$_] => (split /,/, (grep { /^adaptive,fork,/ } @rows)[0])[$_] } 0 .. split /,/, $names;
+    my ($same) = grep { $_->{report} eq 'result' && $_->{configuration} eq 'adaptive' && $_->{workload} eq 'fork' } @lines;
+    is_deeply([@fork{qw(median ratio all_exits hidden_faults)}], [@$same{qw(median ratio all_exits)}, $same->{faults}{hidden}],
+        'results.csv has the same as results.jsonl');
+    is(scalar(@rows), scalar(grep { $_->{report} eq 'result' } @lines), 'a row for each');
     my @states = map { "$_->{configuration} $_->{state}" } grep { $_->{report} eq 'configuration' } @lines;
     is_deeply(\@states, ['native complete', 'ept complete', 'ept,audit=on refused', 'adaptive complete', 'lazy complete'],
         'configurations');

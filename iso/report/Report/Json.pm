@@ -11,7 +11,7 @@ use Report::Heading 'counts_instructions';
 use Report::Results qw(measured with_exit_cost ratio);
 use Report::Statistics 'differs';
 use Report::Turns 'agreements';
-our @EXPORT_OK = qw(json_lines);
+our @EXPORT_OK = qw(json_lines result_lines);
 
 my $JSON = JSON::PP->new->canonical;
 
@@ -50,7 +50,7 @@ sub result_line {
     return { %line, rounds => 0, error => $one->{error} } if defined $one->{error};
     my $base = measured($report->{base}, $workload);
     return {
-        %line, (map { $_ => short($one->{$_}) } qw(rounds iterations repetitions median lowest highest)),
+        %line, (map { $_ => short($one->{$_}) } qw(rounds iterations repetitions median lowest highest all_exits)),
         spread => short($one->{median} ? $one->{half_range} / $one->{median} : 0), exits => all_short($one->{exits}),
         cycles => $column->{lines}{$workload}{cycles}, faults => all_short($one->{faults}), counters => all_short($one->{counters}),
         gauges => all_short($one->{gauges}),
@@ -75,16 +75,24 @@ sub agreement_lines {
     } sort keys %{ $mode->{of} };
 }
 
+sub columns { my ($report) = @_; return ($report->{native} // (), @{ $report->{configurations} }) }
+
+# A line for each column and workload: a map of names to numbers, texts and maps of these.
+sub result_lines {
+    my ($report) = @_;
+    return map { my $column = $_; map { result_line($report, $column, $_) } @{ $report->{workloads} } } columns($report);
+}
+
 sub json_lines {
     my ($report) = @_;
-    my @columns = ($report->{native} // (), @{ $report->{configurations} });
+    my @columns = columns($report);
     my @lines = ({
         report => 'machine', machine => $report->{machine}, title => $report->{title}, exit_cost => short($report->{exit_cost}),
         broken_lines => $report->{broken}, stray_results => $report->{stray}, refused_lines => $report->{refused},
         mixed_logs => $report->{mixed}, late_logs => $report->{late}, empty_logs => $report->{empty},
     });
     for my $column (@columns) { push @lines, map { configuration_line($column, $_) } 1 .. @{ $column->{rounds} } }
-    for my $column (@columns) { push @lines, map { result_line($report, $column, $_) } @{ $report->{workloads} } }
+    push @lines, result_lines($report);
     push @lines, map { fastest_line($_) } fastest($report);
     push @lines, map { agreement_lines($_) } agreements($report);
     return join '', map { $JSON->encode($_) . "\n" } @lines;
