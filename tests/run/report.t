@@ -106,7 +106,8 @@ subtest 'the whole report' => sub {
     my @lines = map { decode_json($_) } split /\n/, Machine::file_read("$FOLDER/short/results.jsonl");
     is($lines[0]{machine}{signature}, '0x50654', 'results.jsonl begins with the machine');
     my ($names, @rows) = split /\n/, Machine::file_read("$FOLDER/short/results.csv");
-    my %fork = map { (split /,/, $names)[$_] => (split /,/, (grep { /^adaptive,fork,/ } @rows)[0])[$_] } 0 .. split /,/, $names;
+    my %fork;
+    @fork{ split /,/, $names } = split /,/, (grep { /^adaptive,fork,/ } @rows)[0];
     my ($same) = grep { $_->{report} eq 'result' && $_->{configuration} eq 'adaptive' && $_->{workload} eq 'fork' } @lines;
     is_deeply([@fork{qw(median ratio all_exits hidden_faults)}], [@$same{qw(median ratio all_exits)}, $same->{faults}{hidden}],
         'results.csv has the same as results.jsonl');
