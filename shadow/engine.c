@@ -73,7 +73,7 @@ enum mmu_outcome shadow_fault(struct shadow_view *view, struct mmu_fault *fault)
 
 void shadow_written(struct shadow_view *view, u64 hpa, unsigned bytes)
 {
-    if (!sync_written(view, hpa, bytes))
+    if (!sync_written(view->s, hpa, bytes))
         trace_written(view, hpa, bytes);
     settle(view->s);
 }
@@ -87,8 +87,13 @@ bool shadow_fault_watched(struct shadow_view *view, struct mmu_fault *fault, enu
 
 void shadow_carried_out(struct shadow_view *view, const struct mmu_fault *fault, unsigned bytes)
 {
-    if (!sync_written(view, fault->hpa, bytes))
-        trace_carried_out(view, fault, bytes);
+    u32 id = fault->watched;
+    if (unlikely(id == SHADOW_NONE || fault->hpa % 8 + bytes > 8)) {
+        shadow_written(view, fault->hpa, bytes);
+        return;
+    }
+    if (!sync_leaf_written(view->s, id))
+        trace_leaf_written(view, id);
     settle(view->s);
 }
 

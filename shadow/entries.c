@@ -179,11 +179,11 @@ void entry_flush_leaf(struct shadow *s, u32 id)
         entry_flush(s);
 }
 
-void entry_end(struct shadow *s, u32 id, u64 none, u64 guest_entry)
+void entry_end(struct shadow *s, u32 id, u64 guest_entry)
 {
     struct shadow_table *t = &s->tables[id >> 9];
     u64 *entry = &t->entries[id % ENTRIES], old = *entry;
-    *entry = none;
+    *entry = 0;
     t->mapped--;
     s->seen[id] = guest_entry;
     s->changes++;

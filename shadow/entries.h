@@ -71,23 +71,29 @@ static inline void leaf_add(struct shadow *s, u32 id, unsigned level, u64 leaf)
         chain_add(s, leaf_chain(s, level, leaf), id);
 }
 
+// An entry of level 1 has begun to map, and is in its chain.
+static inline void entry_begun(struct shadow *s, u32 id)
+{
+    struct shadow_table *t = &s->tables[id >> 9];
+    u64 group = BIT(id % ENTRIES / GROUP);
+    t->occupied |= group;
+    t->maps |= group;
+    t->mapped++;
+    s->changes++;
+}
+
 // Makes an entry of level 1 that maps nothing a leaf for the guest's entry, which is to be of RAM or of a
 // device.
 static inline void entry_fill(struct shadow *s, u32 id, u64 leaf, u64 guest_entry)
 {
-    struct shadow_table *t = &s->tables[id >> 9];
-    u64 group = BIT(id % ENTRIES / GROUP);
-    t->entries[id % ENTRIES] = leaf;
-    t->occupied |= group;
-    t->maps |= group;
-    t->mapped++;
+    s->tables[id >> 9].entries[id % ENTRIES] = leaf;
     s->seen[id] = guest_entry;
-    s->changes++;
     leaf_add(s, id, 1, leaf);
+    entry_begun(s, id);
 }
 
-// The same back: what maps becomes `none`, one of the values that do not.
-void entry_end(struct shadow *s, u32 id, u64 none, u64 guest_entry);
+// An entry of level 1 that maps becomes exact none.
+void entry_end(struct shadow *s, u32 id, u64 guest_entry);
 
 // Makes a page a table's that is all unknown, whatever is in it.
 static inline void entries_begin(const struct shadow *s, u64 *entries)

@@ -194,21 +194,64 @@ static enum quick quick_fill(struct shadow_view *view, struct mmu_fault *f, cons
     return QUICK_FIXED;
 }
 
-// The table that the guest's entry of level 2 leads to is apart: it comes back.
-static __attribute__((noinline)) bool quick_join(struct shadow_view *view, u64 gva, const struct spot *spot)
+// Which of the guest's tables lie below the entry that ended the processor's walk, by level, and whether they
+// take accessed and dirty bits.
+struct way {
+    struct table_key key[WALK_LEVELS];
+    bool marks[WALK_LEVELS];
+};
+
+// Whether they lead to a page, or to a table that stands, by entries that need nothing but to be followed.
+static inline bool way_find(const struct shadow_view *view, u64 gva, unsigned level, u32 table,
+                            struct way *way)
 {
     const struct shadow *s = view->s;
-    u32 table = entry_child(s, spot->link);
-    unsigned slot = SLOT(gva, 2);
-    const struct shadow_table *t = &s->tables[table];
-    u64 guest_entry = t->guest ? t->guest[slot] : 0;
-    if (*spot->entry != s->unknown || (guest_entry & (PTE_P | PTE_A | PTE_PS)) != (PTE_P | PTE_A) ||
-        guest_entry & view->reserved[2][false])
-        return false;
-    u32 child = table_apart(s, t->role, guest_entry);
+    const u64 *guest = s->tables[table].guest;
+    u8 role = s->tables[table].role;
+    for (; guest && level > 1; level--) {
+        u64 entry = guest[SLOT(gva, level)];
+        bool links = (entry & (PTE_P | PTE_A)) == (PTE_P | PTE_A);
+        if (!links || entry & view->reserved[level][false]) // a large page's PS is one of these
+            return false;
+        struct p2m_leaf leaf = p2m_lookup(s->p2m, gpa_gfn(entry & PTE_ADDRESS));
+        role = role_below(role, entry);
+        way->key[level - 1] = (struct table_key){.frame = leaf.mfn.n, .level = (u8)(level - 1), .role = role};
+        way->marks[level - 1] = leaf.type == P2M_RAM;
+        guest = p2m_is_ram(leaf.type) ? mfn_ptr(leaf.mfn) : NULL;
+    }
+    return guest && (guest[SLOT(gva, 1)] & PTE_P || hash_find(s, way->key[1]) != SHADOW_NONE);
+}
+
+// The table, made if there is none; if it is apart it comes back. The entry `id` becomes a link to it.
+static u32 way_link(struct shadow_view *view, u32 id, struct table_key key, bool marks)
+{
+    struct shadow *s = view->s;
+    const struct shadow_table *t = &s->tables[id >> 9];
+    u64 rights = role_link_flags(t->role, t->guest[id % ENTRIES]);
+    u32 child = hash_find(s, key);
+    if (child != SHADOW_NONE && s->tables[child].apart) {
+        sync_join(view, id, child, rights);
+        return child;
+    }
     if (child == SHADOW_NONE)
+        child = table_make(s, key, marks, NULL);
+    s->tables[child].again = true;
+    entry_set(s, id, entry_link(s, child, rights));
+    return child;
+}
+
+// Links the tables that are missing on the processor's way to a leaf of level 1. False: that is for the walk.
+// Where the guest has no page none is made, so that it may write its entries unseen.
+static __attribute__((noinline)) bool quick_link(struct shadow_view *view, u64 gva, const struct spot *spot)
+{
+    const struct shadow *s = view->s;
+    u32 table = spot->level == view->top->level ? view->root : entry_child(s, spot->link);
+    struct way way;
+    bool spare = s->used + WALK_LEVELS <= s->config.pool; // else those above must be kept: fill.c
+    if (*spot->entry != s->unknown || !spare || !way_find(view, gva, spot->level, table, &way))
         return false;
-    sync_join(view, entry_id(table, slot), child, role_link_flags(t->role, guest_entry));
+    for (unsigned level = spot->level - 1; level > 0; level--)
+        table = way_link(view, entry_id(table, SLOT(gva, level + 1)), way.key[level], way.marks[level]);
     return true;
 }
 
@@ -216,7 +259,7 @@ static __attribute__((noinline)) bool quick_join(struct shadow_view *view, u64 g
 static inline enum quick quick_in_sync(struct shadow_view *view, struct mmu_fault *f)
 {
     struct spot spot = view_spot(view, f->gva);
-    if (spot.level == 2 && view->s->apart && quick_join(view, f->gva, &spot))
+    if (spot.level > 1 && quick_link(view, f->gva, &spot))
         spot = view_spot(view, f->gva);
     return spot.level == 1 ? quick_fill(view, f, &spot) : QUICK_NO;
 }
@@ -242,7 +285,7 @@ static inline enum access kind_of(u32 error_code)
 }
 
 // By a user. With keys PKRU has a say, which only shadow_fault is told.
-static inline enum quick quick_user(struct shadow_view *view, struct mmu_fault *f)
+static __attribute__((noinline, flatten)) enum quick quick_user(struct shadow_view *view, struct mmu_fault *f)
 {
     if (view->s->out_of_sync || view->walk.regs.cr4 & CR4_PKE)
         return QUICK_NO;

@@ -237,12 +237,10 @@ static void fill_splinter(struct shadow_view *view, const struct mmu_fault *f, c
     }
 }
 
-// As entry_fill with what fill_leaf gives, where the page is in RAM, but for what is counted of the table.
-// False: it stays unknown.
-static inline bool fill_neighbour(const struct shadow_view *view, const struct shadow_table *t, u32 id,
-                                  u64 guest_entry)
+bool fill_in_ram(const struct shadow_view *view, u32 id, u64 guest_entry)
 {
     struct shadow *s = view->s;
+    const struct shadow_table *t = &s->tables[id >> 9];
     u64 page = role_page(t->role, guest_entry);
     if ((page & ACCESSED) != ACCESSED || page & view->reserved[1][true])
         return false;
@@ -272,7 +270,7 @@ __attribute__((flatten)) void fill_neighbours(struct shadow_view *view, u32 id)
         if (entries[slot] != unknown)
             continue;
         if (guest_entry & PTE_P) {
-            bool maps = fill_neighbour(view, t, entry_id(id >> 9, slot), guest_entry);
+            bool maps = fill_in_ram(view, entry_id(id >> 9, slot), guest_entry);
             leaves += maps;
             filled |= maps ? group : 0;
         } else if (exact) {

@@ -24,15 +24,15 @@ static u32 root_for(struct shadow_view *view)
 // A guest's address spaces share their kernel: a new root takes over the links whose entries are the same.
 static void root_inherit(struct shadow *s, u32 from, u32 to)
 {
-    const struct shadow_table *f = &s->tables[from], *t = &s->tables[to];
-    for (u64 groups = f->occupied; groups; groups &= groups - 1) {
+    const u64 *guest = s->tables[to].guest, *seen = &s->seen[entry_id(from, 0)];
+    const struct shadow_table *f = &s->tables[from];
+    for (u64 groups = f->maps; groups; groups &= groups - 1) {
         unsigned first = group_first(groups);
         for (unsigned slot = first; slot < first + GROUP; slot++) {
-            u64 guest_entry = t->guest[slot];
-            bool same = entry_maps(s, f->entries[slot]) && s->seen[entry_id(from, slot)] == guest_entry &&
-                        guest_entry & PTE_A; // which a root in read-only memory need not have
-            if (same)
-                entry_set(s, entry_id(to, slot), f->entries[slot]);
+            u64 entry = f->entries[slot];
+            bool accessed = guest[slot] & PTE_A; // which one in read-only memory need not be
+            if (entry_maps(s, entry) && seen[slot] == guest[slot] && accessed)
+                entry_set(s, entry_id(to, slot), entry);
         }
     }
 }

@@ -246,16 +246,20 @@ static bool leaves_after(struct shadow *s, u32 table, unsigned slot)
     return true;
 }
 
-bool sync_written(struct shadow_view *view, u64 hpa, unsigned bytes)
+bool sync_leaf_written(struct shadow *s, u32 id)
 {
-    struct shadow *s = view->s;
-    u64 frame = hpa_mfn(hpa).n;
-    const struct shadow_frame *f = frame_known(s, frame) ? frame_at(s, frame) : NULL;
-    bool one = f && traced_once(f) && f->traced & TRACED_LEVEL_1 && hpa / 8 == (hpa + bytes - 1) / 8;
-    if (!s->config.strategy.sync || !one || !leaves_after(s, f->table, hpa / 8 & (ENTRIES - 1)))
+    if (!s->config.strategy.sync || !leaves_after(s, id >> 9, id % ENTRIES))
         return false;
     s->stats.traced_writes++;
     return true;
+}
+
+bool sync_written(struct shadow *s, u64 hpa, unsigned bytes)
+{
+    u64 frame = hpa_mfn(hpa).n;
+    const struct shadow_frame *f = frame_known(s, frame) ? frame_at(s, frame) : NULL;
+    bool one = f && traced_once(f) && f->traced & TRACED_LEVEL_1 && hpa / 8 == (hpa + bytes - 1) / 8;
+    return one && sync_leaf_written(s, entry_id(f->table, hpa / 8 & (ENTRIES - 1)));
 }
 
 void sync_release(struct shadow *s, u64 frame)

@@ -148,16 +148,9 @@ static u32 table_take(struct shadow *s, const u32 *keep)
     return table;
 }
 
-u32 table_get(struct shadow *s, struct table_key key, bool marks, const u32 *keep)
+u32 table_make(struct shadow *s, struct table_key key, bool marks, const u32 *keep)
 {
-    u32 table = hash_find(s, key);
-    if (table != SHADOW_NONE && !s->tables[table].apart) {
-        s->tables[table].again = true;
-        return table;
-    }
-    if (table != SHADOW_NONE)
-        table_drop(s, table);
-    table = table_take(s, keep);
+    u32 table = table_take(s, keep);
     struct shadow_table *t = &s->tables[table];
     *t = (struct shadow_table){
         .entries = t->entries,
@@ -178,4 +171,16 @@ u32 table_get(struct shadow *s, struct table_key key, bool marks, const u32 *kee
         s->stats.tables_peak = s->used;
     s->stats.tables_made++;
     return table;
+}
+
+u32 table_get(struct shadow *s, struct table_key key, bool marks, const u32 *keep)
+{
+    u32 table = hash_find(s, key);
+    if (table != SHADOW_NONE && !s->tables[table].apart) {
+        s->tables[table].again = true;
+        return table;
+    }
+    if (table != SHADOW_NONE)
+        table_drop(s, table);
+    return table_make(s, key, marks, keep);
 }

@@ -9,6 +9,9 @@
 // NULL). A table that is apart is made anew.
 u32 table_get(struct shadow *s, struct table_key key, bool marks, const u32 *keep);
 
+// Makes the table for `key`, of which there is none.
+u32 table_make(struct shadow *s, struct table_key key, bool marks, const u32 *keep);
+
 // The table that the guest's entry of level 2, in a table of this role, leads to, if it is apart; or
 // SHADOW_NONE.
 u32 table_apart(const struct shadow *s, u8 role, u64 guest_entry);

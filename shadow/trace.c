@@ -149,16 +149,16 @@ static inline bool leaf_follow(struct shadow_view *view, u32 id)
     struct shadow *s = view->s;
     const struct shadow_table *t = &s->tables[id >> 9];
     u64 guest_entry = t->guest[id % ENTRIES], now = t->entries[id % ENTRIES];
-    u64 value = guest_entry & PTE_P ? fill_leaf(view, 1, role_page(t->role, guest_entry)) : 0;
-    bool mapped = entry_maps(s, now), maps = entry_maps(s, value);
-    if (mapped == maps)
+    bool mapped = entry_maps(s, now);
+    if (mapped ? guest_entry & PTE_P : !fill_in_ram(view, id, guest_entry))
         return trace_entry(view, id);
-    s->stats.traced_fills += maps;
-    if (maps)
-        entry_fill(s, id, value, guest_entry);
-    else
-        entry_end(s, id, value, guest_entry);
-    return mapped;
+    if (mapped) {
+        entry_end(s, id, guest_entry);
+        return true;
+    }
+    entry_begun(s, id);
+    s->stats.traced_fills++;
+    return false;
 }
 
 __attribute__((flatten)) bool trace_leaf(struct shadow_view *view, u32 id)
@@ -166,14 +166,10 @@ __attribute__((flatten)) bool trace_leaf(struct shadow_view *view, u32 id)
     return leaf_follow(view, id);
 }
 
-void trace_carried_out(struct shadow_view *view, const struct mmu_fault *f, unsigned bytes)
+void trace_leaf_written(struct shadow_view *view, u32 id)
 {
-    if (unlikely(f->watched == SHADOW_NONE || f->hpa % 8 + bytes > 8)) {
-        trace_written(view, f->hpa, bytes);
-        return;
-    }
     view->s->stats.traced_writes++;
-    if (leaf_follow(view, f->watched))
+    if (leaf_follow(view, id))
         translation_changed(view->s);
 }
 

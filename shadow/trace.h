@@ -20,5 +20,5 @@ void trace_links(struct shadow_view *view);
 // [hpa, hpa + bytes) has been written: see shadow_written.
 void trace_written(struct shadow_view *view, u64 hpa, unsigned bytes);
 
-// The same at f->hpa, of which MMU_TRACED has said f->watched.
-void trace_carried_out(struct shadow_view *view, const struct mmu_fault *f, unsigned bytes);
+// The same of one entry of a table of level 1 that alone traces its frame.
+void trace_leaf_written(struct shadow_view *view, u32 id);
