@@ -9,7 +9,7 @@
 #define DIRTY    (PTE_W | PTE_D)
 #define FLAGS    (PTE_U | PTE_NX | PTE_G | PTE_PWT | PTE_PCD | PTE_KEY) // that a leaf takes over
 
-#define SPLINTER_GROWTH 4 // times what a splinter has are filled at the next fault there
+#define SPLINTER_GROWTH 2 // times what a splinter has are filled at the next fault there
 
 // Write access needs a dirty guest entry (so that the first write is seen and sets it), RAM, and no trace.
 static inline u64 ram_leaf(const struct shadow_frame *frame, u64 guest_entry, u64 flags,
