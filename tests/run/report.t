@@ -620,6 +620,64 @@ subtest 'rounds that do not go well' => sub {
     like($table, qr/^\* `lazy`, round 1 of 2: workload pipe2 failed/m, 'and failed in the other');
 };
 
+# A machine whose clock is time, at 2 GHz, on which a made-up sweep was measured: an access takes 1 ns in the cache, and more where
+# the working set has outgrown it and, in pages of 4K, the TLB. $WALK is what the walk takes natively and under each configuration.
+my %WALK = (native => 5, ept => 12, adaptive => 5, lazy => 5);
+
+sub swept_lines {
+    my ($walk) = @_;
+    my @lines;
+    for my $page (4096, 2 << 20) {
+        for my $power (map { 2**$_ } 12 .. 30) {
+            my $ns = 1 + ($power > 1 << 22 ? 30 : 0) + ($power / $page > 1536 ? $walk : 0);
+            my $name = sprintf 'sweep@%s%s', $power >= 1 << 30 ? '1G' : $power >= 1 << 20 ? ($power >> 20) . 'M' : ($power >> 10) . 'K', $page > 4096 ? '@2M' : '';
+            push @lines, "{\"bench\":\"$name\",\"iterations\":1000,\"cycles\":[" . join(',', map { 2000 * $ns + $_ } 0, 2, 4) . ']'
+                . ",\"guest_faults\":0,\"group\":\"sweep\",\"working_set\":$power,\"page\":$page}" if $power >= $page;
+        }
+    }
+    push @lines, '{"bench":"sweep@2G","error":"needs 2312 MiB of free memory, there are 1000","group":"sweep","working_set":2147483648,"page":4096}';
+    my $join = '{"bench":"hashjoin@64M","iterations":2,"cycles":[' . 32_000_000 * $walk . ',' . 32_000_040 * $walk
+        . '],"guest_faults":0,"group":"walks","operation":"tuple","operations":2000000,"working_set":67108864,"page":4096}';
+    return join "\n", @lines, $join, '';
+}
+
+sub swept {
+    my ($native, $monitored) = ($NATIVE, $MONITORED);
+    $native =~ s/^(?=\{"bench":"end")/swept_lines($WALK{native})/me;
+    my @names = qw(ept adaptive lazy);
+    $monitored =~ s/^(?=\{"bench":"end")/swept_lines($WALK{ shift @names })/gme;
+    return join $NEXT, $native, $monitored =~ s/"clock":"instructions"/"clock":"time"/r =~ s/"tsc_khz":\K\d+/2000000/r;
+}
+
+subtest 'operations, groups, and a sweep of synthetic data' => sub {
+    my ($status, $said) = program('swept', swept(), '--title', 'Synthetic data: no machine was measured');
+    is("$status $said", '0 ', 'the program says nothing');
+    my $table = Machine::file_read("$FOLDER/swept/table.md");
+    is(cells($table, 'What one operation takes', 'hashjoin@64M'), 'tuple|20|48|20|20', 'nanoseconds of an operation');
+    is(cells($table, 'What one operation takes', 'fork'), 'iteration|91,521|92,673|123,325|399,891', 'an iteration is one, where nothing is told');
+    like($table, qr/^The median, in ns\.$/m, 'which is said');
+    is(cells($table, 'Which mode is fastest', 'hashjoin@64M') =~ s/\|.*//r, 'walks', 'the group');
+    my ($sweep) = $table =~ /^## An access by its working set\n(.*?)(?=^## )/ms;
+    is(scalar(() = $sweep =~ /^\| \d+[KMG] /mg), 30, 'a row for each point');
+    like($sweep, qr/^\| 512M +\| +4K \| +36 \| +43 \| +36 \| +36 \|$/m, 'one in small pages');
+    like($sweep, qr/^\| 512M +\| +2M \| +31 \| +31 \| +31 \| +31 \|$/m, 'one in large pages');
+    like($sweep, qr/^\| 2G +\| +4K \| +failed \|/m, 'one that did not fit');
+    unlike($sweep, qr/flat/, 'a clock that is time can tell');
+    unlike($table =~ s/\Q$sweep\E//r, qr/^\| sweep/m, 'the points are in no other table');
+    my $svg = Machine::file_read("$FOLDER/swept/sweep.svg");
+    like($svg, qr/\Q$_\E/, "the picture has $_") for 'Synthetic data', 'native, 4K', 'lazy, 2M', 'ns for one access', '64M', 'working set';
+    ok(well_formed($svg), 'and is well formed');
+    my @lines = map { decode_json($_) } split /\n/, Machine::file_read("$FOLDER/swept/results.jsonl");
+    my ($point) = grep { ($_->{workload} // '') eq 'sweep@512M' && $_->{configuration} eq 'ept' } @lines;
+    is_deeply([@$point{qw(group working_set page median)}], ['sweep', 512 << 20, 4096, 86.002], 'the lines have the points');
+    like(table(swept() =~ s/"clock":"time"/"clock":"instructions"/r), qr/^\*\*It is flat here: an emulator that counts instructions has neither TLB nor caches\.\*\*$/m, 'one that counts instructions cannot');
+    for my $bad ('"group":"<b>"', '"group":["walks"]', '"operations":0', '"operations":-1', '"page":"x"', '"working_set":1e30', '"operation":"a|b"') {
+        my ($key) = $bad =~ /^("\w+":)/;
+        my $odd = swept() =~ s/^(\{"bench":"hashjoin.*?)\Q$key\E(?:"\w+"|\d+)/$1$bad/mr;
+        like(table($odd), qr/lines that could not be read and were left out: 1$/m, "a line with $bad is none");
+    }
+};
+
 subtest 'rounds that do not fit together' => sub {
     my $table = table(second_round('{"bench":"fork","iterations":30,"cycles":[555' => '{"bench":"fork","iterations":60,"cycles":[555'));
     is(cells($table, 'Ratio to native', 'fork'), '183,041 (0.2%)|**0.51** (0.2%)|1.35 (0.2%)|4.37 (0.1%)', 'the later iterations');

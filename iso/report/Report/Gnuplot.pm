@@ -1,6 +1,6 @@
-# Two forms of a picture as a program for gnuplot, and running it: `bars`, a group of bars for each row, and `panels`, a row of
-# bars in pieces for each of several panels. Both are horizontal, so that names are read without turning the head. Knows nothing
-# of monitors (Plot.pm).
+# Three forms of a picture as a program for gnuplot, and running it: `bars`, a group of bars for each row, and `panels`, a row of
+# bars in pieces for each of several panels, both horizontal, so that names are read without turning the head; and `lines`, over an
+# axis of sizes. Knows nothing of monitors (Plot.pm).
 package Report::Gnuplot;
 use strict;
 use warnings;
@@ -8,7 +8,7 @@ use Exporter 'import';
 use List::Util qw(max min sum0);
 use POSIX 'ceil';
 use Report::Statistics 'grouped';
-our @EXPORT_OK = qw(bars panels draw colour);
+our @EXPORT_OK = qw(bars panels lines draw colour);
 
 # Told apart by the colour-blind too (Okabe and Ito), grey for the rest.
 my @COLOURS = ('#0072B2', '#56B4E9', '#009E73', '#E69F00', '#D55E00', '#CC79A7', '#F0E442', '#555555');
@@ -219,6 +219,32 @@ sub panel_tics {
     my ($picture, $p) = @_;
     my @names = @{ $picture->{rows} };
     return 'set ytics (' . join(', ', map { quoted($p % ACROSS ? '' : $names[$_]) . " $_" } 0 .. $#names) . ') scale 0';
+}
+
+# {title, x, y (the axes), size (a number of the x axis as text),
+# lines => [{name, colour, dash, points => [[x, y, lowest, highest]]}]}. The x axis is logarithmic, marked by powers of four.
+sub lines {
+    my ($picture) = @_;
+    my @lines = @{ $picture->{lines} };
+    my @points = map { @{ $_->{points} } } @lines;
+    my ($low, $high) = (min(map { $_->[0] } @points), max(map { $_->[0] } @points));
+    my @tics = grep { $_ >= $low && $_ <= $high } map { 4**$_ } 6 .. 24;
+    my $tics = join ', ', map { quoted($picture->{size}->($_)) . " $_" } @tics ? @tics : $low;
+    my @plots = map {
+        my ($line, $style) = ($lines[$_], "linecolor rgb \"$lines[$_]{colour}\"");
+        ("\$l$_ using 1:2 with lines $style linewidth 1.5 dashtype $line->{dash} title " . quoted($line->{name}),
+            "\$l$_ using 1:2:3:4 with yerrorbars $style pointtype 0 notitle")
+    } 0 .. $#lines;
+    return {
+        width => 980, height => 480,
+        program => [
+            @COMMON, (map { block("l$_", @{ $lines[$_]{points} }) } 0 .. $#lines),
+            'set logscale x', 'set xrange [' . $low / 1.2 . ':' . $high * 1.2 . ']', "set xtics ($tics)",
+            'set yrange [0:' . (1.1 * max(map { $_->[3] } @points) || 1) . ']', 'set border 3',
+            'set grid xtics ytics linecolor rgb "#d0d0d0"',
+            'set title ' . quoted($picture->{title}), 'set xlabel ' . quoted($picture->{x}), 'set ylabel ' . quoted($picture->{y}),
+            'set key outside right top vertical Left reverse samplen 3', 'plot ' . join(", \\\n  ", @plots)],
+    };
 }
 
 # Writes a picture as FILE.svg and FILE.png.

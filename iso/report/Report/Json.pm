@@ -45,7 +45,8 @@ sub compared {
 
 sub result_line {
     my ($report, $column, $workload) = @_;
-    my %line = (report => 'result', configuration => $column->{name}, workload => $workload);
+    my %whose = (report => 'result', configuration => $column->{name}, workload => $workload);
+    my %line = (%whose, %{ $report->{about}{$workload} // {} });
     my $one = $column->{of}{$workload} // return;
     return { %line, rounds => 0, error => $one->{error} } if defined $one->{error};
     my $base = measured($report->{base}, $workload);
@@ -80,7 +81,8 @@ sub columns { my ($report) = @_; return ($report->{native} // (), @{ $report->{c
 # A line for each column and workload: a map of names to numbers, texts and maps of these.
 sub result_lines {
     my ($report) = @_;
-    return map { my $column = $_; map { result_line($report, $column, $_) } @{ $report->{workloads} } } columns($report);
+    my @workloads = map { @$_ } @$report{qw(workloads sweep)};
+    return map { my $column = $_; map { result_line($report, $column, $_) } @workloads } columns($report);
 }
 
 sub json_lines {

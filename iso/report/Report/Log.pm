@@ -235,10 +235,17 @@ sub count_valid { return defined $_[0] && !ref $_[0] && $_[0] =~ /^\d{1,18}\z/a 
 sub above_zero { return count_valid($_[0]) && $_[0] > 0 }
 sub counts_valid { my ($map) = @_; return ref $map eq 'HASH' && !grep { !name_valid($_) || !count_valid($map->{$_}) } keys %$map }
 
+# What bench says of the workload itself, where it does.
+sub about_valid {
+    my ($line) = @_;
+    return 0 if grep { defined $line->{$_} && $line->{$_} !~ /^[a-z][a-z ]{0,19}\z/a } qw(group operation);
+    return !grep { defined $line->{$_} && !above_zero($line->{$_}) } qw(operations working_set page);
+}
+
 # Either an error, or cycles of at least one repetition and a number of iterations; counters that are there are counts.
 sub workload_valid {
     my ($line) = @_;
-    return 0 unless name_valid($line->{bench});
+    return 0 unless name_valid($line->{bench}) && about_valid($line);
     return !ref $line->{error} if defined $line->{error};
     my $cycles = $line->{cycles};
     return 0 unless ref $cycles eq 'ARRAY' && @$cycles && !grep { !above_zero($_) } @$cycles;

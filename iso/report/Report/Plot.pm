@@ -1,4 +1,5 @@
-# Which pictures a report has and what is in each: ratios, exits by reason, faults, memory. How they are drawn is Gnuplot.pm's.
+# Which pictures a report has and what is in each: ratios, exits by reason, faults, memory; a sweep is
+# Operation.pm's. How they are drawn is Gnuplot.pm's.
 package Report::Plot;
 use strict;
 use warnings;
@@ -6,6 +7,7 @@ use Exporter 'import';
 use List::Util 'sum0';
 use Report::Gnuplot qw(bars panels draw colour);
 use Report::Heading qw(counts_instructions unit_of);
+use Report::Operation 'sweep_picture';
 use Report::Results qw(measured with_exit_cost memory_gauges ratio);
 use Report::Statistics qw(count_text grouped);
 our @EXPORT_OK = 'plots_write';
@@ -101,7 +103,7 @@ sub plots_write {
     $title = 'Instructions relative to ' . $report->{base}{name} if counts_instructions($report);
     my %pictures = (
         ratio => scalar ratios($report, 0, $title), exits => scalar exits($report), faults => scalar fault_panels($report),
-        memory => scalar memory($report));
+        memory => scalar memory($report), sweep => scalar sweep_picture($report));
     my $cost = $report->{exit_cost};
     $pictures{'ratio-exit-cost'} = ratios($report, $cost, "$title, with " . grouped($cost) . ' for each exit')
         if counts_instructions($report);

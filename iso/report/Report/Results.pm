@@ -68,15 +68,33 @@ sub faults {
     return { hidden => $hidden, true => $true, direct => $handled > $true ? $handled - $true : 0 };
 }
 
-# {native, configurations, workloads}: columns as columns_make gives them, with of => {workload => measurement}, and the names of
-# workloads in the order in which they ran.
+# What bench says of each workload itself.
+sub about_workloads {
+    my (@lines) = @_;
+    my %about;
+    for my $line (@lines) {
+        my %told = map { defined $line->{$_} ? ($_ => $line->{$_}) : () } qw(group operation operations working_set page);
+        $about{ $line->{bench} } = { %told, %{ $about{ $line->{bench} } // {} } };
+    }
+    return \%about;
+}
+
+sub is_sweep { my ($about) = @_; return ($about->{group} // '') eq 'sweep' && $about->{working_set} && $about->{page} }
+
+# {native, configurations, workloads, sweep, about}: columns as columns_make gives them, with of => {workload => measurement}, and
+# the names of workloads in the order in which they ran, those of a sweep, which are one curve, apart; and of each what it is.
 sub results_make {
     my ($sections) = @_;
     my @columns = columns_make(@$sections);
     for my $column (@columns) { $column->{of} = { map { $_->{bench} => measure($_) } values %{ $column->{lines} } } }
-    my @workloads = uniq map { $_->{bench} } map { @{ $_->{workloads} } } map { @{ $_->{rounds} } } @columns;
+    my @lines = map { @{ $_->{workloads} } } map { @{ $_->{rounds} } } @columns;
+    my $about = about_workloads(@lines);
+    my @names = uniq map { $_->{bench} } @lines;
+    my @sweep = grep { is_sweep($about->{$_} // {}) } @names;
+    my @workloads = grep { !is_sweep($about->{$_} // {}) } @names;
     my ($native) = grep { $_->{name} eq 'native' } @columns;
-    return { native => $native, configurations => [grep { $_->{name} ne 'native' } @columns], workloads => \@workloads };
+    return { native => $native, configurations => [grep { $_->{name} ne 'native' } @columns], workloads => \@workloads,
+        sweep => \@sweep, about => $about };
 }
 
 # What an exit and the entry after it take by themselves: as the monitor has measured it, undef if it told nothing. Where the clock

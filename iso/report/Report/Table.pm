@@ -14,6 +14,7 @@ use Report::Frequency qw(frequency_warnings frequency_of interrupted smis_of);
 use Report::Heading qw(facts notes parameters befell counts_instructions unit_of);
 use Report::Kvm 'kvm_part';
 use Report::Machine qw(machines_of machine_blocks);
+use Report::Operation qw(operation_part sweep_part);
 use Report::Results qw(measured counted with_exit_cost memory_gauges ratio);
 use Report::Statistics qw(differs best_of ratio_text count_text spread_text grouped listed);
 use Report::Turns qw(agreements MARGIN);
@@ -193,12 +194,15 @@ sub ratio_cells {
     return ($value, @ends ? join ' to ', @ends : 'too few');
 }
 
+sub groups_told { my ($report) = @_; return grep { defined $_->{group} } values %{ $report->{about} } }
+
 sub fastest_row {
     my ($report, $found) = @_;
     my ($behind, $base) = @$found{qw(behind base)};
     my $differ = defined $found->{next};
     return [
-        $found->{workload}, $differ ? '**' . plain($found->{name}) . '**' : 'no difference',
+        $found->{workload}, groups_told($report) ? plain($report->{about}{ $found->{workload} }{group} // '-') : (),
+        $differ ? '**' . plain($found->{name}) . '**' : 'no difference',
         $differ ? join(', ', map { plain($_) } @{ $found->{alike} }) || '-' : 'all',
         $differ ? plain($found->{next}) : '-', ratio_cells($behind), $report->{native} ? ratio_cells($base) : ()];
 }
@@ -210,7 +214,8 @@ sub fastest_part {
     return (
         heading(2, 'Which mode is fastest'),
         counts_instructions($report) ? paragraph("With $cost cycles added for each exit.") : (),
-        table(['workload', 'fastest', 'no difference to it', 'next', 'next to fastest', '95 % interval',
+        table(['workload', groups_told($report) ? 'group' : (),
+                'fastest', 'no difference to it', 'next', 'next to fastest', '95 % interval',
             $report->{native} ? ('fastest to native', '95 % interval') : ()], map { fastest_row($report, $_) } @found),
         fastest_reading($report), agreement_words($report));
 }
@@ -285,6 +290,7 @@ sub agreement_part {
 
 sub ratio_part {
     my ($report) = @_;
+    return () unless @{ $report->{workloads} };
     return (heading(2, 'Ratio to ' . plain($report->{base}{name})),
         $report->{native} ? () : paragraph('**The log has no native run**: ratios are to the first configuration.'),
         ratios($report, 0), reading($report), plot($report, 'ratio', 'Ratio by workload and configuration'),
@@ -358,7 +364,7 @@ sub raw_part {
     my ($report) = @_;
     return (heading(2, 'The raw rows'),
         paragraph('What bench told in each round, behind each number: in `report.html`, and for programs in `results.jsonl`.'),
-        map { raw_fold($report, $_) } @{ $report->{workloads} });
+        map { raw_fold($report, $_) } map { @$_ } @$report{qw(workloads sweep)});
 }
 
 sub rest_parts {
@@ -376,7 +382,8 @@ sub report_blocks {
         heading(1, plain($report->{title})), notes($report), disagreements($report), frequency_warnings($report),
         inequalities($report),
         @befell ? (heading(2, 'What did not go as asked'), @befell) : (),
-        fastest_part($report), ratio_part($report), agreement_part($report), kvm_part($report),
+        fastest_part($report), ratio_part($report), operation_part($report), sweep_part($report), agreement_part($report),
+        kvm_part($report),
         @{ $report->{shown} } ? why_parts($report) : (), rest_parts($report), answers_part($report));
 }
 
