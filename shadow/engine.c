@@ -92,7 +92,7 @@ void shadow_carried_out(struct shadow_view *view, const struct mmu_fault *fault,
         shadow_written(view, fault->hpa, bytes);
         return;
     }
-    if (!sync_leaf_written(view->s, id))
+    if (!sync_leaf_written(view->s, id, fault->plain))
         trace_leaf_written(view, id);
     settle(view->s);
 }

@@ -107,6 +107,7 @@ struct shadow_table {
     bool has_left;    // it has been out of sync
     bool bursty;      // when it was last, several entries were written
     bool splinters;   // there may be some below, or it is one
+    bool torn;        // of a root: all that it had for users was dropped by teardown_begins
     bool marks;       // the guest's table takes accessed and dirty bits: it lies in P2M_RAM
 } __attribute__((aligned(64))); // two lines, and a shift finds it
 
@@ -188,6 +189,8 @@ struct shadow {
     u32 unpaged;                  // views without paging
     bool left;                    // the last view went, and the tables are as it left them,
     struct paging_regs left_with; // when the guest had these
+    u32 doubt;   // how many teardowns pass after a wrong guess that one has begun: teardown.c
+    u32 doubted; // how many still are to
     u64 place_clock;
     struct shadow_place places[SHADOW_PLACES];
     u64 refused; // the mfn of a refused place, which the caller is to say: set once

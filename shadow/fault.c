@@ -7,6 +7,7 @@
 #include "frames.h"
 #include "sync.h"
 #include "tables.h"
+#include "teardown.h"
 #include "trace.h"
 #include "view.h"
 
@@ -89,14 +90,17 @@ enum quick { QUICK_NO, QUICK_FIXED, QUICK_TRACED, QUICK_TRUE };
 static const enum mmu_outcome outcomes[] = {
     [QUICK_FIXED] = MMU_FIXED, [QUICK_TRACED] = MMU_TRACED, [QUICK_TRUE] = MMU_GUEST_FAULT};
 
-// A write to a page that would be writable but for tracing.
+// A write to a page that would be writable but for tracing; or is by now, and the processor had cached that
+// it was not.
 static enum quick quick_traced(struct shadow_view *view, struct mmu_fault *f, const struct spot *spot)
 {
     u64 leaf = *spot->entry, all = spot->all & (leaf | PTE_W), any = spot->any | leaf;
-    bool would = entry_maps(view->s, leaf) && (leaf & (PTE_MAY_WRITE | PTE_W)) == PTE_MAY_WRITE;
+    bool would = entry_maps(view->s, leaf) && leaf & PTE_MAY_WRITE;
     if (!would || spot_is_stale(view, f->gva, spot) || keys_matter(view, all, leaf) ||
         !rights_allow(view, f, all, any))
         return QUICK_NO;
+    if (leaf & PTE_W)
+        return QUICK_FIXED;
     f->hpa = (leaf & PTE_ADDRESS) | (f->gva & (PAGE_SIZE - 1));
     return sync_frees_frame(view, f->hpa) ? QUICK_FIXED : QUICK_TRACED;
 }
@@ -127,8 +131,8 @@ static void none_from(const struct shadow *s, u32 id, unsigned count)
 }
 
 // The guest's entry is not present: where its table is traced that is known from now on, and such faults need
-// no exits any more.
-static void know_none(const struct shadow *s, u32 id)
+// no exits any more. A page is about to come, or several with it: their entries need not be seen.
+static void know_none(struct shadow *s, u32 id)
 {
     struct shadow_table *t = &s->tables[id >> 9];
     if (!table_is_exact(s, t))
@@ -136,6 +140,8 @@ static void know_none(const struct shadow *s, u32 id)
     unsigned count = t->level == 1 ? NONE_BLOCK : 1, first = id % ENTRIES / count * count;
     none_from(s, entry_id(id >> 9, first), count);
     t->occupied |= (t->level == 1 ? BIT(NONE_BLOCK / GROUP) - 1 : 1ul) << first / GROUP;
+    if (t->level == 1)
+        (void)sync_part(s, id);
 }
 
 // The bits of the guest's error code that describe the access are those that the processor gave, but whether
@@ -228,6 +234,8 @@ static u32 way_link(struct shadow_view *view, u32 id, struct table_key key, bool
     struct shadow *s = view->s;
     const struct shadow_table *t = &s->tables[id >> 9];
     u64 rights = role_link_flags(t->role, t->guest[id % ENTRIES]);
+    if (unlikely(t->torn))
+        teardown_refuted(s, id);
     u32 child = hash_find(s, key);
     if (child != SHADOW_NONE && s->tables[child].apart) {
         sync_join(view, id, child, rights);

@@ -4,6 +4,7 @@
 #include "entries.h"
 #include "frames.h"
 #include "tables.h"
+#include "teardown.h"
 
 #define ACCESSED (PTE_P | PTE_A)
 #define DIRTY    (PTE_W | PTE_D)
@@ -164,6 +165,8 @@ static void link_make(struct shadow_view *view, const struct mmu_fault *f, const
     struct table_key key = {.level = (u8)(level - 1), .role = t->role};
     if (level >= walk->level)
         key.role = role_below(key.role, walk->entry[level]);
+    if (unlikely(t->torn))
+        teardown_refuted(s, id);
     u32 child = child_for(s, walk, key, path);
     if (!links_to(s, *entry_at(s, id), child, flags))
         link_anew(s, id, child, flags);

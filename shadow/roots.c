@@ -7,6 +7,7 @@
 #include "place.h"
 #include "sync.h"
 #include "tables.h"
+#include "teardown.h"
 #include "unpaged.h"
 #include "view.h"
 
@@ -145,6 +146,7 @@ static void return_to(struct shadow_view *view)
 u16 root_load(struct shadow_view *view)
 {
     const struct shadow_strategy *strategy = &view->s->config.strategy;
+    u32 before = view->root;
     view->s->stats.root_loads++;
     view->fresh_gva = ~0ul;
     reserved_follow(view);
@@ -154,6 +156,8 @@ u16 root_load(struct shadow_view *view)
         return_to(view);
     sync_all(view);
     root_choose(view);
+    if (before != SHADOW_NONE)
+        (void)teardown_ends(view->s, before);
     u16 vpid = root_vpid(view);
     root_flush(view, vpid);
     if (strategy->eager)

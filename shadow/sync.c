@@ -1,12 +1,14 @@
 // Tables out of sync: which leave, and how they come back. A table of level 1 whose entries are written in a
 // burst leaves, so that the rest of the burst causes no exits; so does any table that an instruction writes
 // which cannot be carried out. It comes back at the next root load, or when a fault needs it. See sync.h.
+#include <arch/lib.h>
 #include <arch/same.h>
 
 #include "sync.h"
 #include "entries.h"
 #include "frames.h"
 #include "tables.h"
+#include "teardown.h"
 #include "trace.h"
 
 #define BURST 4 // entries
@@ -78,6 +80,8 @@ static void table_synchronise(struct shadow_view *view, u32 table)
 {
     struct shadow *s = view->s;
     struct shadow_table *t = &s->tables[table];
+    if (teardown_ends(s, table))
+        return;
     table_found(s, table);
     frame_trace(s, table); // before the entries are looked at: no write is missed
     struct found found = table_compare(view, table);
@@ -202,12 +206,24 @@ static bool is_users(const struct shadow *s, const struct shadow_table *t)
     return t->parents != SHADOW_NONE && *entry_at(s, t->parents) & PTE_U;
 }
 
+// What is written to the entry's group is to be found when the table comes back, though nothing of it is
+// known.
+static void group_await(struct shadow *s, struct shadow_table *t, u32 id)
+{
+    u64 group = BIT(id % ENTRIES / GROUP);
+    if (t->occupied & group)
+        return;
+    t->occupied |= group;
+    memset(&s->seen[align_down(id, GROUP)], 0, GROUP * sizeof(u64));
+}
+
 bool sync_part(struct shadow *s, u32 id)
 {
-    const struct shadow_table *t = &s->tables[id >> 9];
+    struct shadow_table *t = &s->tables[id >> 9];
     if (!s->config.strategy.sync || !table_is_exact(s, t) || !is_users(s, t) || !entry_flush_address(s, id))
         return false;
     table_part(s, id >> 9);
+    group_await(s, t, id);
     return true;
 }
 
@@ -220,25 +236,26 @@ void sync_join(struct shadow_view *view, u32 id, u32 table, u64 rights)
 }
 
 // What has become of an entry.
-enum change { CHANGE_OTHER, CHANGE_NEW_READ_ONLY, CHANGE_TAKEN_AWAY, CHANGE_READ_ONLY };
+enum change { CHANGE_OTHER, CHANGE_TAKEN_AWAY, CHANGE_READ_ONLY };
 
 static enum change change_of(u64 before, u64 after)
 {
     if (!(before & PTE_P))
-        return (after & (PTE_P | PTE_W)) == PTE_P ? CHANGE_NEW_READ_ONLY : CHANGE_OTHER;
+        return CHANGE_OTHER;
     if (!(after & PTE_P))
         return CHANGE_TAKEN_AWAY;
     return before & PTE_W && (before ^ after) == PTE_W ? CHANGE_READ_ONLY : CHANGE_OTHER;
 }
 
-static bool leaves_after(struct shadow *s, u32 table, unsigned slot)
+static bool leaves_after(struct shadow *s, u32 table, unsigned slot, bool plain)
 {
     const struct shadow_table *t = &s->tables[table];
     enum change change = t->slot == slot ? change_of(t->before, t->guest[slot]) : CHANGE_OTHER;
+    bool ends = change == CHANGE_TAKEN_AWAY && plain && !t->guest[slot] && is_users(s, t);
+    if (ends && teardown_begins(s, table))
+        return true;
     if (change == CHANGE_TAKEN_AWAY)
         return sync_part(s, entry_id(table, slot));
-    if (change == CHANGE_NEW_READ_ONLY)
-        return !t->has_left && sync_part(s, entry_id(table, slot));
     bool several = t->bursty || !t->has_left;
     if (change != CHANGE_READ_ONLY || !several || !is_users(s, t))
         return false;
@@ -246,9 +263,9 @@ static bool leaves_after(struct shadow *s, u32 table, unsigned slot)
     return true;
 }
 
-bool sync_leaf_written(struct shadow *s, u32 id)
+bool sync_leaf_written(struct shadow *s, u32 id, bool plain)
 {
-    if (!s->config.strategy.sync || !leaves_after(s, id >> 9, id % ENTRIES))
+    if (!s->config.strategy.sync || !leaves_after(s, id >> 9, id % ENTRIES, plain))
         return false;
     s->stats.traced_writes++;
     return true;
@@ -259,7 +276,7 @@ bool sync_written(struct shadow *s, u64 hpa, unsigned bytes)
     u64 frame = hpa_mfn(hpa).n;
     const struct shadow_frame *f = frame_known(s, frame) ? frame_at(s, frame) : NULL;
     bool one = f && traced_once(f) && f->traced & TRACED_LEVEL_1 && hpa / 8 == (hpa + bytes - 1) / 8;
-    return one && sync_leaf_written(s, entry_id(f->table, hpa / 8 & (ENTRIES - 1)));
+    return one && sync_leaf_written(s, entry_id(f->table, hpa / 8 & (ENTRIES - 1)), false);
 }
 
 void sync_release(struct shadow *s, u64 frame)

@@ -22,8 +22,9 @@ bool sync_leaf_table(struct shadow_view *view, struct mmu_fault *f, enum mmu_out
 // says that more such writes follow, so the table that stands for the frame has left.
 bool sync_written(struct shadow *s, u64 hpa, unsigned bytes);
 
-// The same of one entry of a table of level 1 that alone traces its frame.
-bool sync_leaf_written(struct shadow *s, u32 id);
+// The same of one entry of a table of level 1 that alone traces its frame. `plain`: by a store that does not
+// read what was there.
+bool sync_leaf_written(struct shadow *s, u32 id, bool plain);
 
 // The table of this entry, of level 1, leaves the tree and goes out of sync, so that no write to it is seen
 // and nothing that the processor walks depends on it. It comes back when a fault needs it. False: it stays.

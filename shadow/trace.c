@@ -5,6 +5,7 @@
 #include "fill.h"
 #include "frames.h"
 #include "tables.h"
+#include "teardown.h"
 
 // A large page of the guest's, at level 2 as a large leaf, or through splinters: these keep their rights in
 // the link, so they stand or fall with it.
@@ -58,46 +59,6 @@ __attribute__((noinline)) bool trace_entry(struct shadow_view *view, u32 id)
     return entry_set(s, id, value);
 }
 
-// A table that no entry points to any more stands for a page that the guest is about to use for something
-// else.
-static void drop_orphan(struct shadow *s, u32 table)
-{
-    if (table_orphaned(s, table))
-        table_drop(s, table);
-}
-
-// The table that the guest's entry of level 2 led to goes, if it is apart.
-static void drop_apart(struct shadow *s, u32 table, u64 guest_entry)
-{
-    u32 child = guest_entry & PTE_P ? table_apart(s, s->tables[table].role, guest_entry) : SHADOW_NONE;
-    if (child != SHADOW_NONE)
-        table_drop(s, child);
-}
-
-static void drop_all_apart(struct shadow *s, u32 table)
-{
-    for (u64 groups = s->tables[table].occupied; groups && s->apart; groups &= groups - 1) {
-        u32 first = entry_id(table, group_first(groups));
-        for (u32 id = first; id < first + GROUP; id++)
-            drop_apart(s, table, s->seen[id]);
-    }
-}
-
-// A table above level 1 that leads nowhere any more is being torn down, and what led to it soon: dropping it
-// loses nothing, and its further writes need not be seen.
-static void drop_empty(struct shadow *s, u32 table)
-{
-    while (!s->tables[table].roots && s->tables[table].level > 1 && !s->tables[table].mapped) {
-        u32 parent = s->tables[table].parents;
-        if (s->tables[table].level == 2)
-            drop_all_apart(s, table);
-        table_drop(s, table);
-        if (parent == SHADOW_NONE)
-            return;
-        table = parent >> 9;
-    }
-}
-
 // By a write that was seen. Other VPIDs hold what was there before.
 static inline void translation_changed(struct shadow *s)
 {
@@ -112,16 +73,16 @@ static void slot_written(struct shadow_view *view, u32 table, unsigned slot)
     u64 before = *entry_at(s, id), seen = s->seen[id];
     if (!trace_entry(view, id)) {
         if (s->apart && s->tables[table].level == 2 && !(s->tables[table].guest[slot] & PTE_P)) {
-            drop_apart(s, table, seen);
-            drop_empty(s, table);
+            teardown_apart(s, table, seen);
+            teardown_empty(s, table);
         }
         return;
     }
     translation_changed(s);
     if (entry_is_leaf(s->tables[table].level, before))
         return;
-    drop_orphan(s, entry_child(s, before));
-    drop_empty(s, table);
+    teardown_orphan(s, entry_child(s, before));
+    teardown_empty(s, table);
 }
 
 __attribute__((noinline)) void trace_written(struct shadow_view *view, u64 hpa, unsigned bytes)

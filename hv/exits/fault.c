@@ -132,7 +132,7 @@ static bool write_once(struct vcpu *v, const struct insn *insn, u64 rip, u64 *rf
 
 // Not a part of exit_page_fault, whose usual way is to be short. While data breakpoints are enabled the
 // processor itself writes, and so sees those that are hit.
-static __attribute__((noinline)) enum verdict traced_write(struct vcpu *v, const struct mmu_fault *f)
+static __attribute__((noinline)) enum verdict traced_write(struct vcpu *v, struct mmu_fault *f)
 {
     u64 rip = f->rip, rflags = vmcs_read(GUEST_RFLAGS), after = rflags;
     const struct insn *insn = debug_watches_memory(v) ? NULL : instruction_at(v, rip, f->code);
@@ -140,6 +140,7 @@ static __attribute__((noinline)) enum verdict traced_write(struct vcpu *v, const
         mmu_release(v, f->hpa);
         return VERDICT_RESUME;
     }
+    f->plain = insn->op == INSN_MOV;
     mmu_carried_out(v, f, insn->size);
     event_instruction_done(v, rflags, after);
     v->next_rip = rip + insn->length;

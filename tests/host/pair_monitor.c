@@ -38,6 +38,7 @@ struct attempt {
     const void *data;
     unsigned bytes;
     bool decodable; // the monitor can carry it out
+    bool plain;     // it does not read what it writes over
     struct model m;
     int error;
     struct walk present;
@@ -239,7 +240,7 @@ static bool traced(struct monitored *s, const struct attempt *a, const struct mm
 // A #PF exit. False: the instruction is run again.
 static bool fault_exit(struct monitored *s, const struct attempt *a, u32 error_code, struct result *r)
 {
-    struct mmu_fault f = {.gva = a->gva, .error_code = error_code};
+    struct mmu_fault f = {.gva = a->gva, .error_code = error_code, .plain = a->plain};
     enum mmu_outcome outcome;
     exit_begin(s);
     if (!shadow_fault_watched(&s->view, &f, &outcome))
@@ -312,7 +313,12 @@ static void attempt_say(const struct attempt *a)
 
 bool pair_access(u64 gva, struct walk_access access, const void *data, unsigned bytes)
 {
-    struct attempt a = {.gva = gva, .access = access, .data = data, .bytes = bytes, .decodable = chance(92)};
+    struct attempt a = {.gva = gva,
+                        .access = access,
+                        .data = data,
+                        .bytes = bytes,
+                        .decodable = chance(92),
+                        .plain = chance(50)};
     a.m = pair_model(gva, access);
     a.error = model_judge(&a.m, &a.present);
     attempt_say(&a);

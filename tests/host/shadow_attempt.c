@@ -29,6 +29,7 @@ struct attempt {
     const void *data;
     unsigned bytes;
     bool decodable;      // the monitor can carry it out
+    bool plain;          // it does not read what it writes over
     unsigned fixed;      // hidden faults so far
     struct model m;      // the walk of the present tables as they were at first,
     int result;          // what it says,
@@ -327,7 +328,7 @@ static bool hidden_fault(struct attempt *a, enum mmu_outcome outcome, const stru
 // A #PF exit. False: the instruction is run again.
 static bool fault_exit(struct attempt *a, u32 error_code)
 {
-    struct mmu_fault f = {.gva = a->gva, .error_code = error_code};
+    struct mmu_fault f = {.gva = a->gva, .error_code = error_code, .plain = a->plain};
     bool done = true;
     enum mmu_outcome outcome;
     exit_begin();
@@ -379,6 +380,7 @@ bool guest_access(u64 gva, struct walk_access access, const void *data, unsigned
 {
     struct attempt a = {.gva = gva, .access = access, .data = data, .bytes = bytes};
     a.decodable = chance(92);
+    a.plain = chance(50);
     a.m = guest_model(gva, access);
     a.result = model_judge(&a.m, &a.present);
     a.settled = true;

@@ -46,6 +46,7 @@ struct mmu_fault {
     u64 rip, code;             // the same: of the instruction, and where the processor has just fetched it
                                // from; code 0: the tables do not lead there any more
     u32 watched;               // the same: the back end's own, for mmu_carried_out
+    bool plain;                // for mmu_carried_out: the instruction does not read what it writes over
     struct walk_access access; // of an EPT violation; of a #PF the back end finds out
     bool walk;                 // an EPT violation by a walk of the guest's tables
     u32 error_code;            // of a #PF, as the processor gave it; with MMU_GUEST_FAULT it is the guest's
