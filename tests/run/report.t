@@ -806,10 +806,14 @@ subtest 'what mmu=auto chose' => sub {
     my $chose = 'What `mmu=auto` chose';
     my $told = qr/^## \Q$chose\E\n\n(\* `auto`.*)\n/m;
     my ($line) = table($AUTO) =~ $told;
-    is($line, '* `auto`: 18.52 s under EPT, 5.22 s under shadow paging, 2 changes of the mode; at the last change whose effect was seen, '
+    is($line, '* `auto`: 18.52 s under EPT, 5.22 s under shadow paging, 2 changes of the guest\'s mode; at the last change whose effect was seen, '
         . 'the new mode was predicted to cost 37.3 % of the guest\'s own work, and cost 29.5 %', 'the account of the run');
     is(cells(table($AUTO), $chose, $_->[0]), $_->[1], "of $_->[0]")
         for ['alu', '0 % shadow paging, 0 changes'], ['walks', '95 % shadow paging, 1 change'], ['maps', '0 % shadow paging, 0 changes'];
+    my $more = sub { my ($counts) = @_; return (table($AUTO =~ s/("penumbra":"summary".*"auto_ept")/$counts,$1/r) =~ $told)[0] };
+    like($more->('"auto_root_changes":1,"auto_visits":2000'), qr/ 2 changes of the guest's mode; 1 change of a root's mode, and 2,000 visits to roots of the other mode; at /, 'by root');
+    unlike($more->('"auto_root_changes":0,"auto_visits":0'), qr/root/, 'and nothing of it where it was not');
+    like($more->('"auto_effects":0'), qr/ 2 changes of the guest's mode; no change's effect was seen$/, 'no effect of 0 %');
     unlike(table($LOG), qr/mmu=auto/, 'and not a word where nothing was chosen');
     my ($two) = table([$AUTO, $AUTO =~ s/.*$NEXT//sr =~ s/("penumbra":"summary".*"auto_ept":)\d+/${1}1230/r]) =~ /^(\* `auto`, round 2 of 2: .*?),/m;
     is($two, '* `auto`, round 2 of 2: 1.23 s under EPT', 'rounds that differ, each');

@@ -12,19 +12,39 @@ use Report::Statistics 'grouped';
 our @EXPORT_OK = 'auto_part';
 
 my @TOLD = map { "auto_$_" } qw(ept shadow changes predicted seen);
+my @BY_ROOT = map { "auto_$_" } qw(root_changes visits);
 
 sub changes { my ($count) = @_; return grouped($count) . ($count == 1 ? ' change' : ' changes') }
+
+# Logs of before the monitor counted effects have a price instead.
+sub effect {
+    my ($summary) = @_;
+    my ($predicted, $seen) = @$summary{qw(auto_predicted auto_seen)};
+    return 'no change\'s effect was seen' unless $summary->{auto_effects} // $predicted + $seen;
+    return sprintf 'at the last change whose effect was seen, the new mode was predicted to cost %.1f %% of the '
+        . 'guest\'s own work, and cost %.1f %%', $predicted / 1e4, $seen / 1e4;
+}
+
+# auto.by=root.
+sub by_root {
+    my ($summary) = @_;
+    my ($changes, $visits) = @$summary{@BY_ROOT};
+    return '' if grep { !count_valid($_) } $changes, $visits;
+    return '' unless $changes + $visits;
+    my $times = $visits == 1 ? 'visit' : 'visits';
+    return sprintf '; %s of a root\'s mode, and %s %s to roots of the other mode', changes($changes), grouped($visits), $times;
+}
 
 # A round's own account, in a sentence. Where it was measured by turns, the account is of all modes of its boot.
 sub told {
     my ($round) = @_;
-    my ($ept, $shadow, $changes, $predicted, $seen) = map { ($round->{summary} // {})->{$_} } @TOLD;
-    return if defined $round->{by} || grep { !count_valid($_) } $ept, $shadow, $changes, $predicted, $seen;
+    my $summary = $round->{summary} // {};
+    my ($ept, $shadow, $changes, @more) = @$summary{@TOLD};
+    return if defined $round->{by} || grep { !count_valid($_) } $ept, $shadow, $changes, @more, $summary->{auto_effects} // 0;
+    my $by_root = by_root($summary);
     my $words = sprintf '%.2f s under EPT, %.2f s under shadow paging, ', $ept / 1000, $shadow / 1000;
-    $words .= changes($changes) . ' of the mode';
-    return $words unless $changes;
-    return $words . sprintf '; at the last change whose effect was seen, the new mode was predicted to cost %.1f %% of the '
-        . 'guest\'s own work, and cost %.1f %%', $predicted / 1e4, $seen / 1e4;
+    $words .= changes($changes) . " of the guest's mode$by_root";
+    return $changes || $by_root ? "$words; " . effect($summary) : $words;
 }
 
 sub told_rounds {
