@@ -22,8 +22,8 @@ struct ept {
     u64 eptp;
     bool vpid;
     bool identity; // no "unrestricted guest": identity.c
-    bool context_invept, context_invvpid;
-    bool stale; // the p2m has changed since the last INVEPT
+    bool context_invept, context_invvpid, invvpid_keeping_globals;
+    bool stale; // the p2m has changed since the last INVEPT, or there was none
     struct ones ones;
     struct {
 #define COUNTER_MMU(name, ...) u64 name;
@@ -89,9 +89,11 @@ static int ept_init(struct mmu *mmu, const struct mmu_options *options)
     ept_configure(mmu, options);
     ept->context_invept = caps & EPT_CAP_INVEPT_CONTEXT;
     ept->context_invvpid = caps & VPID_CAP_INVVPID_CONTEXT;
+    ept->invvpid_keeping_globals = caps & VPID_CAP_INVVPID_GLOBALS;
     ept->eptp = mfn_hpa(mmu->p2m->root) | EPTP_WALK_4 | EPTP_WRITE_BACK;
     if (caps & EPT_CAP_ACCESSED_DIRTY)
         ept->eptp |= EPTP_ACCESSED_DIRTY;
+    ept->stale = true; // of whoever used these frames before
     ept->identity = !(options->caps->proc2.may & PROC2_UNRESTRICTED_GUEST);
     return 0;
 }
@@ -100,9 +102,7 @@ static int ept_enter(struct vcpu *v)
 {
     struct ept *ept = ept_of(v);
     ept->count.vpids = ept->vpid;
-    invept(ept); // of whoever used these frames before
-    if (ept->vpid)
-        invvpid(ept);
+    ept->stale |= ept->base.p2m_changed; // ept_paging_written follows, which flushes
     return ept->identity && !ept->base.processors ? identity_put(ept->base.p2m) : 0;
 }
 
@@ -171,21 +171,32 @@ static enum mmu_outcome ept_fault(struct vcpu *v, struct mmu_fault *fault)
     return type == P2M_HOLE ? MMU_HOLE : MMU_DEVICE;
 }
 
-// The bits of each register whose change drops translations (SDM vol. 3, 4.10.4.1).
-#define CR0_FLUSHES  (CR0_PG | CR0_WP)
-#define CR4_FLUSHES  (CR4_PGE | CR4_PAE | CR4_PSE | CR4_SMEP | CR4_SMAP | CR4_PCIDE | CR4_PKE)
-#define EFER_FLUSHES (EFER_NXE | EFER_LMA)
-
+// What exits here is written seldom, and CR3 also with an equal value: all translations go, which is more
+// than some of these writes drop (SDM vol. 3, 4.10.4.1).
 static void ept_paging_written(struct vcpu *v, const struct paging_regs *before,
                                const struct paging_regs *after)
 {
     struct ept *ept = ept_of(v);
-    bool flushes = (before->cr0 ^ after->cr0) & CR0_FLUSHES || (before->cr4 ^ after->cr4) & CR4_FLUSHES ||
-                   (before->efer ^ after->efer) & EFER_FLUSHES || before->cr3 != after->cr3;
-    if (ept->vpid && flushes) // without VPID each entry flushes
+    (void)before, (void)after;
+    if (ept->vpid) // without VPID each entry flushes
         invvpid(ept);
     if (ept->stale)
         invept(ept);
+}
+
+// While the monitor looks at loads of CR3: global translations stay.
+static u64 ept_root_written(struct vcpu *v, u64 cr3)
+{
+    struct ept *ept = ept_of(v);
+    if (!ept->vpid)
+        return cr3;
+    if (ept->invvpid_keeping_globals) {
+        ept->count.invvpid_context++;
+        vmx_invvpid(INVVPID_GLOBALS, GUEST_VPID, 0);
+    } else {
+        invvpid(ept);
+    }
+    return cr3;
 }
 
 // INVEPT knows no ranges, and has to come after the change.
@@ -219,6 +230,7 @@ const struct mmu_ops ept_ops = {
     .load = ept_load,
     .fault = ept_fault,
     .paging_written = ept_paging_written,
+    .root_written = ept_root_written,
     .p2m_changing = ept_p2m_changing,
     .counters = ept_counters,
 };

@@ -23,6 +23,7 @@ _Noreturn static void usage(void)
         "       penctl mark NUMBER            a mark in the trace of exits\n"
         "       penctl trace                  prints the trace on the monitor's console\n"
         "       penctl stop [STATUS]          ends the guest\n"
+        "       penctl feed N SECONDS         for tests of mmu=auto: reads memory, and says that N thousandths were walks\n"
         "       penctl call NUMBER [ARG...]   any call, with up to 3 arguments; prints its result, an error by name\n"
         "Exit status: 0 done, 1 no Penumbra here, 2 wrong usage, 3 the monitor gave an error.\n",
         stderr);
@@ -230,6 +231,36 @@ static enum status stop_command(char **words)
     return DONE;
 }
 
+static uint64_t sum_of(const uint32_t *memory, size_t words)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < words; i++)
+        sum += memory[i];
+    return sum;
+}
+
+// A process that only computes, in its own address space: its memory always has the same sum.
+static enum status feed_command(char **words)
+{
+    enum { WORDS = 1 << 18 };
+    static uint32_t memory[WORDS];
+    time_t ends = time(NULL) + (time_t)number_parse(words[1]);
+    uint64_t passes = 0;
+    for (uint32_t i = 0; i < WORDS; i++)
+        memory[i] = i * 2654435761u;
+    uint64_t sum = sum_of(memory, WORDS);
+    checked(penumbra_call(PENUMBRA_FEED, number_parse(words[0]), 0, 0));
+    for (; time(NULL) < ends; passes++) {
+        if (sum_of(memory, WORDS) != sum) {
+            puts("the sum has changed");
+            return REFUSED;
+        }
+    }
+    checked(penumbra_call(PENUMBRA_FEED, 0, 0, 0));
+    printf("%" PRIu64 " passes of the same sum\n", passes);
+    return DONE;
+}
+
 // The only one whose errors are results: they go to stdout, by name.
 static enum status call_command(char **words)
 {
@@ -251,7 +282,7 @@ static const struct command {
 } commands[] = {
     {"mode", 0, 12, mode_command},  {"counters", 0, 2, counters_command}, {"stat", 0, 3, stat_command},
     {"reset", 0, 0, reset_command}, {"mark", 1, 1, mark_command},         {"trace", 0, 0, trace_command},
-    {"stop", 0, 1, stop_command},   {"call", 1, 4, call_command},
+    {"stop", 0, 1, stop_command},   {"feed", 2, 2, feed_command},         {"call", 1, 4, call_command},
 };
 
 static const struct command *command_find(const char *name, int words)

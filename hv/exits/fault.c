@@ -151,10 +151,8 @@ static __attribute__((noinline)) enum verdict traced_write(struct vcpu *v, struc
 static __attribute__((noinline)) enum mmu_outcome observed_fault(struct vcpu *v, struct mmu_fault *f)
 {
     struct walk_context context;
-    if (v->vm->auto_mode.samples) {
-        auto_mode_fault(v);
+    if (auto_mode_fault(v))
         return MMU_GUEST_FAULT;
-    }
     if (v->vm->churn.count) {
         vcpu_walk_context(v, &context);
         if (churn_uncover(v, &context, f->gva, f->error_code & PFEC_W))

@@ -11,6 +11,7 @@
 #include "effect.h"
 #include "legacy.h"
 #include "mode.h"
+#include "mode_ask.h"
 #include "paging.h"
 #include "../vm.h"
 
@@ -33,49 +34,17 @@ struct mmu *mode_back_end(const struct vm *vm, enum mmu_mode mode)
     return mmu;
 }
 
-static const struct mmu_ops *ops_of(const struct vm *vm, const struct params *params)
-{
-    return vm->back_ends[params->mmu];
-}
-
-// What these words make of what was asked for, and what of it takes effect.
-static const char *read_mode(struct vm *vm, const char *words, struct effect *wanted)
-{
-    struct modes *m = &vm->modes;
-    struct params *asked = &wanted->asked;
-    const struct configuration *turn = m->turns ? configurations_find(m->turns, words) : NULL;
-    *asked = turn ? turn->params : m->now.asked;
-    if (!turn && mode_read(asked, words, m->why, sizeof(m->why)))
-        return m->why;
-    const char *why = effect_missing(asked, ops_of(vm, asked), vm->vcpu.caps);
-    if (!why)
-        effect_choose(wanted, ops_of(vm, asked), &vm->effect_machine);
-    return why;
-}
-
-static void ask(struct vcpu *v, const struct effect *wanted)
-{
-    struct modes *m = &v->vm->modes;
-    m->wanted = *wanted;
-    m->asked = true;
-    m->lasts = 0;
-    v->back_wait = 0;
-    v->refresh_controls = true; // so that mode_change is called
-}
-
 const char *mode_ask(struct vcpu *v, const char *words)
 {
     struct vm *vm = v->vm;
     struct effect wanted;
     if (!vm->params->mmu_switch)
         return not_on;
-    const char *why = read_mode(vm, words, &wanted);
-    if (why)
-        return why;
-    const struct paging_regs guest = vcpu_paging(v);
-    why = mmu_unfit(ops_of(vm, &wanted.now), &guest);
+    const char *why = mode_prepare(vm, words, &wanted);
     if (!why)
-        ask(v, &wanted);
+        why = mode_unfit(v, &wanted);
+    if (!why)
+        mode_ask_for(v, &wanted);
     return why;
 }
 
@@ -98,10 +67,9 @@ void mode_due(struct vcpu *v, u64 now)
         v->back_wait = m->lasts - passed;
         return;
     }
-    const struct paging_regs guest = vcpu_paging(v);
     log_notice("the mode's time is over: the guest's first one comes back");
-    if (!mmu_unfit(ops_of(v->vm, &m->first.now), &guest))
-        ask(v, &m->first);
+    if (!mode_unfit(v, &m->first))
+        mode_ask_for(v, &m->first);
     m->lasts = v->back_wait = 0;
 }
 
@@ -184,7 +152,7 @@ void mode_churn_init(struct vm *vm)
     m->left = m->now.now.mode_churn;
     m->random = SEED;
     for (unsigned i = 0; m->left && i < MODES_CHURNED; i++) {
-        if (!read_mode(vm, churned[i], &m->churned[m->count]))
+        if (!mode_prepare(vm, churned[i], &m->churned[m->count]))
             m->count++;
     }
 }
@@ -196,7 +164,6 @@ void mode_churn(struct vcpu *v)
         return;
     m->left = m->now.now.mode_churn;
     const struct effect *wanted = &m->churned[random_next(&m->random, m->count)];
-    const struct paging_regs guest = vcpu_paging(v);
-    if (!mmu_unfit(ops_of(v->vm, &wanted->now), &guest))
-        ask(v, wanted);
+    if (!mode_unfit(v, wanted))
+        mode_ask_for(v, wanted);
 }

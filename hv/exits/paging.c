@@ -5,6 +5,7 @@
 #include <hv/kept.h>
 #include <hv/walk.h>
 
+#include "auto_loads.h"
 #include "debug.h"
 #include "event.h"
 #include "exit.h"
@@ -73,11 +74,13 @@ static void apply_cr3_targets(struct vcpu *v, const struct mmu_needs *needs)
     for (unsigned i = 0; i < needs->cr3_targets; i++)
         kept_write(v, KEPT_CR3_TARGET_0 + i, needs->cr3_target[i]);
     kept_write(v, KEPT_CR3_TARGET_COUNT, needs->cr3_targets);
-    v->cr3_targets = needs->cr3_targets;
 }
 
-static void paging_apply_controls(struct vcpu *v, const struct mmu_needs *needs)
+static void paging_apply_controls(struct vcpu *v, struct mmu_needs *needs)
 {
+    v->cr3_targets = needs->cr3_targets;
+    if (v->watches_roots)
+        auto_loads_needs(v, needs);
     u32 windows = v->proc_controls & (PROC_NMI_WINDOW_EXITING | PROC_INTERRUPT_WINDOW_EXITING);
     u32 proc = vmx_controls_fit(v->caps->proc, v->base_proc | needs->proc) | windows;
     u32 exceptions = needs->exceptions | (v->vm->auto_mode.samples ? BIT(VECTOR_PF) : 0);
@@ -91,7 +94,7 @@ static void paging_apply_controls(struct vcpu *v, const struct mmu_needs *needs)
     apply_cr3_targets(v, needs);
 }
 
-static void apply_controls(struct vcpu *v, const struct mmu_needs *needs)
+static void apply_controls(struct vcpu *v, struct mmu_needs *needs)
 {
     paging_apply_controls(v, needs);
     if (v->proc_controls & PROC_SECONDARY_CONTROLS)
@@ -99,7 +102,7 @@ static void apply_controls(struct vcpu *v, const struct mmu_needs *needs)
                    vmx_controls_fit(v->caps->proc2, v->base_proc2 | needs->proc2));
 }
 
-static void apply(struct vcpu *v, const struct paging_regs *guest, const struct mmu_needs *needs)
+static void apply(struct vcpu *v, const struct paging_regs *guest, struct mmu_needs *needs)
 {
     apply_controls(v, needs);
     apply_cr0(v, guest, needs);
@@ -107,7 +110,7 @@ static void apply(struct vcpu *v, const struct paging_regs *guest, const struct 
     apply_efer(v, guest, needs);
     v->owned_cr3 = guest->cr3;
     v->plain_roots =
-        v->mmu->ops->root_written && walk_mode(guest) == PAGING_4LEVEL && !(guest->cr4 & CR4_PCIDE);
+        v->mmu->ops->wp_written && walk_mode(guest) == PAGING_4LEVEL && !(guest->cr4 & CR4_PCIDE);
     vmcs_write(GUEST_CR3, needs->hw.cr3);
 }
 
@@ -252,14 +255,28 @@ static enum verdict write_cr0_exit(struct vcpu *v, u64 value)
     return paging_set(v, &before, &after, false) ? VERDICT_SKIP : event_gp(v);
 }
 
+// Nothing else of the guest's paging changes with it. Under EPT the guest changes that without exits; here it
+// has no PCIDs, since loads exit there only where it has what all modes have.
+static inline bool is_plain_root(const struct vcpu *v, u64 cr3)
+{
+    return (v->plain_roots || (v->watches_roots && vcpu_long_mode(v))) && !(cr3 & ~physical_mask(v));
+}
+
+static enum verdict write_plain_root(struct vcpu *v, u64 cr3)
+{
+    v->owned_cr3 = cr3;
+    if (unlikely(v->watches_roots) && auto_loads_seen(v, cr3))
+        v->cr3_owned = true; // the VMCS follows with the change of the mode
+    else
+        root_apply(v, mmu_root_written(v, cr3));
+    return VERDICT_SKIP;
+}
+
 static enum verdict write_cr3_exit(struct vcpu *v, u64 value)
 {
     v->cr3_writes++;
-    if (v->plain_roots && !(value & ~physical_mask(v))) {
-        v->owned_cr3 = value;
-        root_apply(v, mmu_root_written(v, value));
-        return VERDICT_SKIP;
-    }
+    if (is_plain_root(v, value))
+        return write_plain_root(v, value);
     struct paging_regs before = vcpu_paging(v), after = before;
     u64 allowed = physical_mask(v) | (before.cr4 & CR4_PCIDE ? CR3_NO_FLUSH : 0);
     if (before.efer & EFER_LMA && value & ~allowed)
@@ -352,7 +369,7 @@ enum verdict exit_cr_access(struct vcpu *v)
     case CR_MOV_TO:
         return mov_to_cr(v, cr, read_gpr(v, gpr));
     case CR_MOV_FROM: // of CR3: the other registers are read through their shadows
-        write_gpr(v, gpr, v->cr3_owned ? v->owned_cr3 : vmcs_read(GUEST_CR3));
+        write_gpr(v, gpr, vcpu_cr3(v));
         return VERDICT_SKIP;
     case CR_CLTS:
         return write_cr0_exit(v, vcpu_paging(v).cr0 & ~CR0_TS);

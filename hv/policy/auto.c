@@ -10,10 +10,10 @@
 
 // What is not known yet: walks of two dimensions cost twice those of one, a fault three exits with their
 // work.
-#define WALK_FACTOR_FIRST  (2 * WALK_FACTOR_ONE)
+static const struct auto_factors first_guess = {.walk = 2 * WALK_FACTOR_ONE, .fault = 6000};
+
 #define WALK_FACTOR_LEAST  (5 * WALK_FACTOR_ONE / 4)
 #define WALK_FACTOR_MOST   (4 * WALK_FACTOR_ONE)
-#define FAULT_CYCLES_FIRST 6000u
 #define FAULT_CYCLES_LEAST 200u
 #define FAULT_CYCLES_MOST  200000u
 
@@ -30,14 +30,14 @@ static u64 clamp(u64 value, u64 lowest, u64 highest)
     return value < lowest ? lowest : lesser(value, highest);
 }
 
-void auto_init(struct auto_policy *p, enum mmu_mode mode, u64 change_cycles)
+void auto_init(struct auto_policy *p, enum mmu_mode mode, u64 change_cycles,
+               const struct auto_factors *factors)
 {
     *p = (struct auto_policy){
         .mode = mode,
         .change_cycles = change_cycles,
         .epochs = SOON, // the first change regrets none
-        .walk_factor = WALK_FACTOR_FIRST,
-        .fault_cycles = FAULT_CYCLES_FIRST,
+        .factors = factors ? *factors : first_guess,
     };
 }
 
@@ -49,6 +49,8 @@ static struct auto_epoch sane(const struct auto_epoch *epoch)
     e.shadow = lesser(e.shadow, e.cycles - 1);
     e.walks = lesser(e.walks, e.cycles - 1 - e.shadow);
     e.faults = lesser(e.faults, FAULTS_MOST);
+    for (unsigned mode = 0; mode < MMU_MODES; mode++)
+        e.visits[mode] = lesser(e.visits[mode], CYCLES_MOST);
     return e;
 }
 
@@ -60,14 +62,16 @@ static u64 work_of(const struct auto_epoch *e)
 // What the epoch cost because of its mode, in cycles.
 static u64 price_here(const struct auto_policy *p, const struct auto_epoch *e)
 {
-    return p->mode == MMU_SHADOW ? e->shadow : e->walks - e->walks * WALK_FACTOR_ONE / p->walk_factor;
+    u64 price = p->mode == MMU_SHADOW ? e->shadow : e->walks - e->walks * WALK_FACTOR_ONE / p->factors.walk;
+    return price + e->visits[p->mode];
 }
 
 // What it would have cost in the other one.
 static u64 price_there(const struct auto_policy *p, const struct auto_epoch *e)
 {
-    return p->mode == MMU_SHADOW ? e->walks * (p->walk_factor - WALK_FACTOR_ONE) / WALK_FACTOR_ONE
-                                 : e->faults * p->fault_cycles;
+    u64 price = p->mode == MMU_SHADOW ? e->walks * (p->factors.walk - WALK_FACTOR_ONE) / WALK_FACTOR_ONE
+                                      : e->faults * p->factors.fault;
+    return price + e->visits[mmu_mode_other(p->mode)];
 }
 
 static u64 smooth(u64 old, u64 value, u64 work)
@@ -90,7 +94,7 @@ static void see(struct auto_policy *p, const struct auto_epoch *e)
 static u32 learn(const struct auto_policy *p, u32 old, u64 seen, u32 lowest, u32 highest)
 {
     u32 value = (u32)clamp(seen, lowest, highest);
-    return p->learned ? (old + value) / 2 : value;
+    return p->factors.learned ? (old + value) / 2 : value;
 }
 
 // What the two sides of the last change say of both modes.
@@ -99,11 +103,12 @@ static void learn_factors(struct auto_policy *p)
     const struct auto_rates *ept = &p->rates[MMU_EPT], *shadow = &p->rates[MMU_SHADOW];
     if (!shadow->walks || !ept->faults)
         return;
-    p->walk_factor = learn(p, p->walk_factor, ept->walks * WALK_FACTOR_ONE / shadow->walks, WALK_FACTOR_LEAST,
-                           WALK_FACTOR_MOST);
-    p->fault_cycles = learn(p, p->fault_cycles, shadow->shadow * FAULTS_ONE / ept->faults, FAULT_CYCLES_LEAST,
-                            FAULT_CYCLES_MOST);
-    p->learned = true;
+    struct auto_factors *f = &p->factors;
+    f->walk =
+        learn(p, f->walk, ept->walks * WALK_FACTOR_ONE / shadow->walks, WALK_FACTOR_LEAST, WALK_FACTOR_MOST);
+    f->fault =
+        learn(p, f->fault, shadow->shadow * FAULTS_ONE / ept->faults, FAULT_CYCLES_LEAST, FAULT_CYCLES_MOST);
+    f->learned = true;
 }
 
 // An epoch that says something of the mode, and not of the change before it.
@@ -145,6 +150,7 @@ bool auto_epoch(struct auto_policy *p, const struct auto_epoch *epoch)
     bool better = due(p) || trial_due(p, &e);
     if (p->changed && (p->epochs == LEARNS || better)) {
         p->changed = false;
+        p->effects++;
         p->predicted = p->expected;
         p->seen = rate_of(price_here(p, &e), &e);
         learn_factors(p);
@@ -167,7 +173,8 @@ void auto_changed(struct auto_policy *p)
     else if (p->trial)
         p->trials = 0;
     p->trial = p->trial_next;
-    p->mode = p->mode == MMU_EPT ? MMU_SHADOW : MMU_EPT;
+    p->trial_next = false; // it may change next without being asked
+    p->mode = mmu_mode_other(p->mode);
     p->rates[p->mode] = (struct auto_rates){0};
     p->regret = p->paid = p->epochs = 0;
     p->changed = true;

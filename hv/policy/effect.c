@@ -40,6 +40,7 @@ WHERE(bit_does_not_fault, SHADOW && !machine->mark_faults)
 WHERE(has_no_targets, SHADOW && !vmx_cr3_targets(machine->caps))
 WHERE(may_not_switch, !now->mmu_switch)
 WHERE(counts_no_walks, !machine->counts_walks && !now->auto_feed)
+WHERE(chooses_nothing, !now->mmu_auto)
 WHERE(has_no_timer, !(machine->caps->pin.may & PIN_PREEMPTION_TIMER))
 WHERE(has_no_ept, !(machine->caps->proc2.may & PROC2_EPT))
 WHERE(p2m_has_no_2m, SHADOW && now->p2m_max == P2M_LEVEL_4K)
@@ -92,6 +93,7 @@ const struct effect_row effect_rows[] = {
     ROW(mmu_auto, false, BY_MACHINE, has_no_ept, "it has no EPT to choose"),
     ROW(mmu_auto, false, BY_MACHINE, counts_no_walks, "its performance counters count no page walks"),
     ROW(mmu_auto, false, BY_MACHINE, has_no_timer, "it has no VMX-preemption timer, which ends epochs"),
+    ROW(auto_roots, false, BY_CONFIGURATION, chooses_nothing, "only mmu=auto chooses"),
     ROW(large, false, BY_CONFIGURATION, p2m_has_no_2m, "p2m.max=4k leaves it no page of 2M"),
 };
 const unsigned effect_rows_count = ARRAY_SIZE(effect_rows);

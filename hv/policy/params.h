@@ -17,6 +17,11 @@ enum vmcall_choice { VMCALL_KERNEL, VMCALL_USER };
 enum qr_choice { QR_AUTO, QR_ON, QR_OFF };
 enum on_exit { ON_EXIT_POWEROFF, ON_EXIT_REBOOT, ON_EXIT_HALT };
 
+static inline enum mmu_mode mmu_mode_other(enum mmu_mode mode)
+{
+    return mode == MMU_EPT ? MMU_SHADOW : MMU_EPT;
+}
+
 // A field for each PARAM row of params.def: mem is in bytes, p2m_max a P2M_LEVEL_*, console an I/O port, 0
 // for none, CONSOLE_AUTO or CONSOLE_PCI.
 struct params {

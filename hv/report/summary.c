@@ -39,15 +39,29 @@ static void print_spread(const struct exit_account *e)
 // Tenths of a percent of what is in millionths.
 #define TENTHS 1000
 
-static void print_auto(const u64 values[COUNTERS])
+static void print_auto_effect(const u64 values[COUNTERS])
 {
     u64 predicted = values[COUNTER_auto_predicted] / TENTHS, seen = values[COUNTER_auto_seen] / TENTHS;
-    console_print("  mmu=auto: %lu ms under EPT, %lu ms under shadow paging, %lu changes of the mode\n",
-                  values[COUNTER_auto_ept], values[COUNTER_auto_shadow], values[COUNTER_auto_changes]);
-    if (values[COUNTER_auto_changes])
+    if (values[COUNTER_auto_effects])
         console_print(
             "  mmu=auto: at the last change whose effect was seen, the new mode was predicted to cost %lu.%lu %% of the guest's own work, and cost %lu.%lu %%\n",
             predicted / 10, predicted % 10, seen / 10, seen % 10);
+    else
+        console_print("  mmu=auto: no change's effect has been seen yet\n");
+}
+
+static void print_auto(const struct vm *vm, const u64 values[COUNTERS])
+{
+    console_print(
+        "  mmu=auto: %lu ms under EPT, %lu ms under shadow paging, %lu changes of the guest's mode\n",
+        values[COUNTER_auto_ept], values[COUNTER_auto_shadow], values[COUNTER_auto_changes]);
+    if (vm->params->auto_roots)
+        console_print(
+            "  mmu=auto: by root: %lu changes of a root's mode, %lu visits to roots of the other mode, of %lu cycles each for the change\n",
+            values[COUNTER_auto_root_changes], values[COUNTER_auto_visits],
+            values[COUNTER_auto_visit_cycles]);
+    if (values[COUNTER_auto_changes] + values[COUNTER_auto_root_changes])
+        print_auto_effect(values);
 }
 
 void summary_table(struct vm *vm)
@@ -73,7 +87,7 @@ void summary_table(struct vm *vm)
     if (vm->empty_exit_cycles)
         console_print("  each exit takes %u cycles more by itself: switch_cycles\n", vm->empty_exit_cycles);
     if (counter_is_shown(vm, COUNTER_auto_changes))
-        print_auto(values);
+        print_auto(vm, values);
     if (vm->vcpu.polled)
         console_print("  console input was polled: the exits PREEMPTION_TIMER are the monitor's\n");
     console_print("\n");

@@ -175,6 +175,36 @@ static u64 hv_auto_changes(const struct vm *vm)
     return vm->auto_mode.changes;
 }
 
+static u64 hv_auto_root_changes(const struct vm *vm)
+{
+    return vm->auto_mode.roots.changes;
+}
+
+static u64 hv_auto_visits(const struct vm *vm)
+{
+    return vm->auto_mode.loads.visits;
+}
+
+static u64 hv_auto_visit_cycles(const struct vm *vm)
+{
+    return hv_auto_visits(vm) ? vm->auto_mode.roots.visit_cycles : 0;
+}
+
+static u64 hv_auto_roots_ept(const struct vm *vm)
+{
+    return auto_roots_count(&vm->auto_mode.roots, MMU_EPT);
+}
+
+static u64 hv_auto_roots_shadow(const struct vm *vm)
+{
+    return auto_roots_count(&vm->auto_mode.roots, MMU_SHADOW);
+}
+
+static u64 hv_auto_effects(const struct vm *vm)
+{
+    return vm->auto_mode.roots.effects;
+}
+
 // A price in millionths of the guest's own work.
 static u64 price_ppm(u64 price)
 {
@@ -183,12 +213,12 @@ static u64 price_ppm(u64 price)
 
 static u64 hv_auto_predicted(const struct vm *vm)
 {
-    return price_ppm(vm->auto_mode.policy.predicted);
+    return price_ppm(vm->auto_mode.roots.predicted);
 }
 
 static u64 hv_auto_seen(const struct vm *vm)
 {
-    return price_ppm(vm->auto_mode.policy.seen);
+    return price_ppm(vm->auto_mode.roots.seen);
 }
 
 static void hv_counters(const struct vm *vm, u64 values[COUNTERS])

@@ -11,6 +11,7 @@ struct modes {
     struct effect now;
     struct effect wanted; // in its place before the next entry, if `asked`
     bool asked;
+    bool chosen;         // by mmu.auto=
     struct effect first; // comes back when the time of what was asked for is over
     u64 asked_at, lasts; // TSC, and cycles from then on; 0: for ever
     u64 changes;         // so far

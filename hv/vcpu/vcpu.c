@@ -16,11 +16,16 @@ u64 vcpu_cr4(const struct vcpu *v)
     return (vmcs_read(GUEST_CR4) & ~v->cr4_mask) | (vmcs_read(CR4_READ_SHADOW) & v->cr4_mask);
 }
 
+u64 vcpu_cr3(const struct vcpu *v)
+{
+    return v->cr3_owned ? v->owned_cr3 : vmcs_read(GUEST_CR3);
+}
+
 struct paging_regs vcpu_paging(const struct vcpu *v)
 {
     return (struct paging_regs){
         .cr0 = vcpu_cr0(v),
-        .cr3 = v->cr3_owned ? v->owned_cr3 : vmcs_read(GUEST_CR3),
+        .cr3 = vcpu_cr3(v),
         .cr4 = vcpu_cr4(v),
         .efer = v->efer_owned ? v->owned_efer : vmcs_read(GUEST_IA32_EFER),
     };
@@ -39,7 +44,7 @@ unsigned vcpu_cpl(const struct vcpu *v)
 
 // "IA-32e mode guest" is EFER.LMA: where the guest can change it without an exit, exits store it there (SDM
 // vol. 3, A.6, bit 5), and not every processor has the field GUEST_IA32_EFER.
-static bool long_mode(const struct vcpu *v)
+bool vcpu_long_mode(const struct vcpu *v)
 {
     return v->efer_owned ? v->owned_efer & EFER_LMA : vmcs_read(ENTRY_CONTROLS) & ENTRY_IA32E_GUEST;
 }
@@ -47,7 +52,7 @@ static bool long_mode(const struct vcpu *v)
 unsigned vcpu_code_bits(const struct vcpu *v)
 {
     u64 rights = vmcs_read(GUEST_CS_ACCESS_RIGHTS);
-    return rights & RIGHTS_L && long_mode(v) ? 64 : rights & RIGHTS_DB ? 32 : 16;
+    return rights & RIGHTS_L && vcpu_long_mode(v) ? 64 : rights & RIGHTS_DB ? 32 : 16;
 }
 
 // A processor without EPT does not have the fields.

@@ -87,7 +87,7 @@ static struct outcome run(const struct phase *phases, unsigned count, unsigned r
 
 static struct outcome from(enum mmu_mode mode, const struct phase *phases, unsigned count, unsigned rounds)
 {
-    auto_init(&policy, mode, CHANGE);
+    auto_init(&policy, mode, CHANGE, NULL);
     return run(phases, count, rounds);
 }
 
@@ -204,7 +204,7 @@ static void test_adversary(void **unused)
     struct phase worst[MMU_MODES] = {[MMU_EPT] = walker, [MMU_SHADOW] = mapper};
     struct outcome o = {0};
     noise_part = 0;
-    auto_init(&policy, MMU_EPT, CHANGE);
+    auto_init(&policy, MMU_EPT, CHANGE, NULL);
     for (unsigned i = 0; i < 5000; i++)
         epoch(&o, &worst[policy.mode]);
     assert_true(o.changes < 5000 / 16);
@@ -250,7 +250,7 @@ static void test_odd_epochs(void **unused)
 {
     (void)unused;
     random_start();
-    auto_init(&policy, MMU_EPT, CHANGE);
+    auto_init(&policy, MMU_EPT, CHANGE, NULL);
     for (unsigned i = 0; i < 100000; i++) {
         struct auto_epoch e;
         u64 *field[] = {&e.cycles, &e.walks, &e.shadow, &e.faults};
@@ -260,8 +260,8 @@ static void test_odd_epochs(void **unused)
             e.cycles = 0;
         if (auto_epoch(&policy, &e))
             auto_changed(&policy);
-        assert_in_range(policy.walk_factor, 256, 8 * 256);
-        assert_in_range(policy.fault_cycles, 200, 200000);
+        assert_in_range(policy.factors.walk, 256, 8 * 256);
+        assert_in_range(policy.factors.fault, 200, 200000);
     }
 }
 

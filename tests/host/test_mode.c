@@ -1,8 +1,8 @@
 // The mode changes while the guest runs: what may be asked for and what is refused with which sentence, what
 // has changed at the next entry, and what a guest does by VMCALL.
 
-// link: MACHINE ENGINE shadow/shadow.c hv/exits/fault.c hv/insn/insn_cache.c
-#include "fake_machine.h"
+// link: MACHINE ENGINE shadow/shadow.c hv/exits/fault.c hv/insn/insn_cache.c tests/host/mode_machine.c
+#include "mode_machine.h"
 
 #include <arch/cpu.h>
 #include <ept/ept.h>
@@ -10,7 +10,6 @@
 #include <hv/vmcall.h>
 #include <shadow/shadow.h>
 
-#include "hv/exits/auto_mode.h"
 #include "hv/exits/exit.h"
 #include "hv/exits/mode.h"
 #include "hv/exits/paging.h"
@@ -24,52 +23,19 @@
 
 static struct vcpu *v;
 
-// A machine of both back ends.
 static void start(bool on, u32 churn)
 {
-    static const struct mmu_ops *const back_ends[] = {[MMU_EPT] = &ept_ops, [MMU_SHADOW] = &shadow_ops};
-    struct vm *vm = v->vm;
-    char message[100];
-    struct effect effect;
-    struct params *params = &effect.asked;
-    machine_caps.ept_vpid = ~0ull;
-    machine_caps.pin.may |= PIN_PREEMPTION_TIMER;
-    machine_caps.entry.may |= ENTRY_LOAD_EFER;
-    machine_caps.exit.may |= EXIT_SAVE_EFER | EXIT_LOAD_EFER;
-    assert_int_equal(params_parse(params, "vpid=on p2m.max=2m vmcall=user shadow.pool=64", message, 100), 0);
-    params->mmu_switch = on;
-    params->mode_churn = churn;
-    params->mem = MACHINE_RAM;
-    vm->back_ends = back_ends;
-    vm->effect_machine = (struct effect_machine){
-        .caps = v->caps, .physical_bits = v->physical_bits, .mark_faults = true, .pcid = true, .pku = true};
-    effect_choose(&effect, &ept_ops, &vm->effect_machine);
-    mode_init(vm, &effect);
-    const struct mmu_options options = effect_options(vm->params, &vm->machine);
-    assert_non_null(mmu_init(vm, &shadow_ops, &options));
-    mode_churn_init(vm);
+    mode_machine_start(v, on, churn);
 }
 
-// As the dispatcher does it.
 static void mode_exit(void)
 {
-    mode_churn(v);
-    if (!v->vm->modes.asked)
-        return;
-    mode_change(v);
-    auto_mode_follow(v);
+    mode_machine_exit(v);
 }
 
 static void asked(const char *words)
 {
-    const char *why = mode_ask(v, words);
-    if (why)
-        fail_msg("%s: %s", words, why);
-    assert_true(v->refresh_controls);
-    mode_exit();
-    assert_null(v->unsupported);
-    paging_refresh(v);
-    fake_entry_check();
+    mode_machine_ask(v, words);
 }
 
 static void refused(const char *words, const char *sentence)
@@ -143,6 +109,24 @@ static void test_returns(void **state)
     asked("ept");
     asked("trace,shadow.large=off");
     assert_false(machine_translates(v, gva, &hpa));
+}
+
+// What the EPT says is flushed where the p2m has changed since, and what the guest's tables say always is.
+static void test_flushes(void **state)
+{
+    (void)state;
+    start(true, 0);
+    asked("trace");
+    asked("ept");
+    for (unsigned changes = 0; changes < 2; changes++) {
+        asked("trace");
+        if (changes)
+            assert_int_equal(p2m_move(&v->vm->p2m, gpa_gfn(4 * MIB)), 0);
+        unsigned ept = fake_invept, vpid = fake_invvpid;
+        asked("ept");
+        assert_int_equal(fake_invept - ept, changes);
+        assert_true(fake_invvpid > vpid);
+    }
 }
 
 // Options alone: the back end stays and works by them.
@@ -309,120 +293,6 @@ static void test_churn(void **state)
     assert_true(seen[MMU_EPT] > 100 && seen[MMU_SHADOW] > 100);
 }
 
-static unsigned passed[MMU_MODES]; // epochs
-
-// Under mmu.auto=on: an epoch passes, all of it the guest's, but for what shadow paging took.
-static void epoch(u64 shadow_cycles)
-{
-    passed[v->vm->params->mmu]++;
-    const struct auto_mode *a = &v->vm->auto_mode;
-    u64 began = a->began;
-    assert_int_equal(v->epoch_wait, a->samples ? a->epoch / 16 : a->epoch);
-    v->last_exit += a->epoch;
-    v->exits[EXIT_EXCEPTION_OR_NMI].cycles += shadow_cycles;
-    auto_mode_due(v, began + a->epoch / 16);
-    assert_false(a->samples);
-    if (v->refresh_controls)
-        paging_refresh(v);
-    assert_int_equal(!!(vmcs_read(EXCEPTION_BITMAP) & BIT(VECTOR_PF)), v->vm->params->mmu == MMU_SHADOW);
-    auto_mode_due(v, began + a->epoch);
-    mode_exit();
-    if (v->refresh_controls)
-        paging_refresh(v);
-    fake_entry_check();
-    bool page_faults_exit = vmcs_read(EXCEPTION_BITMAP) & BIT(VECTOR_PF);
-    assert_true(page_faults_exit); // they are sampled, or shadow paging wants them
-    assert_int_equal(a->samples, v->vm->params->mmu == MMU_EPT);
-}
-
-static unsigned epochs_until(enum mmu_mode mode, u64 shadow_cycles)
-{
-    unsigned epochs = 0;
-    for (; v->vm->params->mmu != mode && epochs < 1000; epochs++)
-        epoch(shadow_cycles);
-    return epochs;
-}
-
-static void start_auto(void)
-{
-    start(true, 0);
-    v->vm->modes.now.asked.auto_feed = true;
-    asked("auto");
-    assert_true(v->vm->params->mmu_auto);
-    assert_true(v->observed);
-}
-
-static void test_auto(void **state)
-{
-    (void)state;
-    const struct auto_mode *a = &v->vm->auto_mode;
-    start_auto();
-    memset(passed, 0, sizeof(passed));
-    for (unsigned round = 0; round < 3; round++) {
-        auto_mode_feed(v, 300);
-        assert_in_range(epochs_until(MMU_SHADOW, 0), 1, 60);
-        auto_mode_feed(v, 10);
-        assert_in_range(epochs_until(MMU_EPT, a->epoch / 3), 1, 60);
-    }
-    for (unsigned i = 0; i < 100; i++)
-        epoch(0);
-    assert_int_equal(v->vm->params->mmu, MMU_EPT);
-    assert_int_equal(a->changes, 6);
-    for (int mode = MMU_EPT; mode < MMU_MODES; mode++)
-        assert_int_equal(a->cycles[mode], passed[mode] * a->epoch);
-    assert_true(a->policy.predicted && a->policy.seen);
-    asked("mmu.auto=off");
-    assert_int_equal(v->epoch_wait, 0);
-    assert_int_equal(vmcs_read(EXCEPTION_BITMAP) & BIT(VECTOR_PF), 0);
-}
-
-// What the guest asks for is followed, and what it resets does no harm.
-static void test_auto_guest(void **state)
-{
-    (void)state;
-    const struct auto_mode *a = &v->vm->auto_mode;
-    start_auto();
-    fake_tsc += a->epoch / 2;
-    asked("trace");
-    assert_in_range(a->cycles[MMU_EPT], a->epoch / 2, a->epoch);
-    assert_int_equal(v->vm->auto_mode.policy.mode, MMU_SHADOW);
-    for (unsigned i = 0; i < 5; i++)
-        epoch(1000);
-    memset(v->exits, 0, sizeof(v->exits)); // PENUMBRA_RESET
-    for (unsigned i = 0; i < 20; i++)
-        epoch(0);
-    assert_int_equal(v->vm->params->mmu, MMU_SHADOW);
-    asked("ept");
-    assert_int_equal(v->vm->auto_mode.policy.mode, MMU_EPT);
-    auto_mode_feed(v, ~0ull);
-    epoch(0);
-}
-
-// A fault that exits to be counted is the guest's, as it was.
-static void test_auto_sample(void **state)
-{
-    (void)state;
-    start_auto();
-    assert_true(v->vm->auto_mode.samples);
-    fake_vmcs_set(EXIT_QUALIFICATION, 0x5000);
-    fake_vmcs_set(EXIT_INTERRUPTION_ERROR_CODE, PFEC_W | PFEC_U);
-    assert_int_equal(exit_page_fault(v), VERDICT_FAULT);
-    assert_int_equal(vmcs_read(ENTRY_INTERRUPTION_INFO), 0x80000b00 | VECTOR_PF);
-    assert_int_equal(vmcs_read(ENTRY_EXCEPTION_ERROR_CODE), PFEC_W | PFEC_U);
-    assert_int_equal(fake_cr2, 0x5000);
-    assert_int_equal(v->vm->auto_mode.faults, 1);
-}
-
-static void test_auto_without_counters(void **state)
-{
-    (void)state;
-    start(true, 0);
-    asked("auto");
-    assert_false(v->vm->params->mmu_auto);
-    assert_int_equal(v->epoch_wait, 0);
-    assert_false(v->vm->auto_mode.samples);
-}
-
 static s64 call_of(u64 number, const char *words, u64 room)
 {
     char text[200] = "";
@@ -546,23 +416,13 @@ static void test_turns(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        MACHINE_TEST(machine_setup, test_changes),
-        MACHINE_TEST(machine_setup, test_returns),
-        MACHINE_TEST(machine_setup, test_options),
-        MACHINE_TEST(machine_setup, test_asked_again),
-        MACHINE_TEST(machine_setup, test_pages),
-        MACHINE_TEST(machine_setup, test_refused),
-        MACHINE_TEST(machine_setup, test_off),
-        MACHINE_TEST(machine_setup, test_no_memory),
-        MACHINE_TEST(machine_setup, test_next),
-        MACHINE_TEST(machine_setup, test_churn),
-        MACHINE_TEST(machine_setup, test_vmcall),
-        MACHINE_TEST(machine_setup, test_lasts),
-        MACHINE_TEST(machine_setup, test_auto),
-        MACHINE_TEST(machine_setup, test_auto_guest),
-        MACHINE_TEST(machine_setup, test_auto_sample),
-        MACHINE_TEST(machine_setup, test_auto_without_counters),
-        MACHINE_TEST(machine_setup, test_turns),
+        MACHINE_TEST(machine_setup, test_changes),     MACHINE_TEST(machine_setup, test_returns),
+        MACHINE_TEST(machine_setup, test_flushes),     MACHINE_TEST(machine_setup, test_options),
+        MACHINE_TEST(machine_setup, test_asked_again), MACHINE_TEST(machine_setup, test_pages),
+        MACHINE_TEST(machine_setup, test_refused),     MACHINE_TEST(machine_setup, test_off),
+        MACHINE_TEST(machine_setup, test_no_memory),   MACHINE_TEST(machine_setup, test_next),
+        MACHINE_TEST(machine_setup, test_churn),       MACHINE_TEST(machine_setup, test_vmcall),
+        MACHINE_TEST(machine_setup, test_lasts),       MACHINE_TEST(machine_setup, test_turns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -104,7 +104,7 @@ static void mistakes(void **state)
                                           "512MB", "-1",  "on",     "99999999999G"};
     static const char names[] =
         "There is no parameter `%s': the parameters are mmu= vpid= mmu.switch= "
-        "mmu.churn= mmu.auto= auto.feed= mem= p2m.max= p2m.churn= pcid= pku= pmu= freq= shadow= shadow.vpid= shadow.directpf= "
+        "mmu.churn= mmu.auto= auto.by= auto.feed= mem= p2m.max= p2m.churn= pcid= pku= pmu= freq= shadow= shadow.vpid= shadow.directpf= "
         "shadow.invlpg= shadow.cr3= shadow.large= shadow.prefetch= shadow.pool= "
         "audit= compare= compare.how= compare.repeat= log= "
         "console= on-exit= qr= vmcall= limit= trace= seed=.";
@@ -200,6 +200,7 @@ static void printing(void **state)
         "mmu.switch=off",
         "mmu.churn=0",
         "mmu.auto=off",
+        "auto.by=guest",
         "auto.feed=off",
         "mem=1537M",
         "p2m.max=1g",
@@ -233,7 +234,7 @@ static void printing(void **state)
         "vpid=off mem=1537M pku=off pmu=off freq=turbo shadow=trace shadow.pool=64 "
         "audit=16 compare=ept/trace,vpid=off compare.how=switch compare.repeat=3 log=warn console=0x2000 "
         "on-exit=reboot qr=on vmcall=user limit=60 trace=100");
-    char line[440], text[200];
+    char line[500], text[200];
     *line = 0;
     for (unsigned i = 0; i < PARAMS_COUNT; i++) {
         assert_int_equal(params_format(&p, i, text, sizeof(text)), strlen(expected[i]));

@@ -62,6 +62,7 @@
 #define VPID_CAP_INVVPID_ADDRESS BIT(40)
 #define VPID_CAP_INVVPID_CONTEXT BIT(41)
 #define VPID_CAP_INVVPID_ALL     BIT(42)
+#define VPID_CAP_INVVPID_GLOBALS BIT(43) // keeps global translations
 
 // One 32-bit control word: bits that must be 1, and bits that may be 1.
 struct vmx_controls {
@@ -114,7 +115,7 @@ u32 vmx_controls_fit(struct vmx_controls controls, u32 wanted);
 bool vmcs_try_read(enum vmcs_field field, u64 *value) must_check;
 
 enum { INVEPT_CONTEXT = 1, INVEPT_ALL = 2 };
-enum { INVVPID_ADDRESS = 0, INVVPID_CONTEXT = 1, INVVPID_ALL = 2 };
+enum { INVVPID_ADDRESS = 0, INVVPID_CONTEXT = 1, INVVPID_ALL = 2, INVVPID_GLOBALS = 3 };
 
 // INVEPT and INVVPID (SDM vol. 3, chapter 31). The caller has checked that the type is supported.
 void vmx_invept(u64 type, u64 eptp);

@@ -110,8 +110,8 @@ struct mmu_ops {
     int (*p2m_adding)(struct mmu *mmu, mfn_t first, u64 count);
     void (*p2m_changing)(struct vcpu *v, gfn_t first, u64 count);
     void (*counters)(const struct mmu *mmu, u64 values[COUNTERS]);
-    // Shadow paging only: NULL elsewhere, where nothing of it exits.
     u64 (*root_written)(struct vcpu *v, u64 cr3);
+    // Shadow paging only: NULL elsewhere, where nothing of it exits.
     u64 (*wp_written)(struct vcpu *v, u64 cr0);
     bool (*global_written)(struct vcpu *v, u64 cr4);
     void (*invlpg)(struct vcpu *v, u64 gva);

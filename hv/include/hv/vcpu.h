@@ -60,6 +60,7 @@ struct vcpu {
     u64 owned_cr3;          // the guest's CR3 while CR3 accesses exit
     u64 owned_efer;         // the guest's EFER while it is not in the VMCS
     bool cr3_owned, efer_owned;
+    bool watches_roots;      // auto.by=root: loads of CR3 exit to be looked at: auto_loads.h
     bool plain_roots;        // a write of CR3 changes nothing but the root: mmu_root_written
     const char *unsupported; // the back end cannot go on, in one sentence: the guest ends before the next
                              // entry, if refresh_controls or observed is set too
@@ -80,7 +81,7 @@ struct vcpu {
     u32 base_proc, base_proc2;     // processor-based controls that every mode wants
     u32 entry_controls;            // entry controls but "IA-32e mode guest"
     u32 proc_controls;             // primary processor-based controls as written last
-    unsigned cr3_targets;          // as written last
+    unsigned cr3_targets;          // that the back end asked for last
     bool cr3_unseen;               // since the exit nobody has looked whether the guest has loaded one
     u64 kept[KEPT_FIELDS];         // what the VMCS holds: kept.h
 
@@ -108,13 +109,17 @@ static inline u64 vcpu_guest_cycles(const struct vcpu *v)
     return v->last_exit - v->started - v->monitor_cycles;
 }
 
-// The paging state as the guest sees it, and two registers of it.
+// The paging state as the guest sees it, and three registers of it.
 struct paging_regs vcpu_paging(const struct vcpu *v);
 u64 vcpu_cr0(const struct vcpu *v);
+u64 vcpu_cr3(const struct vcpu *v);
 u64 vcpu_cr4(const struct vcpu *v);
 
 // The guest's current privilege level: 0 or 3 in practice (SS's DPL).
 unsigned vcpu_cpl(const struct vcpu *v);
+
+// EFER.LMA.
+bool vcpu_long_mode(const struct vcpu *v);
 
 // 64, 32 or 16: the operand size mode of the code segment.
 unsigned vcpu_code_bits(const struct vcpu *v);

@@ -49,7 +49,8 @@ enum penumbra_call {
     // given. With seconds other than 0 the guest's first mode comes back when they are over, unless the mode
     // has changed again: for one in which the guest may be too slow to ask.
     PENUMBRA_SWITCH = 9,
-    // (thousandths): for tests of mmu=auto: so much of the guest's cycles are page walks from now on. 0, or
+    // (thousandths): for tests of mmu=auto: so much of the guest's cycles are page walks from now on; with
+    // auto.by=root so much of those of the caller's address space, and nothing of the others'. 0, or
     // PENUMBRA_OFF: auto.feed=on is not given.
     PENUMBRA_FEED = 10,
     // (char *text, bytes): what this boot of a comparison is to measure by turns (compare.how=switch),
