@@ -380,6 +380,19 @@ static void process_ends_at_once(void **state)
     assert_int_equal(exits_taken(), 0);
 }
 
+// No user comes to the table, though its own link says so: it stays, and follows the write.
+static void supervisors_table(void **state)
+{
+    (void)state;
+    set(ROOT, 0, table(ROOT)[0] & ~4ul);
+    flush();
+    assert_true(access_as(0, USER_GVA, ACCESS_READ, NULL));
+    clear(LEAVES, 0);
+    (void)exits_taken(); // and that all follows
+    invlpg(0);
+    assert_false(access_as(0, USER_GVA, ACCESS_READ, NULL));
+}
+
 // A kernel that takes entries of a process that goes on in the same way pays for it ever more seldom.
 static void plain_stores(void **state)
 {
@@ -514,10 +527,10 @@ static void large_page(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(mprotect_page),  TEST(mprotect_pages), TEST(copy_on_write), TEST(copy_beside),
-        TEST(copy_by_kernel), TEST(munmap_pages),   TEST(process_ends),  TEST(process_ends_at_once),
-        TEST(plain_stores),   TEST(fork_protects),  TEST(demand_zero),   TEST(fault_around),
-        TEST(single_pages),   TEST(fork_again),     TEST(large_page),
+        TEST(mprotect_page),  TEST(mprotect_pages),    TEST(copy_on_write), TEST(copy_beside),
+        TEST(copy_by_kernel), TEST(munmap_pages),      TEST(process_ends),  TEST(process_ends_at_once),
+        TEST(plain_stores),   TEST(supervisors_table), TEST(fork_protects), TEST(demand_zero),
+        TEST(fault_around),   TEST(single_pages),      TEST(fork_again),    TEST(large_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
