@@ -671,6 +671,8 @@ subtest 'operations, groups, and a sweep of synthetic data' => sub {
     my ($point) = grep { ($_->{workload} // '') eq 'sweep@512M' && $_->{configuration} eq 'ept' } @lines;
     is_deeply([@$point{qw(group working_set page median)}], ['sweep', 512 << 20, 4096, 86.002], 'the lines have the points');
     like(table(swept() =~ s/"clock":"time"/"clock":"instructions"/r), qr/^\*\*It is flat here: an emulator that counts instructions has neither TLB nor caches\.\*\*$/m, 'one that counts instructions cannot');
+    my $alone = swept() =~ s/^\{"bench":"(?!begin|end|sweep).*\n//mgr;
+    is((program('sweep-alone', $alone =~ s/("bench":"sweep\@4K".*)\}$/$1,"gauges":{"tables_used":9}}/mgr))[0], 0, 'a sweep without any other workload');
     for my $bad ('"group":"<b>"', '"group":["walks"]', '"operations":0', '"operations":-1', '"page":"x"', '"working_set":1e30', '"operation":"a|b"') {
         my ($key) = $bad =~ /^("\w+":)/;
         my $odd = swept() =~ s/^(\{"bench":"hashjoin.*?)\Q$key\E(?:"\w+"|\d+)/$1$bad/mr;

@@ -81,6 +81,7 @@ sub fault_panels {
 
 sub memory {
     my ($report) = @_;
+    return unless @{ $report->{workloads} };
     my $gauge = (memory_gauges($report))[0] // return;
     my ($name, $peak) = @$gauge{qw(name peak)};
     my @groups;
