@@ -253,7 +253,7 @@ static void test_odd_epochs(void **unused)
     auto_init(&policy, MMU_EPT, CHANGE, NULL);
     for (unsigned i = 0; i < 100000; i++) {
         struct auto_epoch e;
-        u64 *field[] = {&e.cycles, &e.walks, &e.shadow, &e.faults};
+        u64 *field[] = {&e.cycles, &e.walks, &e.shadow, &e.faults, &e.visits[MMU_EPT], &e.visits[MMU_SHADOW]};
         for (unsigned j = 0; j < ARRAY_SIZE(field); j++)
             *field[j] = random_u64() >> random_below(64);
         if (random_below(8) == 0)
