@@ -153,12 +153,14 @@ Variables of make run:
   ARGS="words"     more of the monitor's parameters (hv/README.md lists them)
   NATIVE=1         the same kernel without the monitor
   PROG=file or folder            static programs or scripts of your own, in the guest's /prog
+  PACKAGES="redis-server ..."    Debian packages, with all that they need: the shell and PROG are in a system of these
 
 Variables of make compare, beside MEM, EMU, CPU, APPEND and ARGS:
   COMPARE=ept/trace,vpid=off     the configurations (iso/report/README.md)
   BENCH=-r,3,fork,exec           the words of bench in the guest, joined by commas: repetitions, workloads or a
                                  group of them (guest-images/README.md); -w,64M/1G,gups: sizes of working sets
   PROG=file or folder            static programs or scripts of your own, as further workloads
+  PACKAGES="redis-server ..."    Debian packages, with all that they need: PROG runs in a system of these
   REPEAT=1         boots of each configuration: two boots differ by more than the repetitions in one
   HOW=boot|switch|both           each configuration by a boot of its own; by turns in one boot; or both ways
   KVM=1            beside it the same guest under KVM, with EPT and without; KVM=ept,vpid=off/shadow for others

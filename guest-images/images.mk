@@ -18,6 +18,8 @@ GUEST_TREES := --tree guest-images/rootfs= --tree guest-images/scripts=scripts -
     --tree $(GUEST_BUILD)/penctl=bin --tree $(GUEST_BUILD)/codes=bin
 # A program, a script or a folder of them, for the guest's /prog: workloads of one's own.
 PROG ?=
+# Debian packages, with all that they need, in a system of their own in the guest.
+PACKAGES ?=
 
 .DELETE_ON_ERROR:
 .PHONY: guest-images guest-refetch guest-stress guest-compare guest-tools
@@ -102,9 +104,23 @@ guest-prog:
 	@guest-images/take-prog $(call quoted,$(PROG)) $(GUEST_PROG)
 $(GUEST_PROG): guest-prog ; @:
 
-$(GUEST_COMPARE): $(GUEST_BUILD)/initrd.gz $(GUEST_BUILD)/tcc-tree $(GUEST_PROG)
-	guest-images/make-initrd --busybox $(GUEST_BUILD)/busybox/busybox --output $@ \
-	    $(GUEST_TREES) --tree $(GUEST_BUILD)/tcc-tree= --tree $(GUEST_PROG)=prog
+# With PACKAGES= the programs are run in that system, and our tools are there, too.
+GUEST_WRAPPED := $(GUEST_BUILD)/prog-wrapped
+PROG_TREES = $(if $(PACKAGES),--tree $(GUEST_PROG)=debian/prog --tree $(GUEST_WRAPPED)=prog \
+    --tree $(GUEST_BUILD)/bench=debian/usr/local/bin --tree $(GUEST_BUILD)/penctl=debian/usr/local/bin,--tree $(GUEST_PROG)=prog)
+VALUES_compare = $(PACKAGES)
+OURS := $(GUEST_BUILD)/ours.cpio
+$(GUEST_COMPARE): $(GUEST_BUILD)/initrd.gz $(GUEST_BUILD)/tcc-tree $(GUEST_PROG) guest-images/wrap-prog $(call told,compare) \
+    $(if $(PACKAGES),$(GUEST_BUILD)/system.cpio)
+	guest-images/wrap-prog $(GUEST_PROG) $(GUEST_WRAPPED)
+	guest-images/make-initrd --busybox $(GUEST_BUILD)/busybox/busybox --output $(if $(PACKAGES),$(OURS),$@) \
+	    $(GUEST_TREES) --tree $(GUEST_BUILD)/tcc-tree= $(PROG_TREES)
+	$(if $(PACKAGES),cat $(GUEST_BUILD)/system.cpio $(OURS) | lz4 -l -q -f - $@)
+
+# In front of ours, in one archive: the kernel reads no second one behind one by lz4.
+VALUES_system = $(PACKAGES)
+$(GUEST_BUILD)/system.cpio: guest-images/make-system $(call told,system)
+	guest-images/make-system $@ $(PACKAGES)
 
 # A machine that runs guests under KVM: QEMU, its firmware, and KVM's modules of Debian's kernel. The tree is also that of
 # `make nested`; the initramfs runs the guest of a comparison (kvm/scripts/kvm).

@@ -14,7 +14,7 @@ LEVEL := $(firstword $(foreach level,html test compare run,$(if $(filter $(GOALS
 # Not in a dry run: make -n.
 ifeq ($(findstring n,$(firstword -$(MAKEFLAGS)))$(SETUP_DONE),)
 ifneq ($(LEVEL),)
-ignored := $(shell iso/setup $(LEVEL) >&2)
+ignored := $(shell iso/setup $(LEVEL) $(if $(PACKAGES),packages) >&2)
 ifneq ($(.SHELLSTATUS),0)
 $(error not set up)
 endif

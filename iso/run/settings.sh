@@ -73,6 +73,18 @@ check_prog() {
     rm -rf "$scratch"
 }
 
+# Names of packages that the index has: all else would be seen only after minutes.
+check_packages() {
+    local name
+    [ -n "$PACKAGES" ] || return 0
+    [ "$(id -u)" = 0 ] || die "PACKAGES= needs root: packages are installed in a chroot"
+    [[ ${INITRDS# } = "$BUILD"/* ]] || die "PACKAGES= goes into the initrd that is built here: leave INITRD= out"
+    for name in $PACKAGES; do
+        [[ $name =~ ^[a-z0-9][a-z0-9+.-]+$ ]] || die "PACKAGES=$PACKAGES: $name is no name of a package; several have spaces between them"
+        apt-cache show "$name" >/dev/null 2>&1 || die "PACKAGES=$PACKAGES: Debian's index here has no package $name"
+    done
+}
+
 # A workload of bench, or a group of them. Programs in /prog are some too: of PROG=, or of an initrd of one's own.
 is_workload() {
     [ -n "$PROG" ] || [[ ${INITRDS# } = *" "* || ${INITRDS# } != "$BUILD"/* ]] ||

@@ -309,7 +309,18 @@ sub line_check {
     is($status, 1, 'line: a file that is no line');
 }
 
+# What bench finds in /prog where there are packages: a script for each program, and nothing else.
+sub wrap_prog_check {
+    mkdir "$folder/own" or die $!;
+    file_write("$folder/own/$_->[0]", "#!/bin/sh\n", $_->[1]) for ['runs', 0755], ['data', 0644];
+    my ($text, $status) = command("'$FindBin::RealBin/../../guest-images/wrap-prog' $folder/own $folder/wrapped");
+    is("$status $text", '0 ', 'wrap-prog: it goes well');
+    is(join(' ', map { s{.*/}{}r } glob "$folder/wrapped/*"), 'runs', 'wrap-prog: a program, and no data');
+    like(Machine::file_read("$folder/wrapped/runs"), qr{^exec chroot /debian /bin/sh -c 'cd /prog && exec "\$0"' "/prog/runs"$}m, 'wrap-prog: it runs there');
+}
+
 bench_check();
+wrap_prog_check();
 line_check();
 workloads_check();
 sizes_check();

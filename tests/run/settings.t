@@ -17,7 +17,7 @@ $ENV{SETUP_DONE} = 'yes'; # the packages are no part of this
 delete @ENV{qw(MAKEFLAGS MAKELEVEL)};
 # Nor what the make that runs the tests has exported: iso.mk's settings, and what follows from them.
 delete @ENV{qw(MMU VPID MEM EMU CPU FIRMWARE APPEND ARGS NATIVE NATIVE_ARGS MONITOR GUEST_KERNEL GUEST_INITRD GUEST_COMPARE
-    BUILD PROG KERNEL INITRD INITRDS COMPARE BENCH EXIT_COST SERIAL TITLE OUT TIMEOUT LIMIT IPS REPEAT HOW KVM)};
+    BUILD PROG KERNEL INITRD INITRDS COMPARE BENCH EXIT_COST SERIAL TITLE OUT TIMEOUT LIMIT IPS REPEAT HOW KVM PACKAGES)};
 chdir $Machine::TOP or die $!;
 
 # Its output and status, from the top of the tree.
@@ -66,6 +66,9 @@ make_refuses('run', @$_) for (
         'MEM=50M', "KERNEL=$kernel", "INITRD=$initrd"],
     ['PROG= goes into the initrd that is built here', "INITRD=$initrd", 'PROG=/bin/true'],
     ['PROG=\S+/no \$thing: there is no such file or folder$', "PROG=$folder/no \$thing"],
+    ['PACKAGES=No_such: No_such is no name of a package;', 'PACKAGES=No_such'],
+    ['PACKAGES=no-such-package-here: Debian\'s index here has no package no-such-package-here$', 'PACKAGES=no-such-package-here'],
+    ['PACKAGES= goes into the initrd that is built here', "INITRD=$initrd", 'PACKAGES=hello'],
     ['CPU=q.mu64: QEMU has no such model', 'EMU=qemu', 'CPU=q.mu64'],
     (map { ["APPEND=\Q$_\E: $grub", "APPEND=$_"] } "it's", 'a;b', '$HOME', '$(shell false)', 'a\\b', 'quiet #'),
     ["APPEND=quiet\$", "APPEND=quiet\nmenuentry"],
