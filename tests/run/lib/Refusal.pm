@@ -20,7 +20,7 @@ sub refused {
     my $whole = (delete $boot{begin} // BEGIN_OF_ALL) . $sentence;
     # The end of the sentence is waited for: a longer one, or one that goes on to boot, fails below.
     my $end = substr $sentence, -20;
-    my $run = boot(name => $name =~ s/\W+/-/gr, timeout => 25, mem => 64, script => ["expect $end", 'wait 0.3', 'quit'],
+    my $run = boot(name => $name =~ s/\W+/-/gr, timeout => 120, mem => 64, script => ["expect $end", 'wait 0.3', 'quit'],
         screen => 1, %boot);
     my ($last) = $run->{text} =~ /([^\n]*)\n*\z/;
     is($last, $whole, "$name: the sentence, and nothing after it") or diag(substr $run->{text}, -1500);
