@@ -8,8 +8,7 @@ use Exporter 'import';
 use List::Util 'sum0';
 use Report::Block qw(plain code heading item paragraph);
 use Report::Fastest 'alike';
-use Report::Heading 'counts_instructions';
-use Report::Results qw(counted measured with_exit_cost);
+use Report::Results qw(costed counted counts_instructions measured);
 use Report::Statistics qw(grouped listed ratio_text spread_text);
 use Report::Turns qw(compared turn_name);
 our @EXPORT_OK = 'answers_part';
@@ -18,27 +17,22 @@ my @STRATEGIES = qw(adaptive trace lazy eager);
 use constant EXIT_ITSELF => 'cpuid'; # a workload that is nothing else is no part of a mean
 use constant NOT_HERE => 'An emulator that counts instructions cannot tell: a TLB miss and a walk take none.';
 
-# The column of that name: measured by turns, if there is one.
-sub column {
+# The column of exactly that name, if it has measured something.
+sub named {
     my ($report, $name) = @_;
-    my %of = map { $_->{name} => $_ } grep { $_->{measured} } @{ $report->{shown} }, $report->{native} // ();
-    return $of{ turn_name($name) } // $of{$name};
+    my ($column) = grep { $_->{name} eq $name && $_->{measured} } @{ $report->{shown} };
+    return $column;
 }
+
+# The same, measured by turns if there is such a one.
+sub column { my ($report, $name) = @_; return named($report, turn_name($name)) // named($report, $name) }
 
 # Two of these names as columns that can be compared: both by turns, or both not. () if there are no such.
 sub pair_of {
     my ($report, @names) = @_;
-    my %of = map { $_->{name} => $_ } grep { $_->{measured} } @{ $report->{shown} }, $report->{native} // ();
-    my @turns = grep { defined } map { $of{ turn_name($_) } } @names;
-    my @boots = grep { defined } map { $of{$_} } @names;
+    my @turns = grep { defined } map { named($report, turn_name($_)) } @names;
+    my @boots = grep { defined } map { named($report, $_) } @names;
     return @turns == 2 ? @turns : @boots == 2 ? @boots : ();
-}
-
-# A measurement as all answers take it: with the assumed cost of exits where the clock has none.
-sub costed {
-    my ($report, $column, $workload) = @_;
-    my $one = measured($column, $workload) // return;
-    return with_exit_cost($one, counts_instructions($report) ? $report->{exit_cost} : 0);
 }
 
 sub workloads { my ($report) = @_; return grep { $_ ne EXIT_ITSELF } @{ $report->{workloads} } }
@@ -47,7 +41,7 @@ sub workloads { my ($report) = @_; return grep { $_ ne EXIT_ITSELF } @{ $report-
 sub against {
     my ($report, $one, $other) = @_;
     return map {
-        my ($first, $second) = map { costed($report, $_->[0], $_->[1]) } [$one, $_], [$other, $_];
+        my ($first, $second) = map { costed($report, @$_) } [$one, $_], [$other, $_];
         $first && $second && $second->{median} ? { workload => $_, %{ compared($first, $second) } } : ()
     } workloads($report);
 }

@@ -4,9 +4,8 @@ package Report::Fastest;
 use strict;
 use warnings;
 use Exporter 'import';
-use Report::Heading 'counts_instructions';
 use Report::Interval 'no_difference';
-use Report::Results qw(measured with_exit_cost);
+use Report::Results 'costed';
 use Report::Turns 'compared';
 our @EXPORT_OK = qw(fastest alike NEAR);
 
@@ -32,14 +31,12 @@ sub one_way {
 # cost of exits is in all numbers.
 sub fastest_of {
     my ($report, $workload) = @_;
-    my $cost = counts_instructions($report) ? $report->{exit_cost} : 0;
-    my $measured = sub { my $one = measured($_[0], $workload); return $one && with_exit_cost($one, $cost) };
-    my @all = one_way(map { my $one = $measured->($_); $one ? { %$one, name => $_->{name} } : () } @{ $report->{shown} });
+    my @all = one_way(map { my $one = costed($report, $_, $workload); $one ? { %$one, name => $_->{name} } : () } @{ $report->{shown} });
     my ($first, @others) = sort { $a->{median} <=> $b->{median} } @all;
     return unless @others;
     my @ratios = map { compared($_, $first) } @others;
     my ($next) = grep { !alike($ratios[$_]) } 0 .. $#others;
-    my $base = $report->{native} && $measured->($report->{native});
+    my $base = $report->{native} && costed($report, $report->{native}, $workload);
     return {
         workload => $workload, name => $first->{name}, median => $first->{median},
         alike => [map { $others[$_]{name} } grep { alike($ratios[$_]) } 0 .. $#others],

@@ -8,11 +8,10 @@ use List::Util qw(max sum0 uniq);
 use Report::Block qw(plain code heading item paragraph);
 use Report::Kvm 'is_kvm';
 use Report::Machine qw(machine_where far_text);
-use Report::Results qw(SOURCE_OF_EXIT_COST);
+use Report::Results qw(counts_instructions SOURCE_OF_EXIT_COST);
 use Report::Statistics qw(grouped listed);
-our @EXPORT_OK = qw(facts notes parameters befell remarks counts_instructions unit_of);
+our @EXPORT_OK = qw(facts notes parameters befell remarks unit_of);
 
-sub counts_instructions { my $machine = $_[0]{machine} // {}; return ($machine->{clock} // '') eq 'instructions' }
 sub unit_of { return counts_instructions($_[0]) ? 'instructions' : 'cycles' }
 
 # "Intel(R) ..., signature 0x50654, microcode 0x0", from the monitor's line or the guest's.

@@ -6,9 +6,9 @@ use warnings;
 use Exporter 'import';
 use Report::Block qw(heading paragraph table picture plain);
 use Report::Gnuplot qw(lines colour);
-use Report::Heading qw(counts_instructions unit_of);
+use Report::Heading 'unit_of';
 use Report::Log 'count_valid';
-use Report::Results qw(measured with_exit_cost);
+use Report::Results qw(costed counts_instructions);
 use Report::Statistics qw(count_text grouped);
 our @EXPORT_OK = qw(operation_part sweep_part sweep_picture);
 
@@ -22,12 +22,11 @@ sub unit {
 
 sub about { my ($report, $workload) = @_; return $report->{about}{$workload} // {} }
 
-# {middle, lowest, highest} of one operation, undef where it was not measured. Where instructions are counted, exits have their
+# {median, lowest, highest} of one operation, undef where it was not measured. Where instructions are counted, exits have their
 # assumed cost.
 sub taken {
     my ($report, $column, $workload) = @_;
-    my $one = measured($column, $workload) // return;
-    $one = with_exit_cost($one, $report->{exit_cost}) if counts_instructions($report);
+    my $one = costed($report, $column, $workload) // return;
     my (undef, $factor) = unit($report);
     my $share = $factor / (about($report, $workload)->{operations} // 1);
     return { map { $_ => $one->{$_} * $share } qw(median lowest highest) };

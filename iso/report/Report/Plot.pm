@@ -6,9 +6,9 @@ use warnings;
 use Exporter 'import';
 use List::Util 'sum0';
 use Report::Gnuplot qw(bars panels draw colour);
-use Report::Heading qw(counts_instructions unit_of);
+use Report::Heading 'unit_of';
 use Report::Operation 'sweep_picture';
-use Report::Results qw(measured with_exit_cost memory_gauges ratio);
+use Report::Results qw(counts_instructions measured with_exit_cost memory_gauges ratio);
 use Report::Statistics qw(count_text grouped);
 our @EXPORT_OK = 'plots_write';
 

@@ -7,7 +7,7 @@ use Exporter 'import';
 use List::Util qw(max sum0 uniq);
 use Report::Rounds qw(columns_make repetitions);
 use Report::Statistics qw(median half_range);
-our @EXPORT_OK = qw(report_make measured counted with_exit_cost memory_gauges ratio SOURCE_OF_EXIT_COST);
+our @EXPORT_OK = qw(report_make counts_instructions measured costed counted with_exit_cost memory_gauges ratio SOURCE_OF_EXIT_COST);
 
 # The monitor's counters that this report knows by name.
 use constant EXITS => 'exits';
@@ -97,11 +97,13 @@ sub results_make {
         sweep => \@sweep, about => $about };
 }
 
+sub counts_instructions { my $machine = $_[0]{machine} // {}; return ($machine->{clock} // '') eq 'instructions' }
+
 # What an exit and the entry after it take by themselves: as the monitor has measured it, undef if it told nothing. Where the clock
 # counts instructions, no time has it, and it is what is assumed.
 sub exit_cost {
     my ($machine, $assumed) = @_;
-    return $assumed if !$machine || ($machine->{clock} // '') eq 'instructions';
+    return $assumed if !$machine || counts_instructions({ machine => $machine });
     my $measured = $machine->{empty_exit_cycles} // '';
     return $measured =~ /^\d{1,9}\z/a && $measured > 0 ? $measured : undef;
 }
@@ -142,6 +144,13 @@ sub with_exit_cost {
     my @values = map { $_ + $more } @{ $one->{values} };
     my %turns = map { $_ => [map { $_ + $more } @{ $one->{turns}{$_} }] } keys %{ $one->{turns} };
     return { %$one, values => \@values, turns => \%turns, map { $_ => $one->{$_} + $more } qw(median lowest highest) };
+}
+
+# A column's measurement as machines are compared by it: where the clock counts instructions, with the assumed cost of exits.
+sub costed {
+    my ($report, $column, $workload) = @_;
+    my $one = measured($column, $workload) // return;
+    return with_exit_cost($one, counts_instructions($report) ? $report->{exit_cost} : 0);
 }
 
 sub ratio { return $_[1]{median} ? $_[0]{median} / $_[1]{median} : undef }
