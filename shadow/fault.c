@@ -11,6 +11,12 @@
 #include "trace.h"
 #include "view.h"
 
+// The table that the processor's walk has come to at the spot.
+static inline u32 spot_table(const struct shadow_view *view, const struct spot *spot)
+{
+    return spot->level == view->top->level ? view->root : entry_child(view->s, spot->link);
+}
+
 static bool by_user(const struct shadow_view *view, const struct mmu_fault *f)
 {
     return view->walk.cpl == 3 && !f->access.implicit;
@@ -253,7 +259,7 @@ static u32 way_link(struct shadow_view *view, u32 id, struct table_key key, bool
 static __attribute__((noinline)) bool quick_link(struct shadow_view *view, u64 gva, const struct spot *spot)
 {
     const struct shadow *s = view->s;
-    u32 table = spot->level == view->top->level ? view->root : entry_child(s, spot->link);
+    u32 table = spot_table(view, spot);
     struct way way;
     bool spare = s->used + WALK_LEVELS <= s->config.pool; // else those above must be kept: fill.c
     if (*spot->entry != s->unknown || !spare || !way_find(view, gva, spot->level, table, &way))
@@ -326,9 +332,8 @@ static void copy_follows(struct shadow_view *view, u64 gva)
 static void absent_follows(struct shadow_view *view, u64 gva, unsigned level)
 {
     struct spot spot = view_spot(view, gva);
-    u32 table = spot.level == view->top->level ? view->root : entry_child(view->s, spot.link);
     if (spot.level == level)
-        know_none(view->s, entry_id(table, SLOT(gva, level)));
+        know_none(view->s, entry_id(spot_table(view, &spot), SLOT(gva, level)));
 }
 
 static void true_fault(struct shadow_view *view, struct mmu_fault *f, const struct walk *walk)
