@@ -1,7 +1,6 @@
 // Workloads of what a process tells the kernel of its memory by madvise: pages that it gives back at once or
 // when memory is short, and huge pages that fall apart and are put together again.
 #include "bench.h"
-#include "proc.h"
 #include <errno.h>
 #include <sys/mman.h>
 
@@ -50,21 +49,16 @@ void madvfree_run(unsigned long iterations)
     }
 }
 
-static size_t huge_pages(void)
-{
-    return proc_number("/proc/self/smaps_rollup", "AnonHugePages:") * 1024 / PAGE_2M;
-}
-
 // What is split and put together is looked at once: reading it is dear.
 void split_setup(struct workload *own)
 {
     advice_bytes = own->argument * PAGE_2M;
     advice_memory = memory_map(advice_bytes, PAGE_2M);
     pages_write();
-    if (huge_pages() != own->argument)
+    if (huge_bytes() != advice_bytes)
         fail("the kernel did not give huge pages");
     split_run(1);
-    if (huge_pages() != own->argument)
+    if (huge_bytes() != advice_bytes)
         fail("the kernel did not put huge pages together again");
 }
 

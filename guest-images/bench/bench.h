@@ -53,6 +53,9 @@ unsigned char *memory_map(size_t bytes, size_t page);
 // a process. Never fails.
 void *set_make(const struct workload *own);
 
+// Bytes of this process that the kernel has really given in huge pages.
+size_t huge_bytes(void);
+
 // Reads each page of the working set: a workload's `touch`.
 void set_touch(void);
 

@@ -6,8 +6,7 @@
 static unsigned char *set_memory;
 static size_t set_bytes;
 
-// What the kernel really gave this process.
-static size_t huge_bytes_read(void)
+size_t huge_bytes(void)
 {
     return proc_number("/proc/self/smaps_rollup", "AnonHugePages:") * 1024;
 }
@@ -17,7 +16,7 @@ void *set_make(const struct workload *own)
     set_memory = memory_map(own->bytes, own->page);
     set_bytes = own->bytes;
     memset(set_memory, 0, set_bytes);
-    if (huge_bytes_read() != (own->page == PAGE_2M ? rounded_up(set_bytes, PAGE_2M) : 0))
+    if (huge_bytes() != (own->page == PAGE_2M ? rounded_up(set_bytes, PAGE_2M) : 0))
         fail("the kernel did not give the page size asked for");
     return set_memory;
 }
