@@ -73,12 +73,6 @@ static enum status mode_command(char **words)
     return DONE;
 }
 
-// The monitor's counts may have been set back meanwhile.
-static uint64_t counted_between(uint64_t before, uint64_t now)
-{
-    return now > before ? now - before : now;
-}
-
 static void counter_print(const struct penumbra_counter *counter, uint64_t value, bool json, bool first)
 {
     if (json)
@@ -142,53 +136,73 @@ static enum status counters_command(char **words)
     return DONE;
 }
 
-static double seconds_now(void)
+// What the counters are at a time, in seconds.
+struct moment {
+    double at;
+    uint64_t *values;
+};
+
+static void moment_take(const struct counters *c, struct moment *m)
 {
     struct timespec now;
+    checked(monitor_counters_read(m->values, c->count));
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+    m->at = (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-// What has grown since `before`, which `now` is behind by so many seconds. Of the gauges: what they are,
-// where they have changed.
-static void grown_print(const struct counters *c, const uint64_t *before, const uint64_t *now, double seconds,
-                        double at, bool csv)
+// The monitor's counts may have been set back meanwhile. Of a gauge: what it is.
+static uint64_t grown(const struct penumbra_counter *counter, uint64_t before, uint64_t now)
 {
+    return counter->kind == PENUMBRA_GAUGE || now < before ? now : now - before;
+}
+
+static void grown_csv(const struct penumbra_counter *counter, uint64_t value, double at, double seconds)
+{
+    bool gauge = counter->kind == PENUMBRA_GAUGE;
+    printf("%.3f,%s,%s,%" PRIu64 ",%.1f\n", at, counter->name, gauge ? "gauge" : "count", value,
+           (double)value / (gauge ? 1 : seconds));
+}
+
+static void grown_print(const struct penumbra_counter *counter, uint64_t value, double seconds)
+{
+    if (counter->kind == PENUMBRA_GAUGE)
+        counter_print(counter, value, false, false);
+    else
+        printf("%-40s %20" PRIu64 " %14.0f a second\n", counter->name, value, (double)value / seconds);
+}
+
+// What has changed between the two. `at`: the second one, from the beginning on.
+static void interval_print(const struct counters *c, const struct moment *before, const struct moment *now,
+                           double at, bool csv)
+{
+    double seconds = now->at - before->at;
+    if (!csv)
+        printf("--- after %.1f s\n", at);
     for (size_t i = 0; i < c->count; i++) {
-        const struct penumbra_counter *counter = &c->table[i];
-        bool gauge = counter->kind == PENUMBRA_GAUGE;
-        uint64_t grown = gauge ? now[i] : counted_between(before[i], now[i]);
-        double rate = gauge ? (double)grown : (double)grown / seconds;
-        if (before[i] == now[i])
+        uint64_t value = grown(&c->table[i], before->values[i], now->values[i]);
+        if (before->values[i] == now->values[i])
             continue;
         if (csv)
-            printf("%.3f,%s,%s,%" PRIu64 ",%.1f\n", at, counter->name, gauge ? "gauge" : "count", grown,
-                   rate);
-        else if (gauge)
-            printf("%-40s %20" PRIu64 " %s\n", counter->name, grown, counter->unit);
+            grown_csv(&c->table[i], value, at, seconds);
         else
-            printf("%-40s %20" PRIu64 " %14.0f a second\n", counter->name, grown, rate);
+            grown_print(&c->table[i], value, seconds);
     }
+    fflush(stdout);
 }
 
 static void stat_run(unsigned seconds, uint64_t times, bool csv)
 {
     struct counters c = counters_learn();
-    uint64_t *before = values_allocate(c.count), *now = values_allocate(c.count);
-    checked(monitor_counters_read(before, c.count));
-    double began = seconds_now(), last = began;
+    struct moment moments[2] = {{.values = values_allocate(c.count)}, {.values = values_allocate(c.count)}};
+    moment_take(&c, &moments[0]);
+    double began = moments[0].at;
     if (csv)
         puts("seconds,name,kind,grown,per_second");
     for (uint64_t i = 0; times == 0 || i < times; i++) {
+        struct moment *before = &moments[i % 2], *now = &moments[(i + 1) % 2];
         sleep(seconds);
-        checked(monitor_counters_read(now, c.count));
-        double at = seconds_now();
-        if (!csv)
-            printf("--- after %.1f s\n", at - began);
-        grown_print(&c, before, now, at - last, at - began, csv);
-        fflush(stdout);
-        memcpy(before, now, c.count * sizeof *now);
-        last = at;
+        moment_take(&c, now);
+        interval_print(&c, before, now, now->at - began, csv);
     }
 }
 
