@@ -110,9 +110,9 @@ PROG_TREES = $(if $(PACKAGES),--tree $(GUEST_PROG)=debian/prog --tree $(GUEST_WR
     --tree $(GUEST_BUILD)/bench=debian/usr/local/bin --tree $(GUEST_BUILD)/penctl=debian/usr/local/bin,--tree $(GUEST_PROG)=prog)
 VALUES_compare = $(PACKAGES)
 OURS := $(GUEST_BUILD)/ours.cpio
-$(GUEST_COMPARE): $(GUEST_BUILD)/initrd.gz $(GUEST_BUILD)/tcc-tree $(GUEST_PROG) guest-images/wrap-prog $(call told,compare) \
-    $(if $(PACKAGES),$(GUEST_BUILD)/system.cpio)
-	guest-images/wrap-prog $(GUEST_PROG) $(GUEST_WRAPPED)
+$(GUEST_COMPARE): $(GUEST_BUILD)/initrd.gz $(GUEST_BUILD)/tcc-tree $(GUEST_PROG) $(call told,compare) \
+    $(if $(PACKAGES),$(GUEST_BUILD)/system.cpio guest-images/wrap-prog)
+	$(if $(PACKAGES),guest-images/wrap-prog $(GUEST_PROG) $(GUEST_WRAPPED))
 	guest-images/make-initrd --busybox $(GUEST_BUILD)/busybox/busybox --output $(if $(PACKAGES),$(OURS),$@) \
 	    $(GUEST_TREES) --tree $(GUEST_BUILD)/tcc-tree= $(PROG_TREES)
 	$(if $(PACKAGES),cat $(GUEST_BUILD)/system.cpio $(OURS) | lz4 -l -q -f - $@)
