@@ -137,7 +137,7 @@ sub which_strategy {
     return unless @others;
     my (%good, $count);
     for my $workload (workloads($report)) {
-        my @all = map { my $one = costed($report, $_, $workload); $one ? { %$one, name => $_->{name} } : () } $first, @others;
+        my @all = map { costed($report, $_, $workload) // () } $first, @others;
         next if @all < 2;
         my ($best) = sort { $a->{median} <=> $b->{median} } @all;
         push @{ $good{ $_->{name} } }, $workload for grep { $_ == $best || alike(compared($_, $best)) } @all;

@@ -31,8 +31,8 @@ sub one_way {
 # cost of exits is in all numbers.
 sub fastest_of {
     my ($report, $workload) = @_;
-    my @all = one_way(map { my $one = costed($report, $_, $workload); $one ? { %$one, name => $_->{name} } : () } @{ $report->{shown} });
-    my ($first, @others) = sort { $a->{median} <=> $b->{median} } @all;
+    my @measured = map { costed($report, $_, $workload) // () } @{ $report->{shown} };
+    my ($first, @others) = sort { $a->{median} <=> $b->{median} } one_way(@measured);
     return unless @others;
     my @ratios = map { compared($_, $first) } @others;
     my ($next) = grep { !alike($ratios[$_]) } 0 .. $#others;

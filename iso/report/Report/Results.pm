@@ -146,11 +146,13 @@ sub with_exit_cost {
     return { %$one, values => \@values, turns => \%turns, map { $_ => $one->{$_} + $more } qw(median lowest highest) };
 }
 
-# A column's measurement as machines are compared by it: where the clock counts instructions, with the assumed cost of exits.
+# A column's measurement as columns are compared by it, with the column's `name`: where the clock counts instructions, with the
+# assumed cost of exits.
 sub costed {
     my ($report, $column, $workload) = @_;
     my $one = measured($column, $workload) // return;
-    return with_exit_cost($one, counts_instructions($report) ? $report->{exit_cost} : 0);
+    my $cost = counts_instructions($report) ? $report->{exit_cost} : 0;
+    return { %{ with_exit_cost($one, $cost) }, name => $column->{name} };
 }
 
 sub ratio { return $_[1]{median} ? $_[0]{median} / $_[1]{median} : undef }
