@@ -68,6 +68,12 @@ static void store(u64 g, unsigned slot, u64 value)
     shadow_written(&view, mfn_hpa(mfn(BACKING + g)) + slot * 8, 8);
 }
 
+// It goes out of sync: the guest's further stores are not seen.
+static void lose(u64 g)
+{
+    shadow_release(&view, mfn_hpa(mfn(BACKING + g)));
+}
+
 // The guest's tables lead AT(0, n) to gfn n, and AT(1, n) to the same by a large page; slot 2 of its
 // directory is free. AT(0, PAGE) is in use and writable.
 static int start(void **state)
@@ -100,6 +106,7 @@ static int start(void **state)
     shadow_load_root(&view, &vpid);
     touch(AT(0, PAGE), PFEC_W);
     all = addresses = 0;
+    address = 0;
     return 0;
 }
 
@@ -186,6 +193,42 @@ static void test_place_before(void **state)
     assert_int_equal(all, 1);
 }
 
+// The directory is out of sync while both places go. The table stays, and one of them comes back.
+static void test_places_before(void **state)
+{
+    (void)state;
+    touch(AT(1, 0), 0); // the directory leads somewhere, and so stays
+    store(TABLES + 2, 3, LEAVES * PAGE_SIZE | PRESENT);
+    touch(AT(3, 7), 0);
+    lose(TABLES + 2);
+    table(TABLES + 2)[3] = table(TABLES + 2)[0] = 0;
+    shadow_invlpg(&view, AT(1, 0));
+    store(TABLES + 2, 3, LEAVES * PAGE_SIZE | PRESENT);
+    touch(AT(3, 7), 0);
+    assert_int_equal(all, 0);
+    becomes_table(PAGE);
+    assert_int_equal(all, 1);
+}
+
+// It has been elsewhere, and all has been flushed since.
+static void test_flushed_since(void **state)
+{
+    (void)state;
+    touch(AT(1, 0), 0);
+    touch(AT(0, PAGE + 1), PFEC_W);
+    store(LEAVES, PAGE + 1, 0);
+    lose(TABLES + 2);
+    table(TABLES + 2)[0] = 0;
+    shadow_invlpg(&view, AT(0, 7));
+    becomes_table(PAGE + 1);
+    assert_int_equal(all, 1);
+    store(TABLES + 2, 3, LEAVES * PAGE_SIZE | PRESENT);
+    touch(AT(3, 7), 0);
+    becomes_table(PAGE);
+    assert_int_equal(all, 1);
+    assert_int_equal(address, AT(3, PAGE));
+}
+
 // The table that led there is dropped, and its place is another one afterwards.
 static void test_orphan_elsewhere(void **state)
 {
@@ -269,6 +312,8 @@ int main(void)
         TEST(test_large_gone),
         TEST(test_two_places),
         TEST(test_place_before),
+        TEST(test_places_before),
+        TEST(test_flushed_since),
         TEST(test_orphan_elsewhere),
         TEST(test_many_leaves),
         TEST(test_upper_entry),
