@@ -11,6 +11,11 @@
 #define BUCKETS 4096u
 #define FOREVER UINT32_MAX
 
+// More than one step of the guest's adds: a sweep of 120 addresses, each with a #PF, an INVLPG and what is
+// stored.
+#define STEP_RECORDS 2048u
+#define STEP_EVENTS  512u
+
 struct record {
     u64 gpa, value;
     u32 from, until; // from <= t < until
@@ -59,7 +64,7 @@ void history_start(u64 cr3)
 
 bool history_full(void)
 {
-    return record_count > RECORDS - 64 || event_count > EVENTS - 64;
+    return record_count > RECORDS - STEP_RECORDS || event_count > EVENTS - STEP_EVENTS;
 }
 
 static const struct record *record_find(u32 at, u64 gpa)

@@ -15,7 +15,7 @@ enum history_event {
 // Everything is forgotten: CR4.PGE was changed, or the tables are to be taken as they are now.
 void history_start(u64 cr3);
 
-// Whether there is room for more: if not, history_start has to be called soon.
+// Whether there may be no room for another step of the guest's: then history_start has to be called first.
 bool history_full(void);
 
 // The entry at gpa (8 bytes, aligned) has had the value `old` until now.
