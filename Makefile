@@ -166,6 +166,7 @@ Variables of make compare, beside MEM, EMU, CPU, APPEND and ARGS:
   KVM=1            beside it the same guest under KVM, with EPT and without; KVM=ept,vpid=off/shadow for others
   LIMIT=seconds    of the guest's clock, after which a configuration is ended (60 in Bochs, else 3600)
   EXIT_COST=1300                 cycles that an exit is taken to cost where the clock counts instructions
+  SYMBOLS=System.map             of the guest's kernel: the report says which functions cause the exits (profile=)
   SERIAL="log ..."               only make the report, of serial logs or texts of QR codes from elsewhere
   OUT=folder  TITLE="words"      where the report goes, and its title
 endef

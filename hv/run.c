@@ -157,7 +157,8 @@ static const char *make_vm(struct vm *vm, struct host *host, const struct effect
     vm->empty_exit_cycles = host->empty_exit_cycles;
     vm->vcpu.polled = host->polled;
     vm->vcpu.audit = params->audit;
-    vm->vcpu.observed = params->audit || params->churn || params->mode_churn || params->trace;
+    vm->vcpu.observed =
+        params->audit || params->churn || params->mode_churn || params->trace || params->profile;
     apic_init(&vm->apic, host->apic_id);
     const char *why = drain_pending(&vm->apic, &host->caps, &host->frames);
     if (!why)
@@ -213,6 +214,8 @@ const char *run_prepare(struct vm *vm, struct host *host, const struct effect *e
     tally_init(vm, &host->frequency);
     if (trace_init(&vm->trace, &host->frames, params->trace))
         return "trace=: no memory is left for so many exits: have fewer, or give the guest less with mem=.";
+    if (profile_init(&vm->profile, &host->frames, params->profile))
+        return "profile=: no memory is left for so many places: have fewer, or give the guest less with mem=.";
     vmcs_setup(&vm->vcpu);
     vmcs_start_guest(&vm->vcpu, &start);
     return NULL;

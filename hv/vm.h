@@ -19,6 +19,7 @@
 #include "vcpu/modes.h"
 #include "vcpu/msr_switch.h"
 #include "policy/params.h"
+#include "report/profile.h"
 #include "report/results.h"
 #include "report/tally.h"
 #include "report/trace.h"
@@ -47,6 +48,7 @@ struct vm {
     struct insn_cache insn_cache;
     struct tally tally;
     struct trace trace;
+    struct profile profile;
     struct results results;
     u64 tsc_hz;
     u32 empty_exit_cycles; // of the guest's cycles, what each exit and the entry after it take: trial.h

@@ -29,7 +29,7 @@ $(ISO): $(MONITOR) $(GUEST_KERNEL) $(GUEST_INITRD) $(GUEST_COMPARE) $(GUEST_KVM)
 	    --native-args $(call quoted,$(NATIVE_ARGS))
 
 # The settings go through the environment as they were typed: a $ in one is no variable of make's.
-$(foreach name,COMPARE BENCH SERIAL TITLE OUT APPEND ARGS PROG PACKAGES KVM,$(eval override $(name) := $$(value $(name))))
+$(foreach name,COMPARE BENCH SERIAL SYMBOLS TITLE OUT APPEND ARGS PROG PACKAGES KVM,$(eval override $(name) := $$(value $(name))))
 export MMU VPID MEM EMU CPU FIRMWARE APPEND ARGS NATIVE NATIVE_ARGS MONITOR GUEST_KERNEL GUEST_COMPARE BUILD PROG PACKAGES
 OWN_INITRD = $(filter-out $(GUEST_BUILD)/initrd.gz,$(GUEST_INITRD))
 run: export INITRDS = $(if $(PROG)$(PACKAGES),$(OWN_INITRD) $(GUEST_COMPARE),$(GUEST_INITRD))
@@ -40,7 +40,7 @@ run:
 	@iso/run/run
 
 # The report of logs that were captured elsewhere needs nothing built.
-export COMPARE BENCH EXIT_COST SERIAL TITLE OUT TIMEOUT LIMIT IPS REPEAT HOW KVM GUEST_KVM KVM_KERNEL
+export COMPARE BENCH EXIT_COST SERIAL SYMBOLS TITLE OUT TIMEOUT LIMIT IPS REPEAT HOW KVM GUEST_KVM KVM_KERNEL
 ifdef SERIAL
 compare:
 	@iso/report/compare

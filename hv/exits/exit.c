@@ -20,6 +20,7 @@
 #include "mode.h"
 #include "nmi.h"
 #include "paging.h"
+#include "profile.h"
 #include "stop.h"
 #include "trace.h"
 #include "../vm.h"
@@ -70,6 +71,15 @@ static void skip_instruction(struct vcpu *v)
     event_instruction_done(v, rflags, rflags);
 }
 
+// Past an instruction that is done.
+static inline void move_rip(struct vcpu *v, enum verdict verdict)
+{
+    if (verdict == VERDICT_SKIP)
+        skip_instruction(v);
+    else if (verdict == VERDICT_NEXT)
+        vmcs_write(GUEST_RIP, v->next_rip);
+}
+
 // audit=: after every v->audit exits one of the tables that the back end keeps.
 static enum verdict audit(struct vcpu *v)
 {
@@ -96,11 +106,19 @@ static inline enum verdict follow(struct vcpu *v)
     return VERDICT_RESUME;
 }
 
+// For who wants to know each exit.
+static void observe(struct vcpu *v, enum verdict verdict)
+{
+    trace_exit(v, verdict);
+    profile_exit(v);
+}
+
 // What is seldom to be done after an exit.
 static __attribute__((noinline)) enum verdict attend(struct vcpu *v, enum verdict verdict)
 {
     if (v->observed)
-        trace_exit(v, verdict);
+        observe(v, verdict);
+    move_rip(v, verdict);
     if (verdict == VERDICT_STOP)
         return verdict;
     if (v->observed) {
@@ -124,12 +142,11 @@ static enum verdict dispatch(struct vcpu *v)
     const struct exit_row *row = &exits[reason];
     v->delivering = row->flags & DELIVERY && event_redeliver(v);
     enum verdict verdict = row->handle(v);
-    if (verdict == VERDICT_SKIP)
-        skip_instruction(v);
-    else if (verdict == VERDICT_NEXT)
-        vmcs_write(GUEST_RIP, v->next_rip);
     bool seldom = v->refresh || v->refresh_controls || v->observed;
-    return unlikely(seldom) ? attend(v, verdict) : verdict;
+    if (unlikely(seldom))
+        return attend(v, verdict);
+    move_rip(v, verdict);
+    return verdict;
 }
 
 static __attribute__((noinline)) enum verdict not_entered(struct vcpu *v, enum world_result result)

@@ -68,6 +68,7 @@ void summary_table(struct vm *vm)
 {
     u64 values[COUNTERS];
     tally_read(vm, values);
+    profile_settle(&vm->profile);
     log_notice("statistics:");
     console_print("\n  mmu=%s vpid=%s\n", vm->mmu->ops->name, vm->params->vpid == VPID_ON ? "on" : "off");
     for (unsigned i = 0; i < COUNTERS; i++) {
@@ -82,8 +83,11 @@ void summary_table(struct vm *vm)
             continue;
         console_print("    %-18s %12lu %18lu %10lu", exit_name(i), e->count, e->cycles, e->cycles / e->count);
         print_spread(e);
+        if (e->highest)
+            console_print(" from %lu to %lu", e->lowest, e->highest);
         console_print("\n");
     }
+    profile_table(&vm->profile);
     if (vm->empty_exit_cycles)
         console_print("  each exit takes %u cycles more by itself: switch_cycles\n", vm->empty_exit_cycles);
     if (counter_is_shown(vm, COUNTER_auto_changes))
@@ -97,7 +101,10 @@ void summary_table(struct vm *vm)
 static void print_exits_json(const char *name, const struct exit_account *e)
 {
     const char *comma = "";
-    console_print("\"%s\":{\"count\":%lu,\"cycles\":%lu,\"log2\":{", name, e->count, e->cycles);
+    console_print("\"%s\":{\"count\":%lu,\"cycles\":%lu,", name, e->count, e->cycles);
+    if (e->highest)
+        console_print("\"lowest\":%lu,\"highest\":%lu,", e->lowest, e->highest);
+    console_print("\"log2\":{");
     for (unsigned i = 0; i < ARRAY_SIZE(e->log2); i++) {
         if (!e->log2[i])
             continue;
@@ -111,6 +118,7 @@ void summary_json(struct vm *vm)
 {
     u64 values[COUNTERS];
     tally_read(vm, values);
+    profile_settle(&vm->profile);
     json_line("summary");
     if (vm->compare) {
         console_print(",\"run\":%u,\"round\":%u", vm->run, vm->round);
@@ -142,5 +150,7 @@ void summary_json(struct vm *vm)
         print_exits_json(exit_name(i), &vm->vcpu.exits[i]);
         comma = ",";
     }
-    console_print("}}\n");
+    console_print("}");
+    profile_json(&vm->profile);
+    console_print("}\n");
 }

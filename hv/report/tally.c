@@ -251,6 +251,7 @@ void tally_read(struct vm *vm, u64 values[COUNTERS])
 void tally_reset(struct vm *vm)
 {
     memset(vm->vcpu.exits, 0, sizeof(vm->vcpu.exits));
+    profile_reset(&vm->profile);
     vm->vcpu.account = &vm->vcpu.outside; // the exit that asks for it is not counted any more
     collect(vm, vm->tally.base);
 }

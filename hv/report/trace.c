@@ -38,13 +38,6 @@ static void add(struct trace *t, struct trace_record record)
     t->records[t->count++ % t->size] = record;
 }
 
-// RIP is past the instruction where that is done.
-static u64 rip_of_exit(enum verdict verdict)
-{
-    u64 rip = vmcs_read(GUEST_RIP);
-    return verdict == VERDICT_SKIP ? rip - vmcs_read(EXIT_INSTRUCTION_LENGTH) : rip;
-}
-
 void trace_exit(struct vcpu *v, enum verdict verdict)
 {
     if (!trace_on(&v->vm->trace))
@@ -52,7 +45,7 @@ void trace_exit(struct vcpu *v, enum verdict verdict)
     add(&v->vm->trace, (struct trace_record){
                            .tsc = v->last_exit,
                            .spent = v->monitor_cycles,
-                           .rip = rip_of_exit(verdict),
+                           .rip = vmcs_read(GUEST_RIP),
                            .detail = vmcs_read(EXIT_QUALIFICATION),
                            .reason = (u32)v->exit_reason,
                            .verdict = verdict,

@@ -21,8 +21,8 @@ static inline bool trace_on(const struct trace *t)
     return t->records;
 }
 
-// An exit has been handled, with this verdict: v->exit_reason, and the VMCS as the handler left it. Nothing
-// if there is no trace.
+// An exit has been handled, with this verdict: v->exit_reason, and the VMCS as the handler left it, before
+// RIP moves. Nothing if there is no trace.
 void trace_exit(struct vcpu *v, enum verdict verdict);
 
 // A mark of the guest's, while there is a trace.

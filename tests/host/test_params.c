@@ -45,6 +45,7 @@ static void defaults(void **state)
     assert_int_equal(p.qr, QR_AUTO);
     assert_int_equal(p.vmcall, VMCALL_KERNEL);
     assert_int_equal(p.trace, 0);
+    assert_int_equal(p.profile, 0);
 }
 
 static void values(void **state)
@@ -65,6 +66,8 @@ static void values(void **state)
     assert_int_equal(parsed("qr=off").qr, QR_OFF);
     assert_int_equal(parsed("trace=65536").trace, 65536);
     assert_int_equal(parsed("trace=off").trace, 0);
+    assert_int_equal(parsed("profile=on").profile, 4096);
+    assert_int_equal(parsed("profile=1").profile, 1);
     assert_int_equal(parsed("audit=on").audit, 16);
     assert_int_equal(parsed("audit=1").audit, 1);
     assert_int_equal(parsed("audit=65000").audit, 65000);
@@ -107,7 +110,7 @@ static void mistakes(void **state)
         "mmu.churn= mmu.auto= auto.by= auto.feed= mem= p2m.max= p2m.churn= pcid= pku= pmu= freq= shadow= shadow.vpid= shadow.directpf= "
         "shadow.invlpg= shadow.cr3= shadow.large= shadow.prefetch= shadow.pool= "
         "audit= compare= compare.how= compare.repeat= log= "
-        "console= on-exit= qr= vmcall= limit= trace= seed=.";
+        "console= on-exit= qr= vmcall= limit= trace= profile= seed=.";
     static const char *const bad_name[] = {"mmux=ept", "mm=ept", "quiet", "mmu", "=", "MMU=ept", "vpid:on"};
     char line[256], sentence[440];
     for (size_t i = 0; i < ARRAY_SIZE(bad_mem); i++) {
@@ -228,13 +231,14 @@ static void printing(void **state)
         "vmcall=user",
         "limit=60",
         "trace=100",
+        "profile=65536",
         "seed=0",
     };
     struct params p = parsed(
         "vpid=off mem=1537M pku=off pmu=off freq=turbo shadow=trace shadow.pool=64 "
         "audit=16 compare=ept/trace,vpid=off compare.how=switch compare.repeat=3 log=warn console=0x2000 "
-        "on-exit=reboot qr=on vmcall=user limit=60 trace=100");
-    char line[500], text[200];
+        "on-exit=reboot qr=on vmcall=user limit=60 trace=100 profile=65536");
+    char line[600], text[200];
     *line = 0;
     for (unsigned i = 0; i < PARAMS_COUNT; i++) {
         assert_int_equal(params_format(&p, i, text, sizeof(text)), strlen(expected[i]));

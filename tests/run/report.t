@@ -13,6 +13,7 @@ use Report::Codes 'codes_unpack';
 use Report::Gnuplot ();
 use Report::Log 'log_read';
 use Report::Results 'report_make';
+use Report::Symbols qw(symbols_read symbol_of);
 use Report::Statistics qw(median half_range differs best_of ratio_text count_text spread_text listed);
 use Report::Markdown 'markdown';
 use Report::Table 'report_blocks';
@@ -27,12 +28,12 @@ my ($WORD_LINE) = $MONITORED =~ /^(\[penumbra .*)$/m;
 
 # The table of a log or a list of logs, made in this process.
 sub table {
-    my ($log) = @_;
+    my ($log, %options) = @_;
     $log = [map { split /$NEXT/ } ref $log ? @$log : $log];
     my @warnings;
     local $SIG{__WARN__} = sub { push @warnings, @_ };
     my $read = log_read(@$log);
-    my $table = eval { markdown(report_blocks(report_make($read, exit_cost => 1300, title => 'T'))) } // $@;
+    my $table = eval { markdown(report_blocks(report_make($read, exit_cost => 1300, title => 'T', %options))) } // $@;
     is("@warnings", '', 'perl warns of nothing') if @warnings;
     return $table;
 }
@@ -482,6 +483,84 @@ subtest 'without one of both' => sub {
     like($alone, qr/^\| fork +\| +183,041 \(0\.2%\) \|$/m, 'native alone');
     like($alone, qr/^\* processor: Intel.* 3\.50GHz, microcode \n\* where: not told: /m, 'of which not more is said than known');
     is(table([$MONITORED, $NATIVE]), table($LOG), 'two logs, in any order, are as good as one');
+};
+
+# System.map as Debian's, and lines that are none of a function.
+my $MAP = <<'END';
+0000000000000000 A fixed_percpu_data
+ffffffff81000000 T _stext
+ffffffff81001000 t do_one.constprop.0
+ffffffff81001000 d no_code
+ffffffff81002000 W clear_page
+0000000000000000 T hidden
+END
+
+subtest 'functions of a kernel' => sub {
+    my $functions = symbols_read($MAP);
+    my %in = (
+        ffffffff81000000 => '_stext', ffffffff81000fff => '_stext', ffffffff81001000 => 'do_one.constprop.0',
+        ffffffff81fffff0 => 'clear_page', ffffffff80ffffff => 'no function of the kernel', '8000000000000000' => 'no function of the kernel',
+        '7fffffffffff' => 'user mode', a000 => 'user mode', 0 => 'user mode', ffffffffc0000010 => 'a module');
+    is(symbol_of($functions, $_), $in{$_}, "address $_") for sort keys %in;
+    is(symbol_of(symbols_read("${MAP}ffffffffc0000000 t of_a_module\t[m]\n"), 'ffffffffc0000010'), 'of_a_module', 'a module that is told');
+    is(symbol_of(symbols_read(''), 'ffffffff81000000'), 'no function of the kernel', 'an empty map');
+};
+
+# A log whose monitor has counted places under `adaptive`, or another configuration of another log.
+sub profiled {
+    my (%of) = (log => $LOG, configuration => 'adaptive', @_);
+    my $place = sub { my ($at, $reason, $count, $cycles) = @_; qq({"at":"$at","reason":"$reason","count":$count,"cycles":$cycles}) };
+    my $sums = sub { join ',', map { qq("$_->[0]":{"places":3,"count":$_->[1],"cycles":$_->[2]}) } @_ };
+    my @rip = (['ffffffff81001004', 'CR_ACCESS', 50, 5000], ['ffffffff81001024', 'INVLPG', 10, 10000], ['401000', 'CPUID', 25, 1000],
+        ['ffffffff81002000', 'CPUID', 1, 7]);
+    my $rip = $of{rip} // join ',', map { $place->(@$_) } @rip;
+    my $told = '"exit_reasons":{"CPUID":{"count":26,"cycles":1007,"lowest":7,"highest":1200,"log2":{}},"INVLPG":{"count":10,'
+        . '"cycles":10000,"log2":{}}},"places":{"rip":{"rows":9,"most":[' . $rip . '],' . $sums->(['others', 10, 100], ['elsewhere', 4, 8])
+        . '},"root":{"rows":9,"most":[' . $place->('1234000', 'CPUID', 100, 16115) . '],' . $sums->(['others', 0, 0], ['elsewhere', 0, 0]) . '}}';
+    return $of{log} =~ s/("penumbra":"summary".*"configuration":"$of{configuration}".*)\}$/$1,$told}/mr;
+}
+
+sub rows_of {
+    my ($table, $heading) = @_;
+    my ($part) = $table =~ /^#+ \Q$heading\E\n(.*?)(?=^#|\z)/ms or return "no heading $heading";
+    return map { s/^\| +| +\|$//gr =~ s/ +\| +/|/gr } grep { !/^\|[-:|]+\|$/ } $part =~ /^(\|.*)$/mg;
+}
+
+subtest 'which code causes the exits' => sub {
+    my $code = 'Exits of adaptive, by code of the guest';
+    my @head = 'code|exits|share|cycles of one|reasons';
+    my @rest = ('places for which `profile=` had no row: give it more|4|4.0%|2|-', 'places with fewer exits|10|10.0%|10|-');
+    my $table = table(profiled(), symbols => symbols_read($MAP));
+    is_deeply([rows_of($table, $code)], [@head, '`do_one.constprop.0`|60|60.0%|250|CR_ACCESS 50, INVLPG 10',
+        '`user mode`|25|25.0%|40|CPUID 25', '`clear_page`|1|1.0%|7|CPUID 1', @rest], 'by function');
+    is_deeply([rows_of($table, 'Exits of adaptive, by root of the guest\'s page tables')],
+        ['root|exits|share|cycles of one|reasons', '`0x1234000`|100|100.0%|161|CPUID 100'], 'by root');
+    is_deeply([rows_of($table, 'Lowest and highest cycles of an exit')], ['reason|adaptive', 'CPUID|7 to 1,200'], 'lowest and highest');
+    unlike($table, qr/Exits of (?:ept|lazy), by code/, 'of no configuration that was not asked');
+    unlike(table($LOG), qr/Which code causes/, 'nothing where nothing was counted');
+    $table = table(profiled());
+    like(join("\n", rows_of($table, $code)), qr/^`0xffffffff81001004`\|50\|50\.0%/m, 'without a map: addresses');
+    like($table, qr/in `SYMBOLS=` addresses are functions\.$/m, 'and how to have names');
+    $table = table(profiled() =~ s/ nokaslr//gr, symbols => symbols_read($MAP));
+    like($table, qr/no names, since the guest's kernel chose them at random: give it `nokaslr`/, 'addresses at random have no names');
+    like(join("\n", rows_of($table, $code)), qr/^`0xffffffff81001004`/m, 'but themselves');
+    my $many = join ',', map { sprintf '{"at":"%x","reason":"CPUID","count":%d,"cycles":0}', 4096 + $_, 100 - $_ } 0 .. 29;
+    my @many = rows_of(table(profiled(rip => $many)), $code);
+    is(scalar(@many), 1 + 20 + 2, 'at most twenty');
+    is($many[-1], 'places with fewer exits|765|29.7%|0.13|-', 'and the others in one row');
+    my $twice = table(profiled() . $NEXT . profiled() =~ s/.*\Q$NEXT\E//sr, symbols => symbols_read($MAP));
+    is((rows_of($twice, $code))[1], '`do_one.constprop.0`|120|60.0%|250|CR_ACCESS 100, INVLPG 20', 'rounds are added up');
+    for ('{"at":"<b>","reason":"CPUID","count":9,"cycles":9}', '{"at":"1","reason":"a|b","count":9,"cycles":9}', '7', '[]',
+        '{"at":{},"reason":"CPUID","count":9,"cycles":9}') {
+        is_deeply([rows_of(table(profiled(rip => $_)), $code)], [@head, map { s/4\.0%/28.6%/r =~ s/10\.0%/71.4%/r } @rest], "no place: $_");
+    }
+    my $turns = table(profiled(log => Machine::file_read("$FindBin::RealBin/logs/switch-monitored.log"), configuration => 'switch'));
+    is_deeply([$turns =~ /^### (Exits of .*, by code)/mg], ['Exits of switch, by code'], 'a boot of several modes is told once');
+    my ($status, $said) = program('places', profiled(), '--symbols', "$FOLDER/no-map");
+    is("$status $said", "1 report: $FOLDER/no-map: No such file or directory\n", 'a map that is not there');
+    Machine::file_write("$FOLDER/map", $MAP);
+    is(join(' ', program('places', profiled(), '--symbols', "$FOLDER/map")), '0 ', 'the program reads one');
+    like(Machine::file_read("$FOLDER/places/table.md"), qr/^\| `do_one/m, 'and uses it');
 };
 
 subtest 'page walks' => sub {

@@ -17,7 +17,7 @@ $ENV{SETUP_DONE} = 'yes'; # the packages are no part of this
 delete @ENV{qw(MAKEFLAGS MAKELEVEL)};
 # Nor what the make that runs the tests has exported: iso.mk's settings, and what follows from them.
 delete @ENV{qw(MMU VPID MEM EMU CPU FIRMWARE APPEND ARGS NATIVE NATIVE_ARGS MONITOR GUEST_KERNEL GUEST_INITRD GUEST_COMPARE
-    BUILD PROG KERNEL INITRD INITRDS COMPARE BENCH EXIT_COST SERIAL TITLE OUT TIMEOUT LIMIT IPS REPEAT HOW KVM PACKAGES)};
+    BUILD PROG KERNEL INITRD INITRDS COMPARE BENCH EXIT_COST SERIAL SYMBOLS TITLE OUT TIMEOUT LIMIT IPS REPEAT HOW KVM PACKAGES)};
 chdir $Machine::TOP or die $!;
 
 # Its output and status, from the top of the tree.
@@ -38,6 +38,7 @@ sub make_refuses {
 my $kernel = bzimage_write("$folder/kernel");
 my $i386 = bzimage_write("$folder/i386", xloadflags => 0);
 my $initrd = Kernels::write_file("$folder/initrd", "070701" . "\0" x (20 << 20));
+my $stub = Kernels::write_file("$folder/stub", "ffffffffffffffff B The real System.map is in the linux-image-<version>-dbg package\n");
 my $none = 'there is no such file that can be read$';
 
 my $grub = 'GRUB, which starts the guest, takes these characters for its own: ';
@@ -95,6 +96,8 @@ make_refuses('compare', @$_) for (
     ["OUT=\\S+/initrd: this is no folder", "OUT=$folder/initrd"],
     ['MMU=shadow has no effect here', 'MMU=shadow'],
     ["SERIAL=\\S+/nothing: $none", "SERIAL=$folder/nothing"],
+    ["SYMBOLS=\\S+/nothing: $none", "SYMBOLS=$folder/nothing"],
+    ['SYMBOLS=\S+/stub: no function of a kernel is in it; Debian\'s System.map is in the package', "SYMBOLS=$stub"],
     ["INITRD=\\S+/nothing: $none", "INITRD=$folder/nothing"],
 );
 delete local $ENV{PROG};

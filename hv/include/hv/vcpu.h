@@ -36,8 +36,9 @@ struct walk_access {
 // entry.
 struct exit_account {
     u64 count;
-    u64 cycles;   // of the TSC, from the exit to the next entry
-    u64 log2[64]; // [n]: exits of 2^n to 2^(n+1) - 1 cycles; one of none is in [0]
+    u64 cycles;          // of the TSC, from the exit to the next entry
+    u64 lowest, highest; // of one exit, with profile=; 0: none is known
+    u64 log2[64];        // [n]: exits of 2^n to 2^(n+1) - 1 cycles; one of none is in [0]
 };
 
 enum kept_field {
@@ -66,7 +67,8 @@ struct vcpu {
                              // entry, if refresh_controls or observed is set too
     bool refresh;            // the back end wants mmu_paging_written before the next entry: paging_refresh
     bool refresh_controls;   // it wants other intercepts: paging_refresh before the next entry
-    bool observed; // trace=, audit=, p2m.churn=, mmu.churn= or mmu.auto= is on: they look at each exit
+    bool observed; // trace=, profile=, audit=, p2m.churn=, mmu.churn= or mmu.auto= is on: they look at each
+                   // exit
     u32 audit;     // after so many exits a table of the back end's is checked; 0: never
     u32 unaudited; // exits since the last check
     unsigned physical_bits;        // MAXPHYADDR of the guest

@@ -109,7 +109,7 @@ sub exit_cost {
 }
 
 # Everything that table, lines and plots are made of: what results_make gives, the log's facts, and these options: exit_cost (as
-# assumed), title. Ratios are to `base`; `shown` are the columns that ran.
+# assumed), title, symbols (as symbols_read gives them, or undef). Ratios are to `base`; `shown` are the columns that ran.
 sub report_make {
     my ($log, %options) = @_;
     my $results = results_make($log->{sections});

@@ -15,6 +15,7 @@ use Report::Heading qw(facts notes parameters befell unit_of);
 use Report::Kvm 'kvm_part';
 use Report::Machine qw(machines_of machine_blocks);
 use Report::Operation qw(operation_part sweep_part);
+use Report::Places 'places_part';
 use Report::Results qw(counts_instructions measured counted with_exit_cost memory_gauges ratio);
 use Report::Statistics qw(differs best_of ratio_text count_text spread_text grouped listed);
 use Report::Turns qw(agreements MARGIN);
@@ -328,7 +329,7 @@ sub why_parts {
         auto_part($report),
         heading(2, 'Exits for one iteration'), counts($report, $report->{shown}, sub { $_[0]{all_exits} }), timer_words($report),
         plot($report, 'exits', 'Exits for one iteration, by reason'), (map { reasons($report, $_) } @{ $report->{shown} }),
-        exit_cycles_part($report),
+        exit_cycles_part($report), places_part($report),
         heading(2, 'Page faults for one iteration'), fault_tables($report), plot($report, 'faults', 'Hidden and true faults'),
         heading(2, 'Page walks for one iteration'), walk_tables($report),
         heading(2, 'Flushes of the TLB for one iteration'),
