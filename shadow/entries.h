@@ -58,9 +58,10 @@ static inline u32 *leaf_chain(const struct shadow *s, unsigned level, u64 leaf)
 // Puts an entry that maps into the chain of what it leads to.
 static inline void chain_add(struct shadow *s, u32 *head, u32 id)
 {
-    s->links[id] = (struct shadow_link){.next = *head, .previous = SHADOW_NONE};
-    if (*head != SHADOW_NONE)
-        s->links[*head].previous = id;
+    u32 next = *head;
+    s->links[id] = (struct shadow_link){.next = next, .previous = SHADOW_NONE};
+    if (next != SHADOW_NONE)
+        s->links[next].previous = id;
     *head = id;
 }
 

@@ -2,25 +2,12 @@
 // fill.h; who asks for them is in fault.c.
 #include "fill.h"
 #include "entries.h"
+#include "filling.h"
 #include "frames.h"
 #include "tables.h"
 #include "teardown.h"
 
-#define ACCESSED (PTE_P | PTE_A)
-#define DIRTY    (PTE_W | PTE_D)
-#define FLAGS    (PTE_U | PTE_NX | PTE_G | PTE_PWT | PTE_PCD | PTE_KEY) // that a leaf takes over
-
 #define SPLINTER_GROWTH 2 // times what a splinter has are filled at the next fault there
-
-// Write access needs a dirty guest entry (so that the first write is seen and sets it), RAM, and no trace.
-static inline u64 ram_leaf(const struct shadow_frame *frame, u64 guest_entry, u64 flags,
-                           const struct p2m_leaf *leaf)
-{
-    u64 value = mfn_hpa(leaf->mfn) | flags | ACCESSED | PTE_D;
-    if ((guest_entry & DIRTY) != DIRTY || leaf->type != P2M_RAM)
-        return value;
-    return value | PTE_MAY_WRITE | (frame->traced ? 0 : PTE_W);
-}
 
 static inline u64 leaf_to(const struct shadow *s, u64 guest_entry, u64 flags, gfn_t g)
 {
@@ -240,53 +227,32 @@ static void fill_splinter(struct shadow_view *view, const struct mmu_fault *f, c
     }
 }
 
-bool fill_in_ram(const struct shadow_view *view, u32 id, u64 guest_entry)
-{
-    struct shadow *s = view->s;
-    const struct shadow_table *t = &s->tables[id >> 9];
-    u64 page = role_page(t->role, guest_entry);
-    if ((page & ACCESSED) != ACCESSED || page & view->reserved[1][true])
-        return false;
-    struct p2m_leaf leaf = p2m_lookup(s->p2m, gpa_gfn(page & PTE_ADDRESS));
-    if (!p2m_is_ram(leaf.type))
-        return false;
-    struct shadow_frame *frame = frame_at(s, leaf.mfn.n);
-    t->entries[id % ENTRIES] = ram_leaf(frame, page, page & (FLAGS | PTE_PAT), &leaf);
-    s->seen[id] = guest_entry;
-    chain_add(s, &frame->leaves, id);
-    return true;
-}
-
 __attribute__((flatten)) void fill_neighbours(struct shadow_view *view, u32 id)
 {
     struct shadow *s = view->s;
     struct shadow_table *t = &s->tables[id >> 9];
     const u64 *guest = t->guest, unknown = s->unknown;
-    u64 *entries = t->entries, filled = 0, none = 0; // groups
-    unsigned count = s->config.prefetch, leaves = 0;
+    unsigned count = s->config.prefetch;
     if (count < 2)
         return;
+    struct filling f = filling_begin(view, id >> 9);
     bool exact = table_is_exact(s, t);
     unsigned first = id % ENTRIES / count * count, end = first + count < ENTRIES ? first + count : ENTRIES;
+    u64 groups = BIT((end - 1) / GROUP) * 2 - BIT(first / GROUP);
     for (unsigned slot = first; slot < end; slot++) {
-        u64 guest_entry = guest[slot], group = BIT(slot / GROUP);
-        if (entries[slot] != unknown)
+        u64 guest_entry = guest[slot];
+        if (f.entries[slot] != unknown)
             continue;
         if (guest_entry & PTE_P) {
-            bool maps = fill_in_ram(view, entry_id(id >> 9, slot), guest_entry);
-            leaves += maps;
-            filled |= maps ? group : 0;
+            (void)filling_add(&f, slot, guest_entry);
         } else if (exact) {
-            entries[slot] = 0;
-            s->seen[entry_id(id >> 9, slot)] = guest_entry;
-            none |= group;
+            f.entries[slot] = 0;
+            f.seen[slot] = guest_entry;
         }
     }
-    t->occupied |= filled | none;
-    t->maps |= filled;
-    t->mapped += leaves;
-    s->changes += leaves;
-    s->stats.prefetched += leaves;
+    t->occupied |= groups;
+    filling_end(&f, groups);
+    s->stats.prefetched += f.leaves;
 }
 
 void fill_page(struct shadow_view *view, const struct mmu_fault *f, const struct walk *walk)

@@ -7,10 +7,6 @@
 // level 2 (the guest's entry maps a page) also where no large leaf can be.
 u64 fill_leaf(const struct shadow_view *view, unsigned level, u64 guest_entry);
 
-// Makes an entry of level 1 that maps nothing what fill_leaf gives for the guest's, if that is a leaf of RAM.
-// The caller says that it has begun: entry_begun. False: it is none, and the entry is as it was.
-bool fill_in_ram(const struct shadow_view *view, u32 id, u64 guest_entry);
-
 // The guest's entry of a page for a write that is allowed. If only CR0.WP = 0 allows it the page becomes the
 // supervisor's and writable; a user's access faults, and takes that back. Not for user pages unless
 // fill_can_turn.

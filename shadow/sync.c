@@ -6,6 +6,7 @@
 
 #include "sync.h"
 #include "entries.h"
+#include "filling.h"
 #include "frames.h"
 #include "tables.h"
 #include "teardown.h"
@@ -20,11 +21,16 @@ struct found {
 };
 
 // The guest's entry is not what it was.
-static void slot_synchronise(struct shadow_view *view, u32 id, struct found *found)
+static inline void slot_synchronise(struct shadow_view *view, struct filling *f, unsigned slot,
+                                    u64 guest_entry, struct found *found)
 {
-    struct shadow *s = view->s;
-    found->written += *entry_at(s, id) != s->unknown;
-    found->changed |= s->tables[id >> 9].level == 1 ? trace_leaf(view, id) : trace_entry(view, id);
+    const struct shadow *s = view->s;
+    u64 now = f->entries[slot];
+    found->written += now != s->unknown;
+    if (s->tables[f->first >> 9].level > 1)
+        found->changed |= trace_entry(view, f->first + slot);
+    else if (entry_maps(s, now) || !filling_add(f, slot, guest_entry))
+        found->changed |= trace_leaf(view, f->first + slot);
 }
 
 // Without a jump for each entry: few groups have changed.
@@ -37,13 +43,12 @@ static bool group_changed(const u64 *guest, const u64 *seen)
     return changed;
 }
 
-static void group_synchronise(struct shadow_view *view, u32 first, struct found *found)
+static void group_synchronise(struct shadow_view *view, struct filling *f, const u64 *guest, unsigned first,
+                              struct found *found)
 {
-    const struct shadow *s = view->s;
-    const u64 *guest = &s->tables[first >> 9].guest[first & (ENTRIES - 1)], *seen = &s->seen[first];
-    for (unsigned i = 0; i < GROUP; i++) {
-        if (guest[i] != seen[i])
-            slot_synchronise(view, first + i, found);
+    for (unsigned slot = first; slot < first + GROUP; slot++) {
+        if (guest[slot] != f->seen[slot])
+            slot_synchronise(view, f, slot, guest[slot], found);
     }
 }
 
@@ -64,15 +69,20 @@ static inline u64 groups_changed(u64 groups, const u64 *guest, const u64 *seen)
 
 static struct found table_compare(struct shadow_view *view, u32 table)
 {
-    const struct shadow *s = view->s;
-    const struct shadow_table *t = &s->tables[table];
-    const u64 *guest = t->guest, *seen = &s->seen[entry_id(table, 0)];
+    struct shadow *s = view->s;
+    const u64 *guest = s->tables[table].guest;
+    struct filling f = filling_begin(view, table);
     struct found found = {0, false};
-    for (u64 groups = groups_changed(t->occupied, guest, seen); groups; groups &= groups - 1) {
+    u64 changed = 0, groups = groups_changed(s->tables[table].occupied, guest, f.seen);
+    for (; groups; groups &= groups - 1) {
         unsigned first = group_first(groups);
-        if (unlikely(group_changed(guest + first, seen + first)))
-            group_synchronise(view, entry_id(table, first), &found);
+        if (likely(!group_changed(guest + first, f.seen + first)))
+            continue;
+        changed |= groups & -groups;
+        group_synchronise(view, &f, guest, first, &found);
     }
+    filling_end(&f, changed);
+    s->stats.traced_fills += f.leaves;
     return found;
 }
 

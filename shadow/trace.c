@@ -3,6 +3,7 @@
 #include "trace.h"
 #include "entries.h"
 #include "fill.h"
+#include "filling.h"
 #include "frames.h"
 #include "tables.h"
 #include "teardown.h"
@@ -108,16 +109,17 @@ __attribute__((noinline)) void trace_written(struct shadow_view *view, u64 hpa, 
 static inline bool leaf_follow(struct shadow_view *view, u32 id)
 {
     struct shadow *s = view->s;
-    const struct shadow_table *t = &s->tables[id >> 9];
-    u64 guest_entry = t->guest[id % ENTRIES], now = t->entries[id % ENTRIES];
-    bool mapped = entry_maps(s, now);
-    if (mapped ? guest_entry & PTE_P : !fill_in_ram(view, id, guest_entry))
+    struct filling f = filling_begin(view, id >> 9);
+    unsigned slot = id % ENTRIES;
+    u64 guest_entry = s->tables[id >> 9].guest[slot];
+    bool mapped = entry_maps(s, f.entries[slot]);
+    if (mapped ? guest_entry & PTE_P : !filling_add(&f, slot, guest_entry))
         return trace_entry(view, id);
     if (mapped) {
         entry_end(s, id, guest_entry);
         return true;
     }
-    entry_begun(s, id);
+    filling_end(&f, BIT(slot / GROUP));
     s->stats.traced_fills++;
     return false;
 }
