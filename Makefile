@@ -136,6 +136,7 @@ make check       what can be checked without running: layers, compilers, format,
 make host-tests  unit and model tests under sanitizers;   make fuzz  fuzzers, FUZZ_SECONDS=600 each
 make msan-tests  the host tests under MemorySanitizer
 make run-tests   tests in emulators only;                 make guest-images, guest-stress, guest-compare  the guests
+make test-packages  a guest's system of real Debian packages (root; some minutes)
 make test-fresh  what make does on a fresh Debian 12 and 13, in chroots (root; some minutes)
 make stress      Linux under stress-ng in each configuration of shadow paging (hours; STRESS=name,... for some)
 make nested      the monitor in QEMU under KVM, itself in Bochs (half an hour to hours; NESTED=name,... for some cases)
@@ -154,13 +155,16 @@ Variables of make run:
   NATIVE=1         the same kernel without the monitor
   PROG=file or folder            static programs or scripts of your own, in the guest's /prog
   PACKAGES="redis-server ..."    Debian packages, with all that they need: the shell and PROG are in a system of these
+  MODULES="brd tun ..."          modules of Debian's kernel, with those that they need: loaded when the guest starts
 
 Variables of make compare, beside MEM, EMU, CPU, APPEND and ARGS:
   COMPARE=ept/trace,vpid=off     the configurations (iso/report/README.md)
   BENCH=-r,3,fork,exec           the words of bench in the guest, joined by commas: repetitions, workloads or a
                                  group of them (guest-images/README.md); -w,64M/1G,gups: sizes of working sets
   PROG=file or folder            static programs or scripts of your own, as further workloads
-  PACKAGES="redis-server ..."    Debian packages, with all that they need: PROG runs in a system of these
+  PACKAGES="redis-server ..."    Debian packages, with all that they need: PROG runs in a system of these, and so do the
+                                 workloads that are made for them (zstd, sqlite3, python3, redis-server)
+  MODULES="brd tun ..."          modules of Debian's kernel, with those that they need: loaded when a guest starts
   REPEAT=1         boots of each configuration: two boots differ by more than the repetitions in one
   HOW=boot|switch|both           each configuration by a boot of its own; by turns in one boot; or both ways
   KVM=1            beside it the same guest under KVM, with EPT and without; KVM=ept,vpid=off/shadow for others

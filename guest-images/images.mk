@@ -20,6 +20,8 @@ GUEST_TREES := --tree guest-images/rootfs= --tree guest-images/scripts=scripts -
 PROG ?=
 # Debian packages, with all that they need, in a system of their own in the guest.
 PACKAGES ?=
+# Modules of Debian's kernel, with those that they need: the guest's init loads them.
+MODULES ?=
 
 .DELETE_ON_ERROR:
 .PHONY: guest-images guest-refetch guest-stress guest-compare guest-tools
@@ -104,17 +106,28 @@ guest-prog:
 	@guest-images/take-prog $(call quoted,$(PROG)) $(GUEST_PROG)
 $(GUEST_PROG): guest-prog ; @:
 
+# Where init looks for them.
+GUEST_MODULES := $(GUEST_BUILD)/modules-tree
+VALUES_modules = $(MODULES)
+$(GUEST_MODULES): $(GUEST_BUILD)/kernel/version guest-images/take-modules $(call told,modules)
+	guest-images/take-modules --output $@/lib/wanted $(GUEST_BUILD)/kernel/root $(MODULES)
+
 # With PACKAGES= the programs are run in that system, and our tools are there, too.
 GUEST_WRAPPED := $(GUEST_BUILD)/prog-wrapped
+GUEST_ROWS := $(GUEST_BUILD)/rows
+ROWS := guest-images/wrap-prog guest-images/take-rows $(wildcard guest-images/rows/*)
 PROG_TREES = $(if $(PACKAGES),--tree $(GUEST_PROG)=debian/prog --tree $(GUEST_WRAPPED)=prog \
+    --tree $(GUEST_ROWS)=debian/rows --tree $(GUEST_ROWS)-wrapped=rows \
     --tree $(GUEST_BUILD)/bench=debian/usr/local/bin --tree $(GUEST_BUILD)/penctl=debian/usr/local/bin,--tree $(GUEST_PROG)=prog)
-VALUES_compare = $(PACKAGES)
+VALUES_compare = $(PACKAGES) $(MODULES)
 OURS := $(GUEST_BUILD)/ours.cpio
 $(GUEST_COMPARE): $(GUEST_BUILD)/initrd.gz $(GUEST_BUILD)/tcc-tree $(GUEST_PROG) $(call told,compare) \
-    $(if $(PACKAGES),$(GUEST_BUILD)/system.cpio guest-images/wrap-prog)
-	$(if $(PACKAGES),guest-images/wrap-prog $(GUEST_PROG) $(GUEST_WRAPPED))
+    $(if $(MODULES),$(GUEST_MODULES)) $(if $(PACKAGES),$(GUEST_BUILD)/system.cpio $(ROWS))
+	$(if $(PACKAGES),guest-images/wrap-prog $(GUEST_PROG) $(GUEST_WRAPPED) /prog)
+	$(if $(PACKAGES),guest-images/take-rows $(GUEST_BUILD)/system.cpio $(GUEST_ROWS))
+	$(if $(PACKAGES),guest-images/wrap-prog $(GUEST_ROWS) $(GUEST_ROWS)-wrapped /rows)
 	guest-images/make-initrd --busybox $(GUEST_BUILD)/busybox/busybox --output $(if $(PACKAGES),$(OURS),$@) \
-	    $(GUEST_TREES) --tree $(GUEST_BUILD)/tcc-tree= $(PROG_TREES)
+	    $(GUEST_TREES) --tree $(GUEST_BUILD)/tcc-tree= $(if $(MODULES),--tree $(GUEST_MODULES)=) $(PROG_TREES)
 	$(if $(PACKAGES),cat $(GUEST_BUILD)/system.cpio $(OURS) | lz4 -l -q -f - $@)
 
 # In front of ours, in one archive: the kernel reads no second one behind one by lz4.

@@ -29,10 +29,11 @@ $(ISO): $(MONITOR) $(GUEST_KERNEL) $(GUEST_INITRD) $(GUEST_COMPARE) $(GUEST_KVM)
 	    --native-args $(call quoted,$(NATIVE_ARGS))
 
 # The settings go through the environment as they were typed: a $ in one is no variable of make's.
-$(foreach name,COMPARE BENCH SERIAL SYMBOLS TITLE OUT APPEND ARGS PROG PACKAGES KVM,$(eval override $(name) := $$(value $(name))))
-export MMU VPID MEM EMU CPU FIRMWARE APPEND ARGS NATIVE NATIVE_ARGS MONITOR GUEST_KERNEL GUEST_COMPARE BUILD PROG PACKAGES
+TYPED := COMPARE BENCH SERIAL SYMBOLS TITLE OUT APPEND ARGS PROG PACKAGES MODULES KVM
+$(foreach name,$(TYPED),$(eval override $(name) := $$(value $(name))))
+export MMU VPID MEM EMU CPU FIRMWARE APPEND ARGS NATIVE NATIVE_ARGS MONITOR GUEST_KERNEL GUEST_COMPARE BUILD PROG PACKAGES MODULES
 OWN_INITRD = $(filter-out $(GUEST_BUILD)/initrd.gz,$(GUEST_INITRD))
-run: export INITRDS = $(if $(PROG)$(PACKAGES),$(OWN_INITRD) $(GUEST_COMPARE),$(GUEST_INITRD))
+run: export INITRDS = $(if $(PROG)$(PACKAGES)$(MODULES),$(OWN_INITRD) $(GUEST_COMPARE),$(GUEST_INITRD))
 run:
 	@$(MAKE) --no-print-directory $(SETTINGS)
 	@iso/run/run --check

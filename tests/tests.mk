@@ -4,7 +4,7 @@ RUN_TESTS := $(sort $(wildcard tests/run/*.t))
 JOBS      ?= 2
 NESTED_HOST := $(BUILD)/nested/host.lz4
 
-.PHONY: test test-parts run-tests stress nested test-fresh check-html
+.PHONY: test test-parts run-tests stress nested test-fresh test-packages check-html
 test-parts: $(MONITOR) $(ISO) $(SETTINGS) guest-tests guest-stress
 
 # Long ones first, so that both processors are busy to the end.
@@ -35,6 +35,10 @@ $(NESTED_HOST): $(KVM_TREE) $(GUEST_BUILD)/packages/ovmf/version $(GUEST_BUILD)/
 # The set-up as on a fresh machine, in minimal chroots of Debian 12 and 13: needs root and a mirror, some minutes for each.
 test-fresh:
 	prove --timer -v tests/run/long/fresh.t
+
+# A guest's system of real packages: the same needs.
+test-packages: guest-images
+	prove --timer -v tests/run/long/packages.t
 
 # The HTML report as a browser has it.
 check-html:

@@ -23,7 +23,8 @@ static size_t table_count = BUILT_IN;
 
 void choice_begin(const char *folder)
 {
-    table_count = programs_append(folder, table, BUILT_IN);
+    table_count = programs_append(folder, "programs", table, BUILT_IN);
+    table_count = programs_append("/rows", "whole", table, table_count);
 }
 
 void choice_list(void)

@@ -9,7 +9,7 @@ struct choice {
     unsigned count;
 };
 
-// Once, before the others: the programs of this folder are workloads, too.
+// Once, before the others: the programs of this folder are workloads, too, and those that come with packages.
 void choice_begin(const char *folder);
 
 // All workloads there are, a line each.

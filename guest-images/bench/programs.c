@@ -15,16 +15,18 @@
 enum { NAME_BYTES = sizeof(((struct penumbra_result *)0)->workload) - 1, PATH_BYTES = 512 };
 
 static const char OUTPUT[] = "/tmp/bench.output";
-static const char *program_folder;
+static const char *program_folder; // whose programs are looked for
 static char program_paths[PROGRAMS_MAX][PATH_BYTES];
 static size_t programs;
 static const char *program; // which one runs
 
 static void program_setup(struct workload *own)
 {
+    static char folder[PATH_BYTES];
     program = program_paths[own->argument];
-    if (chdir(program_folder) != 0)
-        die(program_folder);
+    snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(program, '/') - program), program);
+    if (chdir(folder) != 0)
+        die(folder);
 }
 
 static void output_redirect(void)
@@ -114,12 +116,12 @@ static const char *name_make(const char *file, const struct workload *table, siz
     return name;
 }
 
-static void program_append(const char *file, struct workload *table, size_t count)
+static void program_append(const char *file, const char *group, struct workload *table, size_t count)
 {
     snprintf(program_paths[programs], PATH_BYTES, "%s/%s", program_folder, file);
     table[count] = (struct workload){
         .name = name_make(file, table, count),
-        .group = "programs",
+        .group = group,
         .setup = program_setup,
         .run = programs_run,
         .iterations = 1,
@@ -129,14 +131,14 @@ static void program_append(const char *file, struct workload *table, size_t coun
     programs++;
 }
 
-size_t programs_append(const char *folder, struct workload *table, size_t count)
+size_t programs_append(const char *folder, const char *group, struct workload *table, size_t count)
 {
     struct dirent **entries;
     program_folder = realpath(folder, NULL); // later this process is elsewhere
     int found = program_folder ? scandir(program_folder, &entries, is_program, alphasort) : 0;
-    if (found > PROGRAMS_MAX)
-        fail("%s has %d programs, at most %d can run", folder, found, PROGRAMS_MAX);
+    if (found > (int)(PROGRAMS_MAX - programs))
+        fail("%s has %d programs, at most %d can run", folder, found, (int)(PROGRAMS_MAX - programs));
     for (int i = 0; i < found; i++)
-        program_append(entries[i]->d_name, table, count++);
+        program_append(entries[i]->d_name, group, table, count++);
     return count;
 }

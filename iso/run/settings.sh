@@ -73,21 +73,40 @@ check_prog() {
     rm -rf "$scratch"
 }
 
+# built_here NAME: what goes into our initrd, and is read by its init.
+built_here() { [[ ${INITRDS# } = "$BUILD"/* ]] || die "$1= goes into the initrd that is built here: leave INITRD= out"; }
+
 # Names of packages that the index has: all else would be seen only after minutes.
 check_packages() {
     local name
     [ -n "$PACKAGES" ] || return 0
     [ "$(id -u)" = 0 ] || die "PACKAGES= needs root: packages are installed in a chroot"
-    [[ ${INITRDS# } = "$BUILD"/* ]] || die "PACKAGES= goes into the initrd that is built here: leave INITRD= out"
+    built_here PACKAGES
     for name in $PACKAGES; do
         [[ $name =~ ^[a-z0-9][a-z0-9+.-]+$ ]] || die "PACKAGES=$PACKAGES: $name is no name of a package; several have spaces between them"
         apt-cache show "$name" >/dev/null 2>&1 || die "PACKAGES=$PACKAGES: Debian's index here has no package $name"
     done
 }
 
-# A workload of bench, or a group of them. Programs in /prog are some too: of PROG=, or of an initrd of one's own.
+# Modules that Debian's kernel has; where that is still to be fetched, guest-images/take-modules says it then.
+check_modules() {
+    local scratch problem
+    [ -n "$MODULES" ] || return 0
+    built_here MODULES
+    [[ $GUEST_KERNEL = "$BUILD"/guest/* ]] || die "MODULES= are those of Debian's kernel: leave KERNEL= out"
+    [[ $MODULES != *[^a-zA-Z0-9_\ -]* ]] || die "MODULES=$MODULES: it takes names of modules, with spaces between them"
+    [ -f "$BUILD/guest/kernel/version" ] || return 0
+    scratch=$(mktemp -d)
+    # shellcheck disable=SC2086 # several modules are several words
+    problem=$("$iso/../guest-images/take-modules" --output "$scratch" "$BUILD/guest/kernel/root" $MODULES 2>&1) ||
+        { rm -rf "$scratch"; die "MODULES=$MODULES: ${problem#take-modules: }"; }
+    rm -rf "$scratch"
+}
+
+# A workload of bench, or a group of them. Programs in /prog are some too: of PROG=, or of an initrd of one's own; and with PACKAGES=
+# those that such have.
 is_workload() {
-    [ -n "$PROG" ] || [[ ${INITRDS# } = *" "* || ${INITRDS# } != "$BUILD"/* ]] ||
+    [ -n "$PROG" ] || { [ -n "$PACKAGES" ] && [ -f "$iso/../guest-images/rows/$1" ]; } || [[ ${INITRDS# } = *" "* || ${INITRDS# } != "$BUILD"/* ]] ||
         awk -F '"' -v name="$1" '/^WORKLOAD/ && ($2 == name || $4 == name) { found = 1 } END { exit !found }' \
             "$iso/../guest-images/bench/workloads.def"
 }

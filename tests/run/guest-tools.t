@@ -270,6 +270,31 @@ sub take_prog_check {
     is(join(' ', glob "$folder/tree/*"), '', 'take-prog: then the tree is empty');
 }
 
+# The workloads of packages, where this machine has their commands; and each notices a command that is wrong.
+my %WRONG = (
+    zstd => "#!/bin/sh\ncase \$* in *-d*) echo other ;; esac\n", sqlite3 => "#!/bin/sh\necho 4997\n",
+    python3 => "#!/bin/sh\necho 41\nexit 1\n", 'redis-cli' => "#!/bin/sh\n[ \$3 = ping ] && echo PONG || echo 1999\n",
+    map { $_ => "#!/bin/sh\n" } qw(redis-server redis-benchmark),
+);
+
+sub rows_check {
+    my @rows = glob "'$Machine::TOP/guest-images/rows/*'";
+    cmp_ok(scalar @rows, '>=', 5, 'rows: there are some');
+    mkdir "$folder/wrong" or die $!;
+    file_write("$folder/wrong/$_", $WRONG{$_}) for keys %WRONG;
+    for my $row (@rows) {
+        my ($name) = $row =~ m{([^/]+)$};
+        my @needs = map { split } Machine::file_read($row) =~ /^# needs: (.+)$/mg;
+        is_deeply([grep { !$WRONG{$_} } @needs ? @needs : 'none'], [], "rows: $name tells what it needs");
+        my $status = Machine::run_quietly("$folder/said", 'env', "PATH=$folder/wrong:$ENV{PATH}", $row);
+        isnt($status, 0, "rows: $name notices a wrong result");
+        SKIP: {
+            skip "this machine has not all of @needs", 1 if grep { !qx(sh -c 'command -v $_') } @needs;
+            is(Machine::run_quietly("$folder/said", $row), 0, "rows: $name goes well") or diag(Machine::file_read("$folder/said"));
+        }
+    }
+}
+
 # A line as of a machine below, whose other end answers: its device, and the process.
 sub line_open {
     my ($answer) = @_;
@@ -313,7 +338,7 @@ sub line_check {
 sub wrap_prog_check {
     mkdir "$folder/own" or die $!;
     file_write("$folder/own/$_->[0]", "#!/bin/sh\n", $_->[1]) for ['runs', 0755], ['data', 0644];
-    my ($text, $status) = command("'$FindBin::RealBin/../../guest-images/wrap-prog' $folder/own $folder/wrapped");
+    my ($text, $status) = command("'$FindBin::RealBin/../../guest-images/wrap-prog' $folder/own $folder/wrapped /prog");
     is("$status $text", '0 ', 'wrap-prog: it goes well');
     is(join(' ', map { s{.*/}{}r } glob "$folder/wrapped/*"), 'runs', 'wrap-prog: a program, and no data');
     like(Machine::file_read("$folder/wrapped/runs"), qr{^exec chroot /debian /bin/sh -c 'cd /prog && exec "\$0"' "/prog/runs"$}m, 'wrap-prog: it runs there');
@@ -330,4 +355,5 @@ modes_check();
 penctl_check();
 stat_check();
 take_prog_check();
+rows_check();
 done_testing;

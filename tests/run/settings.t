@@ -17,7 +17,7 @@ $ENV{SETUP_DONE} = 'yes'; # the packages are no part of this
 delete @ENV{qw(MAKEFLAGS MAKELEVEL)};
 # Nor what the make that runs the tests has exported: iso.mk's settings, and what follows from them.
 delete @ENV{qw(MMU VPID MEM EMU CPU FIRMWARE APPEND ARGS NATIVE NATIVE_ARGS MONITOR GUEST_KERNEL GUEST_INITRD GUEST_COMPARE
-    BUILD PROG KERNEL INITRD INITRDS COMPARE BENCH EXIT_COST SERIAL SYMBOLS TITLE OUT TIMEOUT LIMIT IPS REPEAT HOW KVM PACKAGES)};
+    BUILD PROG KERNEL INITRD INITRDS COMPARE BENCH EXIT_COST SERIAL SYMBOLS TITLE OUT TIMEOUT LIMIT IPS REPEAT HOW KVM PACKAGES MODULES)};
 chdir $Machine::TOP or die $!;
 
 # Its output and status, from the top of the tree.
@@ -70,6 +70,9 @@ make_refuses('run', @$_) for (
     ['PACKAGES=No_such: No_such is no name of a package;', 'PACKAGES=No_such'],
     ['PACKAGES=no-such-package-here: Debian\'s index here has no package no-such-package-here$', 'PACKAGES=no-such-package-here'],
     ['PACKAGES= goes into the initrd that is built here', "INITRD=$initrd", 'PACKAGES=hello'],
+    ['MODULES= goes into the initrd that is built here', "INITRD=$initrd", 'MODULES=brd'],
+    ['MODULES= are those of Debian\'s kernel: leave KERNEL= out', "KERNEL=$kernel", 'MODULES=brd'],
+    ['MODULES=\$\(false\): it takes names of modules', 'MODULES=$(false)'],
     ['CPU=q.mu64: QEMU has no such model', 'EMU=qemu', 'CPU=q.mu64'],
     (map { ["APPEND=\Q$_\E: $grub", "APPEND=$_"] } "it's", 'a;b', '$HOME', '$(shell false)', 'a\\b', 'quiet #'),
     ["APPEND=quiet\$", "APPEND=quiet\nmenuentry"],
@@ -87,6 +90,7 @@ make_refuses('compare', @$_) for (
     ['EXIT_COST=much: it takes a number from 0 to 1000000$', 'EXIT_COST=much'],
     ['COMPARE= and BENCH= take words joined by', 'BENCH=fork exec'],
     ['BENCH=-r,3,forkk: there is no workload or group forkk$', 'BENCH=-r,3,forkk'],
+    ['BENCH=zstd: there is no workload or group zstd$', 'BENCH=zstd'],
     ['BENCH=-r: -r lacks what it takes$', 'BENCH=-r'],
     ['BENCH=-w,64,gups: 64 should be sizes as 64M/1G$', 'BENCH=-w,64,gups'],
     ['BENCH=-z4M,gups: 4M should be sizes of pages', 'BENCH=-z4M,gups'],
