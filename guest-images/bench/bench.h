@@ -106,3 +106,5 @@ void stride_setup(struct workload *own);
 void text_setup(struct workload *own);
 void uffd_finish(void);
 void uffd_setup(struct workload *own);
+void writeback_finish(void);
+void writeback_setup(struct workload *own);

@@ -1,7 +1,8 @@
 // Workloads of the page cache: a file in memory (tmpfs, by memfd_create) read by read(), and read and written
 // through a fresh mapping each time, so that each page's entry in the page table is made anew. The content is
-// known and checked.
+// known and checked. And write-back, which tmpfs has not: the page cache of a disk that is memory.
 #include "bench.h"
+#include <fcntl.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -85,4 +86,41 @@ void mmapwrite_run(unsigned long iterations)
             last != written)
             die("a write to the file was lost");
     }
+}
+
+static const char DISK[] = "/dev/ram0";
+enum { STAMP = PAGE / sizeof(uint64_t) - 1 }; // the word of each page that is written
+
+static uint64_t *disk_words, disk_stamp;
+
+void writeback_setup(struct workload *own)
+{
+    file_bytes = own->argument;
+    file = open(DISK, O_RDWR | O_EXCL);
+    if (file < 0)
+        fail("needs a disk in memory that nothing is mounted from, %s: MODULES=brd gives one", DISK);
+    disk_words = file_map(PROT_READ | PROT_WRITE);
+}
+
+// The kernel makes the pages of which it has written read-only again, so that it hears of the next write.
+void writeback_run(unsigned long iterations)
+{
+    while (iterations--) {
+        disk_stamp++;
+        for (size_t i = 0; i < file_bytes / PAGE; i++)
+            disk_words[i * PAGE / sizeof *disk_words + STAMP] = disk_stamp + i;
+        if (msync(disk_words, file_bytes, MS_SYNC) != 0)
+            die("msync");
+    }
+}
+
+// What the disk itself has: nothing of it is in the page cache.
+void writeback_finish(void)
+{
+    file_unmap(disk_words);
+    if (posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED) != 0)
+        fail("the page cache of %s stays", DISK);
+    for (size_t i = 0; i < file_bytes / PAGE; i++)
+        if (pread(file, file_buffer, PAGE, (off_t)(i * PAGE)) != PAGE || file_buffer[STAMP] != disk_stamp + i)
+            fail("a write to %s was lost", DISK);
 }

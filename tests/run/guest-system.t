@@ -81,7 +81,7 @@ sub system_make {
     executable("$root/usr/bin/sqlite3", "#!/bin/bash\necho 4998\n"); # for rows/sqlite3
     symlink "usr/$_", "$root/$_" for qw(bin lib lib64);
     Machine::file_write("$root/etc/passwd", "root:x:0:0::/root:/bin/bash\nuser:x:1000:1000::/:/bin/bash\n");
-    Machine::file_write("$root/root/.profile", "PS1='debian:\\w# '\ncd /root\n");
+    Machine::file_write("$root/root/.profile", "PS1='debian:\\w# '\n");
     return command('sh', '-c', 'cd "$1" && find debian | cpio --quiet -o -H newc >"$2"', 'sh', $folder, "$BUILT/guest/system.cpio");
 }
 
@@ -96,7 +96,7 @@ subtest 'the initramfs is made' => sub {
     executable("$folder/prog/fails", "#!/bin/bash\necho no luck\nexit 3\n");
     # MODULES of which one needs others, one is built in, and one does not load here.
     ($image, $status, $text) = compare_make($BUILT, '-o', "$BUILT/guest/system.cpio", 'PACKAGES=made here',
-        'MODULES=br_netfilter ext4 kvm-intel', "PROG=$folder/prog");
+        'MODULES=br_netfilter brd ext4 kvm-intel', "PROG=$folder/prog");
     is($status, 0, 'make') or diag($text);
     unlike($text, qr/fetch-deb|make-system/, 'nothing is fetched');
 };
@@ -127,11 +127,12 @@ subtest 'a shell in it' => sub {
 };
 
 subtest 'its programs as workloads' => sub {
-    my $run = guest_boot('bench', 'penumbra.script=bench penumbra.bench=-r,2,inside,fails,whole', 'expect ended with status', 'quit');
+    my $run = guest_boot('bench', 'penumbra.script=bench penumbra.bench=-r,2,inside,fails,whole,writeback', 'expect ended with status', 'quit');
     my %of = map { my $line = eval { decode_json($_) } // {}; ($line->{bench} // '' => $line) } split /\n/, $run->{text};
     is(scalar @{ $of{inside}{cycles} // [] }, 2, 'a program that runs in that system, in /prog') or diag($run->{text});
     is(scalar @{ $of{sqlite3}{cycles} // [] }, 2, 'a workload of a package that is there');
     is($of{sqlite3}{group}, 'whole', 'its group');
+    is(scalar @{ $of{writeback}{cycles} // [] }, 2, 'write-back to the disk that a module made') or diag(explain($of{writeback}));
     ok(!$of{zstd}, 'none of one that is not');
     like($of{fails}{error} // '', qr/status 3.*no luck/, 'the words of one that fails');
 };

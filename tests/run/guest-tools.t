@@ -103,6 +103,8 @@ sub tables_check {
         split => qr/^(?:the kernel did not give huge pages|madvise\(COLLAPSE\), which Linux has since 6\.1: )/);
     ok(!defined $error{$_} || $may{$_} && $error{$_} =~ $may{$_}, "$_ goes well, or says what is missing") or diag($error{$_}) for @TABLES, qw(sort gzip);
     is(scalar(keys %error), @TABLES + 2, 'tables: all are there');
+    like(bench("-p $folder/none writeback")->{results}{writeback}{error}, qr{^needs a disk in memory .* MODULES=brd gives one$},
+        'writeback says what it needs') unless -e '/dev/ram0';
 }
 
 # Of a process that may just have ended.
