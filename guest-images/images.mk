@@ -130,7 +130,7 @@ $(GUEST_COMPARE): $(GUEST_BUILD)/initrd.gz $(GUEST_BUILD)/tcc-tree $(GUEST_PROG)
 	    $(GUEST_TREES) --tree $(GUEST_BUILD)/tcc-tree= $(if $(MODULES),--tree $(GUEST_MODULES)=) $(PROG_TREES)
 	$(if $(PACKAGES),cat $(GUEST_BUILD)/system.cpio $(OURS) | lz4 -l -q -f - $@)
 
-# In front of ours, in one archive: the kernel reads no second one behind one by lz4.
+# In front of ours, in one archive.
 VALUES_system = $(PACKAGES)
 $(GUEST_BUILD)/system.cpio: guest-images/make-system $(call told,system)
 	guest-images/make-system $@ $(PACKAGES)

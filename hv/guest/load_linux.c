@@ -25,7 +25,10 @@
 #define COMMAND_LINE_END 0x30000ull
 #define KERNEL_LOWEST    (1 * MIB)
 
-#define INITRD_ALIGN 4u // of each archive (Linux: driver-api/early-userspace/buffer-format.rst)
+// Of each archive (Linux: driver-api/early-userspace/buffer-format.rst). One that lz4 has packed does not say
+// where it ends: the kernel takes four bytes of zeros for the end, and what else follows for more of it.
+#define INITRD_ALIGN 4u
+#define INITRD_GAP   4u // at least
 
 _Static_assert(sizeof(struct linux_boot_params) == 4096, "the zero page is a page");
 _Static_assert(offsetof(struct linux_boot_params, header_magic) == 0x202, "boot.rst: 0202/4 header");
@@ -95,13 +98,19 @@ static int place_kernel(struct linux_plan *plan, const struct linux_source *sour
     return 0;
 }
 
+// Where the next part begins, if all before it ends here.
+static u64 initrd_next(u64 end)
+{
+    return align_up(end + INITRD_GAP, INITRD_ALIGN);
+}
+
 // With what lies between the parts; a part larger than any guest counts as that.
 static u64 initrd_bytes(const struct linux_source *source)
 {
     u64 bytes = 0;
     for (unsigned i = 0; i < source->initrd_count; i++) {
         u64 part = source->initrds[i].bytes;
-        bytes = align_up(bytes, INITRD_ALIGN) + (part < GUEST_MEM_MAX ? part : GUEST_MEM_MAX);
+        bytes = (i ? initrd_next(bytes) : 0) + (part < GUEST_MEM_MAX ? part : GUEST_MEM_MAX);
     }
     return bytes;
 }
@@ -229,7 +238,7 @@ static void write_initrd(const struct linux_plan *plan, const struct linux_sourc
 {
     u64 gpa = plan->initrd_gpa;
     for (unsigned i = 0; gpa && i < source->initrd_count; i++) {
-        u64 start = align_up(gpa, INITRD_ALIGN);
+        u64 start = i ? initrd_next(gpa) : gpa;
         ram->clear(ram->context, gpa, start - gpa);
         ram->copy(ram->context, start, source->initrds[i].data, source->initrds[i].bytes);
         gpa = start + source->initrds[i].bytes;

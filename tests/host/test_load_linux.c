@@ -223,12 +223,12 @@ static void low_memory_is_apart(void **state)
     loaded_guest_gone(&g);
 }
 
-// Each begins at a multiple of 4, with zeros before it, as the kernel and GRUB have it; the size is that of
-// all.
+// Each begins at a multiple of 4, with four bytes of zeros and more before it, which tell the kernel where
+// one by lz4 ends; the size is that of all.
 static void several_initrds(void **state)
 {
     (void)state;
-    static const u32 starts[] = {0, 1004, 1008}, sizes[] = {1001, 3, 4096};
+    static const u32 starts[] = {0, 1008, 1016}, sizes[] = {1001, 4, 4096};
     struct loaded_guest g;
     struct linux_source source = make_image();
     source.initrd_count = 3;
@@ -236,12 +236,12 @@ static void several_initrds(void **state)
         parts[i] = (struct linux_initrd){initrd + i * 5000, sizes[i]};
     struct linux_entry entry = load(&g, &source, 64 * MIB);
     u64 at = read_at(&g, entry.rsi + 0x218, 4);
-    assert_int_equal(read_at(&g, entry.rsi + 0x21c, 4), 1008 + 4096);
+    assert_int_equal(read_at(&g, entry.rsi + 0x21c, 4), 1016 + 4096);
     for (u32 i = 0; i < 3; i++)
         assert_memory_equal(g.bytes + at + starts[i], parts[i].data, sizes[i]);
-    assert_memory_equal(g.bytes + at + 1001, "\0\0\0", 3);
-    assert_int_equal(g.bytes[at + 1007], 0);
-    assert_int_equal(g.bytes[at + 1008 + 4096], GUEST_UNTOUCHED);
+    assert_memory_equal(g.bytes + at + 1001, "\0\0\0\0\0\0", 7);
+    assert_memory_equal(g.bytes + at + 1012, "\0\0\0", 4);
+    assert_int_equal(g.bytes[at + 1016 + 4096], GUEST_UNTOUCHED);
     loaded_guest_gone(&g);
     parts[1].bytes = UINT64_MAX - 1000; // the sum would be small
     refused_with(

@@ -21,14 +21,17 @@ my %FILES = ('vmlinuz' => "$Machine::BUILD/guest/vmlinuz", 'initrd.gz' => "$Mach
 use constant IPS => 10_000_000;
 
 # linux_boot(name => N, parameters => WORDS, script => [LINES], ...): further options as of boot().
+#   own => FILE        an initrd in front of ours
 sub linux_boot {
     my (%linux) = @_;
     my $parameters = delete $linux{parameters} // '';
     my $arguments = delete $linux{arguments} // ARGUMENTS;
-    return boot(mem => 512, ips => IPS, timeout => 400, files => \%FILES, grub => <<"END", %linux);
+    my %own = map { ('own.lz4' => $_) } grep { defined } delete $linux{own};
+    my $first = join '', map { "module2 /$_ initrd\n" } keys %own;
+    return boot(mem => 512, ips => IPS, timeout => 400, files => { %FILES, %own }, grub => <<"END", %linux);
 multiboot2 /penumbra.elf $parameters
 module2 /vmlinuz linux $arguments
-module2 /initrd.gz initrd
+${first}module2 /initrd.gz initrd
 END
 }
 
