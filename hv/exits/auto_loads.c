@@ -181,7 +181,5 @@ void auto_loads_prepare(struct vcpu *v)
 void auto_loads_watch(struct vcpu *v)
 {
     const struct auto_mode *a = &v->vm->auto_mode;
-    bool watches = v->vm->params->auto_roots && a->epoch && (a->samples || a->roots.others);
-    v->refresh_controls |= watches || v->watches_roots;
-    v->watches_roots = watches;
+    v->watches_roots = v->vm->params->auto_roots && (a->samples || a->roots.others);
 }

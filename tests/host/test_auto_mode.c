@@ -80,6 +80,7 @@ static void test_guest(void **state)
         epoch(0);
     assert_int_equal(v->vm->params->mmu, MMU_EPT);
     assert_int_equal(a->changes, 6);
+    assert_int_equal(a->loads.visits + a->loads.moved, 0); // not at loads
     for (int mode = MMU_EPT; mode < MMU_MODES; mode++)
         assert_in_range(a->cycles[mode], lasted[mode] - 10000, lasted[mode] + 10000);
     assert_true(a->roots.predicted && a->roots.seen);
@@ -284,13 +285,144 @@ static void test_roots(void **state)
     turns(4);
     assert_int_equal(a->loads.visits, visits + 8);
     assert_int_equal(v->vm->params->mmu, MMU_EPT);
+    until_samples(false);
+    for (unsigned i = 0; i < 3; i++) {
+        loads(WALKER);
+        assert_int_equal(v->vm->params->mmu, MMU_SHADOW);
+        loads(FORKER);
+        assert_int_equal(v->vm->params->mmu, MMU_EPT);
+    }
+    until_samples(true);
+    loads(WALKER);
+    assert_int_equal(v->vm->params->mmu, MMU_SHADOW);
+    assert_true(a->loads.since.at > v->last_exit); // what the change took is not the root's
+    loads(FORKER);
+    assert_true(a->cycles[MMU_EPT] && a->cycles[MMU_SHADOW]);
+    u64 all = v->vm->modes.changes; // with the one to mmu=auto itself
+    assert_in_range(all - 1 - a->loads.visits - a->changes, 0, a->roots.changes);
+}
+
+// What the roots that have run have of epochs that are not over.
+static struct auto_epoch roots_sum(unsigned *roots)
+{
+    struct auto_epoch sum = {0};
+    *roots = 0;
+    for (unsigned i = 0; i < AUTO_ROOTS; i++) {
+        const struct auto_root *root = &v->vm->auto_mode.roots.root[i];
+        *roots += root->ran > 0;
+        sum.cycles += root->epoch.cycles;
+        sum.walks += root->epoch.walks;
+        sum.shadow += root->epoch.shadow;
+        sum.faults += root->epoch.faults;
+        for (int mode = 0; mode < MMU_MODES; mode++)
+            sum.visits[mode] += root->epoch.visits[mode];
+    }
+    return sum;
+}
+
+static void runs_once(u64 cycles, u64 shadow_cycles)
+{
+    fake_tsc += cycles;
+    v->exits[EXIT_EXCEPTION_OR_NMI].cycles += shadow_cycles;
+    faults();
+}
+
+// What runs in a sample is put to the root that ran, and counts for as much as the epoch is longer than the
+// sample. So do loads from one root to another. ROOT(5) walks for half of its time.
+static void sample_counts(const char *mode, u64 shadow_cycles, u64 shadow, u64 faults)
+{
+    const struct auto_mode *a = &v->vm->auto_mode;
+    start_roots("auto,auto.by=root");
+    mode_machine_ask(v, mode);
+    assert_true(a->samples);
+    loads(ROOT(5));
+    auto_mode_feed(v, 500);
+    loads(ROOT(5));
+    unsigned roots, roots_before;
+    struct auto_epoch before = roots_sum(&roots_before);
+    u64 times = a->epoch / a->sample, load = a->roots.visit_cycles;
+    assert_in_range(times, 2, 100);
+    runs_once(200000, shadow_cycles);
+    loads(ROOT(6));
+    runs_once(100000, shadow_cycles);
+    loads(ROOT(5));
+    struct auto_epoch sum = roots_sum(&roots);
+    assert_int_equal(roots - roots_before, 2);
+    assert_int_equal(sum.cycles - before.cycles, 300000 * times);
+    assert_int_equal(sum.walks - before.walks, 100000 * times);
+    assert_int_equal(sum.shadow - before.shadow, shadow * times);
+    assert_int_equal(sum.faults - before.faults, faults * times);
+    // of two loads, but at the first ROOT(6) has no record
+    assert_int_equal(sum.visits[MMU_EPT] + sum.visits[MMU_SHADOW] - before.visits[MMU_EPT] -
+                         before.visits[MMU_SHADOW],
+                     3 * load * times);
+    assert_int_equal(a->needless, 0);
+}
+
+static void test_sample_of_ept(void **state)
+{
+    (void)state;
+    sample_counts("ept", 1000, 0, 2);
+}
+
+static void test_sample_of_shadow(void **state)
+{
+    (void)state;
+    sample_counts("trace", 1000, 2 * (1000 + 6000), 0);
+}
+
+// A load in a sample that would have exited anyway is no part of measuring. The next one of that root would
+// not have.
+static void test_spent(void **state)
+{
+    (void)state;
+    const struct auto_mode *a = &v->vm->auto_mode;
+    start_roots("auto,auto.by=root");
+    v->exits[EXIT_CR_ACCESS] = (struct exit_account){.count = 1000, .cycles = 1000 * 2000};
+    turns(12);
+    until_samples(true);
+    assert_int_equal(v->vm->params->mmu, MMU_EPT);
+    u64 spent = a->spent;
+    loads(ROOT(9));
+    assert_int_equal(a->spent, spent);
+    loads(ROOT(9));
+    assert_int_equal(a->spent, spent + auto_exit_cycles(v, EXIT_CR_ACCESS));
+    assert_int_equal(a->needless, 0);
+}
+
+// A processor whose EPT is there, but of no use.
+static void test_stuck(void **state)
+{
+    (void)state;
+    const struct auto_mode *a = &v->vm->auto_mode;
+    mode_machine_start(v, true, 0);
+    v->vm->modes.now.asked.auto_feed = true;
+    v->last_exit = fake_tsc;
+    mode_machine_ask(v, "trace");
+    machine_caps.ept_vpid &= ~(u64)EPT_CAP_WALK_4;
+    mode_machine_ask(v, "auto");
+    auto_mode_feed(v, 10);
+    for (unsigned i = 0; i < 100; i++)
+        epoch(a->epoch / 3);
+    assert_int_equal(v->vm->params->mmu, MMU_SHADOW);
+    assert_int_equal(a->changes, 0);
+    machine_caps.ept_vpid |= EPT_CAP_WALK_4;
+    mode_machine_ask(v, "trace");
+    assert_in_range(epochs_until(MMU_EPT, a->epoch / 3), 1, 60);
+}
+
+// A processor without CR3 targets.
+static void test_without_targets(void **state)
+{
+    (void)state;
+    start_roots("auto,auto.by=root");
+    machine_caps.misc &= ~(0x1ffull << 16);
+    turns(12);
     loads(WALKER);
     assert_int_equal(v->vm->params->mmu, MMU_SHADOW);
     loads(FORKER);
     assert_int_equal(v->vm->params->mmu, MMU_EPT);
-    assert_true(a->cycles[MMU_EPT] && a->cycles[MMU_SHADOW]);
-    u64 all = v->vm->modes.changes; // with the one to mmu=auto itself
-    assert_in_range(all - 1 - a->loads.visits - a->changes, 0, a->roots.changes);
+    assert_true(load_exits(FORKER));
 }
 
 // Loads between roots of one mode are free, under either mode; those between two modes are not.
@@ -319,9 +451,15 @@ static void test_free_loads(void **state)
     for (unsigned n = 1; n < 9; n++)
         loads(ROOT(n)); // more than there are targets
     assert_int_equal(vmcs_read(CR3_TARGET_COUNT), 4);
-    assert_false(load_exits(ROOT(8)));
+    for (unsigned n = 5; n < 9; n++)
+        assert_false(load_exits(ROOT(n)));
     until_samples(true);
-    assert_true(load_exits(ROOT(8))); // it is counted
+    assert_int_equal(v->vm->auto_mode.loads.targets, 0); // some may have another mode by now
+    assert_true(load_exits(ROOT(8)));                    // it is counted
+    for (unsigned i = 0; i < 6; i++)
+        loads(i % 2 ? FORKER : ROOT(8));
+    until_samples(false);
+    assert_int_equal(vmcs_read(CR3_TARGET_COUNT), 2);
     loads(WALKER);
     assert_int_equal(v->vm->params->mmu, MMU_SHADOW);
 }
@@ -383,6 +521,7 @@ static void test_all_alike(void **state)
         loads(WALKER);
         loads(WALKER);
         assert_int_equal(exited, 3);
+        assert_int_equal(a->loads.targets, 0);
         assert_int_equal(fake_invvpid, flushed + 3);
         until_samples(false);
         assert_false(cr3_exiting());
@@ -420,6 +559,8 @@ static void test_dear_samples(void **state)
     }
 }
 
+#define DEAR 40000u
+
 // Changes at loads stop for the rest of an epoch when they took their part of it.
 static void test_budget(void **state)
 {
@@ -428,11 +569,25 @@ static void test_budget(void **state)
     start_roots("auto,auto.by=root");
     turns(12);
     until_samples(true);
-    v->vm->empty_exit_cycles = 20000; // so that few are enough
-    u64 visits = a->loads.visits, most = a->epoch / 8 / 20000 + 1;
+    v->vm->empty_exit_cycles = DEAR; // so that few are enough
+    u64 visits = a->loads.visits, most = a->epoch / 8 / DEAR + 1;
     for (unsigned i = 0; i < 4 * most; i++)
         loads(i % 2 ? FORKER : WALKER);
     assert_in_range(a->loads.visits - visits, most / 2, most);
+    assert_in_range(a->roots.visit_cycles, DEAR * 3 / 4, DEAR * 5 / 4); // what they took is known
+}
+
+static const u64 pdptes[4] = {0x3001, 0x4001, 0x5001, 0x6001};
+
+// To PAE paging, with PDPTEs where the roots are.
+static void leave_long_mode(void)
+{
+    struct paging_regs pae = vcpu_paging(v);
+    pae.efer = 0;
+    vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_CODE_32);
+    paging_start(v, &pae);
+    assert_int_equal(vm_ram_write(v->vm, WALKER, pdptes, sizeof(pdptes)), 0);
+    assert_int_equal(vm_ram_write(v->vm, FORKER, pdptes, sizeof(pdptes)), 0);
 }
 
 // A guest that leaves long mode is not moved; its loads in samples are carried out as PAE paging wants it.
@@ -440,13 +595,8 @@ static void test_pae(void **state)
 {
     (void)state;
     const struct auto_mode *a = &v->vm->auto_mode;
-    const u64 pdptes[4] = {0x3001, 0x4001, 0x5001, 0x6001};
     start_roots("auto,auto.by=root");
-    struct paging_regs pae = vcpu_paging(v);
-    pae.efer = 0;
-    vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_CODE_32);
-    paging_start(v, &pae);
-    assert_int_equal(vm_ram_write(v->vm, FORKER, pdptes, sizeof(pdptes)), 0);
+    leave_long_mode();
     assert_true(a->samples);
     loads(FORKER);
     assert_int_equal(vmcs_read(GUEST_PDPTE0), pdptes[0]);
@@ -456,6 +606,19 @@ static void test_pae(void **state)
         runs(LONG, SELDOM);
     assert_int_equal(v->vm->params->mmu, MMU_EPT);
     assert_int_equal(a->roots.guest.policy.mode, MMU_EPT);
+}
+
+// Nor where its root is to have the other mode: not at the load, nor when the epoch ends.
+static void test_pae_load(void **state)
+{
+    (void)state;
+    start_roots("auto,auto.by=root");
+    turns(12);
+    assert_int_equal(auto_roots_mode(&v->vm->auto_mode.roots, WALKER), MMU_SHADOW);
+    leave_long_mode();
+    loads(WALKER);
+    until_samples(true);
+    assert_int_equal(v->vm->params->mmu, MMU_EPT);
 }
 
 // A mode that cannot be had for want of memory: all stay, and the guest keeps its CR3.
@@ -484,6 +647,11 @@ int main(void)
         MACHINE_TEST(machine_setup, test_sampled_fault),
         MACHINE_TEST(machine_setup, test_without_counters),
         MACHINE_TEST(machine_setup, test_roots),
+        MACHINE_TEST(machine_setup, test_sample_of_ept),
+        MACHINE_TEST(machine_setup, test_sample_of_shadow),
+        MACHINE_TEST(machine_setup, test_spent),
+        MACHINE_TEST(machine_setup, test_stuck),
+        MACHINE_TEST(machine_setup, test_without_targets),
         MACHINE_TEST(machine_setup, test_free_loads),
         MACHINE_TEST(machine_setup, test_counted_loads),
         MACHINE_TEST(machine_setup, test_no_target_of_other_mode),
@@ -491,6 +659,7 @@ int main(void)
         MACHINE_TEST(machine_setup, test_dear_samples),
         MACHINE_TEST(machine_setup, test_budget),
         MACHINE_TEST(machine_setup, test_pae),
+        MACHINE_TEST(machine_setup, test_pae_load),
         MACHINE_TEST(machine_setup, test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
