@@ -1,6 +1,7 @@
 // Workloads of a graph, or sparse matrix, in compressed rows (CSR): breadth-first search, PageRank, and a
-// product with a vector. Each node has 8 to 24 edges to nodes at random, all as likely: no place in memory is
-// better than another, which is the worst for address translation. The graph fills the working set.
+// product with a vector. The graph of the first two is R-MAT's (Chakrabarti, Zhan, Faloutsos 2004): few nodes
+// have most of the edges, as in graphs of people and pages. The matrix has 8 to 24 elements a row at places
+// at random, all as likely, which is the worst for address translation. Either fills the working set.
 #include "bench.h"
 #include "random.h"
 #include <math.h>
@@ -12,7 +13,7 @@ static struct {
     uint32_t *to;
     size_t nodes, edges;
 } graph;
-static unsigned char *graph_free; // the working set's rest
+static unsigned char *graph_free, *graph_end; // the working set's rest
 
 static void *take(size_t bytes)
 {
@@ -27,6 +28,7 @@ static void graph_begin(struct workload *own, size_t of_node, size_t of_edge)
 {
     size_t row = sizeof *graph.first + of_node + EDGES_MEAN * (sizeof *graph.to + of_edge);
     graph_free = set_make(own);
+    graph_end = graph_free + own->bytes;
     graph.nodes = own->bytes / row - EDGES_MEAN; // what is left out is for the rounding of what is taken
     if (own->bytes < NODES_LEAST * row || graph.nodes >= UINT32_MAX)
         fail("needs a working set from %zu KiB to %zu GiB", NODES_LEAST * row / 1024 + 1, row * 4);
@@ -47,16 +49,50 @@ static void edges_make(struct workload *own)
     graph.first[graph.nodes] = own->operations = graph.edges;
 }
 
-#define ROOT    0
+// A bit of a node's number is 1 with a chance of 1/4: of two random ones both are. So an edge is in the four
+// quarters of the matrix with 9, 3, 3 and 1 of 16, at each level (Graph500 has 0.57, 0.19, 0.19 and 0.05).
+// Which node it is says nothing of how many edges it has: an odd factor gives each another number.
+static size_t rmat_node(uint64_t random)
+{
+    return (random & random >> 32) * 0x9e3779b1u & (graph.nodes - 1);
+}
+
+// The edges of each node stand together, so they are made twice: once to be counted.
+static void rmat_make(void)
+{
+    uint64_t random = 1, again = 1;
+    graph.to = (uint32_t *)graph_free;
+    graph.edges = (size_t)(graph_end - graph_free) / sizeof *graph.to;
+    for (size_t e = 0; e < graph.edges; e++) {
+        graph.first[rmat_node(random_next(&random))]++;
+        random_next(&random);
+    }
+    for (size_t node = 1; node <= graph.nodes; node++)
+        graph.first[node] += graph.first[node - 1];
+    for (size_t e = 0; e < graph.edges; e++) {
+        size_t from = rmat_node(random_next(&again));
+        graph.to[--graph.first[from]] = (uint32_t)rmat_node(random_next(&again));
+    }
+}
+
+// The largest power of two of nodes that leaves each EDGES_MEAN edges, and more edges for the rest.
+static void rmat_begin(struct workload *own, size_t of_node)
+{
+    graph_begin(own, of_node, 0);
+    while (graph.nodes & (graph.nodes - 1))
+        graph.nodes &= graph.nodes - 1;
+}
+
 #define NOWHERE 0xfffffffeu // no byte again and again: libc's memset is another one on each processor
 static uint32_t *bfs_distance, *bfs_queue;
-static uint64_t bfs_sum; // of the distances of all nodes that are reached
+static uint32_t bfs_root; // the node with most edges
+static uint64_t bfs_sum;  // of the distances of all nodes that are reached
 
 static size_t distances_begin(void)
 {
     for (size_t node = 0; node < graph.nodes; node++)
         bfs_distance[node] = NOWHERE;
-    bfs_distance[ROOT] = 0;
+    bfs_distance[bfs_root] = 0;
     return 1;
 }
 
@@ -79,13 +115,30 @@ static uint64_t distances_sum(void)
     return sum;
 }
 
+static uint64_t edges_of(size_t node)
+{
+    return graph.first[node + 1] - graph.first[node];
+}
+
+// Only what is reached is searched.
+static unsigned long edges_reached(void)
+{
+    unsigned long edges = 0;
+    for (size_t node = 0; node < graph.nodes; node++)
+        edges += bfs_distance[node] == NOWHERE ? 0 : edges_of(node);
+    return edges;
+}
+
 void bfs_setup(struct workload *own)
 {
-    graph_begin(own, sizeof *bfs_distance + sizeof *bfs_queue, 0);
+    rmat_begin(own, sizeof *bfs_distance + sizeof *bfs_queue);
     bfs_distance = take(graph.nodes * sizeof *bfs_distance);
     bfs_queue = take(graph.nodes * sizeof *bfs_queue);
-    edges_make(own);
+    rmat_make();
+    for (size_t node = 0; node < graph.nodes; node++)
+        bfs_root = edges_of(node) > edges_of(bfs_root) ? (uint32_t)node : bfs_root;
     bfs_sum = distances_sum();
+    own->operations = edges_reached();
 }
 
 void bfs_run(unsigned long iterations)
@@ -93,7 +146,7 @@ void bfs_run(unsigned long iterations)
     while (iterations--) {
         uint64_t sum = 0;
         size_t end = distances_begin();
-        bfs_queue[0] = ROOT;
+        bfs_queue[0] = bfs_root;
         for (size_t at = 0; at < end; at++) {
             uint32_t node = bfs_queue[at], distance = bfs_distance[node];
             sum += distance;
@@ -115,11 +168,12 @@ static uint32_t *rank_links; // out of each node
 
 void pagerank_setup(struct workload *own)
 {
-    graph_begin(own, sizeof *rank_now + sizeof *rank_share + sizeof *rank_links, 0);
+    rmat_begin(own, sizeof *rank_now + sizeof *rank_share + sizeof *rank_links);
     rank_now = take(graph.nodes * sizeof *rank_now);
     rank_share = take(graph.nodes * sizeof *rank_share);
     rank_links = take(graph.nodes * sizeof *rank_links);
-    edges_make(own);
+    rmat_make();
+    own->operations = graph.edges;
     for (size_t e = 0; e < graph.edges; e++)
         rank_links[graph.to[e]]++;
     for (size_t node = 0; node < graph.nodes; node++)
