@@ -91,7 +91,8 @@ static void make_cpuid(struct vm *vm, const struct host *host)
     for (size_t i = 0; i < VMCS_INSTRUCTIONS; i++)
         facts.hide[vmcs_instructions[i].feature] = !(host->caps.proc2.may & vmcs_instructions[i].control);
     facts.hide[CPUID_PCID] = !vm->params->pcid;
-    facts.hide[CPUID_INVPCID] |= vm->params->mmu == MMU_SHADOW || vm->params->mmu_switch;
+    bool may_be_shadow = vm->params->mmu == MMU_SHADOW || vm->params->mmu_switch;
+    facts.hide[CPUID_INVPCID] |= may_be_shadow && !vm->params->pcid;
     facts.hide[CPUID_PKU] = !vm->params->pku;
     facts.hide[CPUID_RDPID] = facts.hide[CPUID_RDTSCP];
     facts.hide[CPUID_ERMS] = facts.hide[CPUID_FSRM] = !fast_strings();

@@ -143,6 +143,8 @@ void shadow_paging_changed(struct shadow_view *view, const struct paging_regs *b
                            const struct paging_regs *after)
 {
     forget_paging(view->s, before, after);
+    if ((before->cr4 ^ after->cr4) & CR4_PCIDE)
+        view->reserved_for = ~0ul;
     settle(view->s);
 }
 

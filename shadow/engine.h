@@ -62,7 +62,7 @@ struct shadow_hw {
 // A claimed machine frame, where a shadow root lies in place (place.c).
 struct shadow_place {
     u64 frame; // mfn, 0: none; without a table it is all unknown
-    u64 cr3;   // as the guest loads it
+    u64 cr3;   // as the guest loads it: with CR4.PCIDE the PCID and bit 63 are in it
     u64 used;  // when it was, by place_clock
     u32 table; // SHADOW_NONE: kept for a later root
 };
@@ -205,10 +205,13 @@ struct shadow_view {
     bool unpaged;             // it is unpaged_root
     u64 fresh_gva;            // the TLB holds nothing for it but what the tables say,
     u64 fresh_at;             // while s->changes is this
+    bool keeps;               // of the caller: the root load at hand is a MOV to CR3 with bit 63
     struct walk_context walk; // the guest's paging state; of cpl, rflags and pkru the caller sets what it has
     // Bits that must be 0 in the guest's entries, by level, and whether they map a page.
     u64 reserved[WALK_LEVELS + 1][2];
-    u64 reserved_for;          // the guest's EFER.NXE for which they are
+    u64 reserved_for;          // the guest's EFER.NXE for which they are; ~0: what follows is to be found out
+    u64 no_flush;              // CR3_NO_FLUSH while the guest has PCIDs
+    u16 vpid;                  // of all roots; 0: each has its own, or shares that of roots in place
     u64 *pdpt;                 // of a guest without paging: walked by the processor
     u8 target[SHADOW_TARGETS]; // places that are loaded without an exit while shadow_targets_hold
     u64 target_changes;        // counts changes of what shadow_targets gives, but for shadow_targets_hold
@@ -244,7 +247,8 @@ void shadow_view_leave(struct shadow_view *view);
 // is in place, the guest's own CR3. Drops what the strategy drops at a root load, synchronises, flushes.
 // `walk.regs` must be PAGING_4LEVEL, or PAGING_NONE: then the address is that of a PDPT of PAE paging, below
 // 4 GiB. Turning paging off or on is a root load: tables that are cached stay. Without paging every #PF must
-// exit. *vpid: to run under, 0 if it does not matter.
+// exit. *vpid: to run under. While the guest has CR4.PCIDE the address has its PCID, and `keeps` says that
+// the guest's load flushes nothing.
 u64 shadow_load_root(struct shadow_view *view, u16 *vpid);
 
 // Whether error codes in the guest's paging state do not tell fetches from reads, although SMAP or keys allow
@@ -327,12 +331,14 @@ static inline bool shadow_targets_hold(const struct shadow_view *view)
     return shadow_root_in_place(view) && !view->s->out_of_sync;
 }
 
-// The values of CR3 that the guest may load unseen from now on, and how many there are. To be asked again
-// after each call of the engine's, when target_changes or shadow_targets_hold has changed.
+// The values of CR3 that the guest may load unseen from now on, and how many there are. With CR4.PCIDE they
+// have bit 63: such a load flushes nothing, and one without it exits. To be asked again after each call of
+// the engine's, when target_changes or shadow_targets_hold has changed.
 unsigned shadow_targets(const struct shadow_view *view, u64 cr3[SHADOW_TARGETS]);
 
 // The guest has loaded a target unseen, by a MOV to CR3 that flushed the VPID in use as bare hardware does;
-// the last one, if it were several. To be called before any other call after an exit.
+// the last one, if it were several. `cr3` is without bit 63, as CR3 does not keep it. To be called before any
+// other call after an exit.
 void shadow_root_switched(struct shadow_view *view, u64 cr3);
 
 // All counters as of now.

@@ -9,7 +9,8 @@
 // What must hold for a switch that nobody sees:
 // - Only while the root in use is itself in place are there targets: all run under one VPID, which the
 //   processor's MOV to CR3 flushes but for global pages, as bare hardware would. So under that VPID there is
-//   nothing but what belongs to the root in use, and pages that the guest itself calls global.
+//   nothing but what belongs to the root in use, and pages that the guest itself calls global. While the
+//   guest has PCIDs the processor tags by them, and flushes what it would flush bare.
 // - Only while no table is out of sync: a MOV to CR3 synchronises.
 // - At the next exit, before all else, shadow_root_switched makes the root in use the one that CR3 says.
 // - A root that is dropped is no target any more before the guest runs again.
@@ -238,11 +239,13 @@ void shadow_root_switched(struct shadow_view *view, u64 cr3)
     struct shadow *s = view->s;
     for (unsigned i = 0; i < s->config.targets; i++) {
         struct shadow_place *p = view->target[i] == NO_PLACE ? NULL : &s->places[view->target[i]];
-        if (!p || p->cr3 != cr3)
+        if (!p || (p->cr3 ^ cr3) & ~CR3_NO_FLUSH)
             continue;
+        u16 vpid = view->top->vpid; // all in place share it
         place_use(view, p);
         view_switch_root(view, p->table);
-        s->tables[p->table].vpid = s->config.root_vpids ? place_vpid(s) : 1;
+        view->fresh_gva = ~0ul; // another PCID's
+        s->tables[p->table].vpid = vpid;
         s->tables[p->table].epoch = s->epoch; // the processor's MOV to CR3 has flushed
         s->stats.roots_unseen++;
         return;

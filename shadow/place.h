@@ -36,3 +36,9 @@ static inline u16 place_vpid(const struct shadow *s)
 {
     return (u16)(s->config.pool + 2);
 }
+
+// What all roots share, in place or not, while the guest has PCIDs, which tag in their stead.
+static inline u16 place_vpid_pcids(const struct shadow *s)
+{
+    return (u16)(s->config.pool + 3);
+}

@@ -69,7 +69,7 @@ static bool may_be_placed(const struct shadow_view *view, mfn_t *frame)
 static bool root_stands(struct shadow_view *view, mfn_t frame)
 {
     struct shadow *s = view->s;
-    u64 cr3 = view->walk.regs.cr3;
+    u64 cr3 = view_target(view);
     u32 table = hash_find(s, (struct table_key){.frame = frame.n, .level = WALK_LEVELS});
     struct shadow_place *place = table == SHADOW_NONE ? NULL : place_of(s, &s->tables[table]);
     if (!place || place->cr3 != cr3)
@@ -91,21 +91,27 @@ static void root_choose(struct shadow_view *view)
     struct shadow_place *place = placed ? place_claim(view->s, view->walk.regs.cr3) : NULL;
     root_follow(view);
     if (place)
-        place_root(view, place, view->walk.regs.cr3);
+        place_root(view, place, view_target(view));
     else
         place_leave(view->s, view->root);
 }
 
-static bool root_is_flushed(const struct shadow *s, const struct shadow_table *root, u16 vpid)
+// Where all roots share a VPID each load flushes, but with PCIDs a MOV to CR3 with bit 63. One without
+// flushes a PCID, but no INVVPID knows just one. With CR0.WP = 0 a root has other tables: a change of it
+// flushes.
+static bool root_is_flushed(const struct shadow_view *view, const struct shadow_table *root, u16 vpid)
 {
+    const struct shadow *s = view->s;
+    if (view->vpid)
+        return view->keeps;
     u64 clean = root->epoch > s->flushed ? root->epoch : s->flushed;
-    return root->vpid == vpid && clean == s->epoch && s->config.root_vpids;
+    return root->vpid == vpid && clean == s->epoch;
 }
 
 static u16 root_vpid(const struct shadow_view *view)
 {
-    if (!view->s->config.root_vpids)
-        return 1;
+    if (view->vpid)
+        return view->vpid;
     return shadow_root_in_place(view) ? place_vpid(view->s) : (u16)(view->root + 2);
 }
 
@@ -113,7 +119,7 @@ static void root_flush(struct shadow_view *view, u16 vpid)
 {
     struct shadow *s = view->s;
     struct shadow_table *root = &s->tables[view->root];
-    if (!root_is_flushed(s, root, vpid)) {
+    if (!root_is_flushed(view, root, vpid)) {
         s->stats.flush_vpid++;
         view->hw.flush_vpid(view->hw.context, vpid);
     }
@@ -121,13 +127,17 @@ static void root_flush(struct shadow_view *view, u16 vpid)
     root->epoch = s->epoch;
 }
 
-// What the guest's entries must not have, by its paging mode: of 4-level paging EFER alone decides.
-static void reserved_follow(struct shadow_view *view)
+// What the guest's entries must not have, by its paging mode: of 4-level paging EFER alone decides. And what
+// tags its TLB entries.
+static void paging_follow(struct shadow_view *view)
 {
+    const struct shadow *s = view->s;
     u64 nxe = view->walk.regs.efer & EFER_NXE;
     if (view->reserved_for == nxe)
         return;
     view->reserved_for = nxe;
+    view->no_flush = view->walk.regs.cr4 & CR4_PCIDE ? CR3_NO_FLUSH : 0;
+    view->vpid = view->no_flush ? place_vpid_pcids(s) : !s->config.root_vpids;
     for (unsigned level = 1; level <= WALK_LEVELS; level++) {
         for (unsigned page = 0; page < 2; page++)
             view->reserved[level][page] = walk_reserved_bits(&view->walk, PAGING_4LEVEL, level, page);
@@ -149,7 +159,7 @@ u16 root_load(struct shadow_view *view)
     u32 before = view->root;
     view->s->stats.root_loads++;
     view->fresh_gva = ~0ul;
-    reserved_follow(view);
+    paging_follow(view);
     if (!strategy->cache)
         forget_all(view->s);
     if (unlikely(view->s->left))
@@ -169,5 +179,6 @@ u64 root_address(const struct shadow_view *view)
 {
     if (shadow_root_in_place(view))
         return view->walk.regs.cr3;
-    return ptr_hpa(view->unpaged ? view->pdpt : view->s->tables[view->root].entries);
+    u64 pcid = view->no_flush ? view->walk.regs.cr3 & CR3_PCID : 0;
+    return ptr_hpa(view->unpaged ? view->pdpt : view->s->tables[view->root].entries) | pcid;
 }

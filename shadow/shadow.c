@@ -342,6 +342,15 @@ static u64 shadow_root_written(struct vcpu *v, u64 cr3)
     return cpu->root_cr3;
 }
 
+static u64 shadow_root_kept(struct vcpu *v, u64 cr3)
+{
+    struct shadow_view *view = &cpu_of(v)->view;
+    view->keeps = true;
+    u64 root = shadow_root_written(v, cr3);
+    view->keeps = false;
+    return root;
+}
+
 static u64 shadow_wp_written(struct vcpu *v, u64 cr0)
 {
     struct shadow_cpu *cpu = cpu_now(v);
@@ -364,6 +373,13 @@ static void shadow_ops_invlpg(struct vcpu *v, u64 gva)
     shadow_invlpg(&cpu->view, gva);
     follow_exactness(v, cpu);
     flush_address(v, gva);
+}
+
+// What is refreshed synchronises, or forgets, as a load of the same root does.
+static void shadow_ops_flush(struct vcpu *v)
+{
+    flush_vpid(v, cpu_of(v)->root_vpid);
+    v->refresh = true;
 }
 
 static void shadow_ops_written(struct vcpu *v, u64 hpa, unsigned bytes)
@@ -451,7 +467,9 @@ const struct mmu_ops shadow_ops = {
     .root_written = shadow_root_written,
     .wp_written = shadow_wp_written,
     .global_written = shadow_ops_global_written,
+    .root_kept = shadow_root_kept,
     .invlpg = shadow_ops_invlpg,
+    .flush = shadow_ops_flush,
     .written = shadow_ops_written,
     .carried_out = shadow_ops_carried_out,
     .release = shadow_ops_release,

@@ -18,6 +18,12 @@ static inline void view_switch_root(struct shadow_view *view, u32 table)
     view->top = to;
 }
 
+// The value of CR3 that the guest is likely to load the root in use by: a kernel with PCIDs flushes seldom.
+static inline u64 view_target(const struct shadow_view *view)
+{
+    return view->walk.regs.cr3 | view->no_flush;
+}
+
 // A table that is dropped is nobody's root any more.
 void view_drop_root(struct shadow *s, u32 table);
 

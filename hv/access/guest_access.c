@@ -78,12 +78,6 @@ u64 guest_linear(const struct vcpu *v, struct insn_address at)
     return linear(vcpu_code_bits(v), at);
 }
 
-// 48 bits: the guest is not offered 5-level paging.
-static bool is_canonical(u64 gva)
-{
-    return (u64)((s64)(gva << 16) >> 16) == gva;
-}
-
 static bool alignment_counts(const struct guest_access *a)
 {
     return a->walk.cpl == 3 && a->walk.rflags & RFLAGS_AC && a->walk.regs.cr0 & CR0_AM;
@@ -93,7 +87,7 @@ static bool alignment_counts(const struct guest_access *a)
 static int segment_check(struct guest_access *a, struct insn_address at, unsigned bytes, bool write, u64 *gva)
 {
     *gva = linear(a->code_bits, at);
-    bool canonical = a->code_bits != 64 || (is_canonical(*gva) && is_canonical(*gva + bytes - 1));
+    bool canonical = a->code_bits != 64 || (walk_canonical(*gva) && walk_canonical(*gva + bytes - 1));
     if (!segment_allows(a, at, bytes, write) || !canonical)
         return leave_fault(a, at.segment == INSN_SS ? VECTOR_SS : VECTOR_GP, 0);
     if (at.segment == GUEST_FLAT || *gva % bytes == 0)
@@ -295,7 +289,7 @@ static int look(struct guest_access *a, u64 gva, unsigned bytes, u64 *gpa)
 {
     (void)bytes;
     struct walk walk;
-    if (!is_canonical(gva))
+    if (!walk_canonical(gva))
         return ERR_INVALID;
     int error = walk_guest(&a->walk, gva, (struct walk_access){.kind = ACCESS_FETCH}, false, &walk);
     if (!error)

@@ -21,6 +21,7 @@ enum verdict exit_ept_violation(struct vcpu *v);
 enum verdict exit_ept_misconfiguration(struct vcpu *v);
 enum verdict exit_xsetbv(struct vcpu *v);
 enum verdict exit_invlpg(struct vcpu *v);
+enum verdict exit_invpcid(struct vcpu *v);
 
 // A #PF that exited: shadow paging (fault.c).
 enum verdict exit_page_fault(struct vcpu *v);

@@ -109,8 +109,7 @@ static void apply(struct vcpu *v, const struct paging_regs *guest, struct mmu_ne
     apply_cr4(v, guest, needs);
     apply_efer(v, guest, needs);
     v->owned_cr3 = guest->cr3;
-    v->plain_roots =
-        v->mmu->ops->wp_written && walk_mode(guest) == PAGING_4LEVEL && !(guest->cr4 & CR4_PCIDE);
+    v->plain_roots = v->mmu->ops->wp_written && walk_mode(guest) == PAGING_4LEVEL;
     vmcs_write(GUEST_CR3, needs->hw.cr3);
 }
 
@@ -256,7 +255,7 @@ static enum verdict write_cr0_exit(struct vcpu *v, u64 value)
 }
 
 // Nothing else of the guest's paging changes with it. Under EPT the guest changes that without exits; here it
-// has no PCIDs, since loads exit there only where it has what all modes have.
+// has no PCIDs, since loads exit there only for auto.by=root.
 static inline bool is_plain_root(const struct vcpu *v, u64 cr3)
 {
     return (v->plain_roots || (v->watches_roots && vcpu_long_mode(v))) && !(cr3 & ~physical_mask(v));
@@ -272,16 +271,27 @@ static enum verdict write_plain_root(struct vcpu *v, u64 cr3)
     return VERDICT_SKIP;
 }
 
+// With bit 63, which CR3 does not keep.
+static enum verdict write_kept_root(struct vcpu *v, u64 cr3)
+{
+    v->owned_cr3 = cr3;
+    root_apply(v, mmu_root_kept(v, cr3));
+    return VERDICT_SKIP;
+}
+
 static enum verdict write_cr3_exit(struct vcpu *v, u64 value)
 {
     v->cr3_writes++;
     if (is_plain_root(v, value))
         return write_plain_root(v, value);
+    u64 cr3 = value & ~CR3_NO_FLUSH;
+    if (v->plain_roots && is_plain_root(v, cr3) && vcpu_cr4(v) & CR4_PCIDE)
+        return write_kept_root(v, cr3);
     struct paging_regs before = vcpu_paging(v), after = before;
     u64 allowed = physical_mask(v) | (before.cr4 & CR4_PCIDE ? CR3_NO_FLUSH : 0);
     if (before.efer & EFER_LMA && value & ~allowed)
         return event_gp(v);
-    after.cr3 = value & ~CR3_NO_FLUSH;
+    after.cr3 = cr3;
     return paging_set(v, &before, &after, true) ? VERDICT_SKIP : event_gp(v);
 }
 

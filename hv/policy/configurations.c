@@ -166,10 +166,10 @@ static int switches_add(struct configurations *boots, const struct configuration
     return 0;
 }
 
-// While the mode can change a guest has no PCID.
+// While the mode can change a guest has no PCID, but with shadow.pcid=on.
 static bool loses_pcid(const struct params *p)
 {
-    return p->mmu == MMU_EPT && p->pcid && !p->mmu_switch;
+    return p->mmu == MMU_EPT && p->pcid && !p->shadow_pcid && !p->mmu_switch;
 }
 
 // The first of a boot by switch that loses it: its own boot shows what that is worth.

@@ -31,8 +31,8 @@ int configurations_read(struct configurations *c, const struct params *params, c
 // Makes the list of boots of the list that was asked for, as compare.how= says. Configurations that differ in
 // nothing but the mode, and there are at least two, are one boot more with mmu.switch=on, called switch,
 // switch-2 ...; with COMPARE_SWITCH no boots of their own. The first of them under EPT with pcid=on has one
-// all the same: while the mode can change a guest has no PCID. ERR_INVALID with one sentence in
-// message[size]: too many.
+// all the same, but with shadow.pcid=on: else a guest has no PCID while the mode can change. ERR_INVALID with
+// one sentence in message[size]: too many.
 int configurations_boots(struct configurations *boots, const struct configurations *asked,
                          enum compare_how how, char *message, size_t size) must_check;
 

@@ -26,11 +26,14 @@ static const bool traces[SHADOW_STRATEGIES] = {
 WHERE(compares_nothing, now->compare == COMPARE_OFF)
 // With mmu.switch=on it may mean something later.
 WHERE(has_no_shadow, EPT && !now->mmu_switch)
-WHERE(is_shadow, SHADOW)
-WHERE(may_be_shadow, now->mmu_switch)
+WHERE(shadow_has_no_pcid, SHADOW && !now->shadow_pcid)
+WHERE(may_be_shadow_without_pcid, now->mmu_switch && !now->shadow_pcid)
 WHERE(ept_has_no_2m, EPT && !(machine->caps->ept_vpid & EPT_CAP_2M))
 WHERE(ept_has_no_1g, EPT && now->p2m_max == P2M_LEVEL_1G && !(machine->caps->ept_vpid & EPT_CAP_1G))
 WHERE(has_no_pcid, !machine->pcid)
+WHERE(shadow_pcid_is_off, (SHADOW || now->mmu_switch) && !asked->pcid)
+WHERE(shadow_lacks_pcid, (SHADOW || now->mmu_switch) && !machine->pcid)
+WHERE(has_pcid, now->pcid)
 WHERE(has_no_pku, !machine->pku)
 WHERE(traces_nothing, SHADOW && !traces[now->shadow])
 WHERE(vpid_is_off, SHADOW && now->vpid == VPID_OFF)
@@ -63,9 +66,10 @@ const struct effect_row effect_rows[] = {
     ROW(repeat, 1, BY_CONFIGURATION, compares_nothing, "nothing is compared without compare="),
     ROW(p2m_max, P2M_LEVEL_4K, BY_MACHINE, ept_has_no_2m, "its EPT has no larger pages"),
     ROW(p2m_max, P2M_LEVEL_2M, BY_MACHINE, ept_has_no_1g, "its EPT has no larger pages"),
-    ROW(pcid, false, BY_CONFIGURATION, is_shadow, "mmu=shadow offers no process-context identifiers"),
-    ROW(pcid, false, BY_CONFIGURATION, may_be_shadow,
-        "mmu.switch=on offers what all modes have, and mmu=shadow has no process-context identifiers"),
+    ROW(pcid, false, BY_CONFIGURATION, shadow_has_no_pcid,
+        "mmu=shadow offers process-context identifiers only with shadow.pcid=on"),
+    ROW(pcid, false, BY_CONFIGURATION, may_be_shadow_without_pcid,
+        "mmu.switch=on offers what all modes have, and mmu=shadow has process-context identifiers only with shadow.pcid=on"),
     ROW(pcid, false, BY_MACHINE, has_no_pcid, "it has no process-context identifiers"),
     ROW(pku, false, BY_MACHINE, has_no_pku, "it has no protection keys"),
     MEANS_NOTHING(shadow, has_no_shadow, UNDER_EPT),
@@ -73,6 +77,7 @@ const struct effect_row effect_rows[] = {
     MEANS_NOTHING(directpf, has_no_shadow, UNDER_EPT),
     MEANS_NOTHING(direct_invlpg, has_no_shadow, UNDER_EPT),
     MEANS_NOTHING(shadow_cr3, has_no_shadow, UNDER_EPT),
+    MEANS_NOTHING(shadow_pcid, has_no_shadow, UNDER_EPT),
     MEANS_NOTHING(large, has_no_shadow, UNDER_EPT),
     MEANS_NOTHING(prefetch, has_no_shadow, UNDER_EPT),
     MEANS_NOTHING(pool, has_no_shadow, UNDER_EPT),
@@ -89,11 +94,16 @@ const struct effect_row effect_rows[] = {
     ROW(shadow_cr3, false, BY_CONFIGURATION, traces_nothing, UNTRACED "each load of CR3 must be seen"),
     ROW(shadow_cr3, false, BY_MACHINE, has_no_targets,
         "it has no CR3-target values, so each load of CR3 exits"),
+    ROW(shadow_pcid, false, BY_CONFIGURATION, shadow_pcid_is_off,
+        "pcid=off offers no process-context identifiers"),
+    ROW(shadow_pcid, false, BY_MACHINE, shadow_lacks_pcid, "it has no process-context identifiers"),
     ROW(mmu_auto, false, BY_CONFIGURATION, may_not_switch, "the mode can only change with mmu.switch=on"),
     ROW(mmu_auto, false, BY_MACHINE, has_no_ept, "it has no EPT to choose"),
     ROW(mmu_auto, false, BY_MACHINE, counts_no_walks, "its performance counters count no page walks"),
     ROW(mmu_auto, false, BY_MACHINE, has_no_timer, "it has no VMX-preemption timer, which ends epochs"),
     ROW(auto_roots, false, BY_CONFIGURATION, chooses_nothing, "only mmu=auto chooses"),
+    ROW(auto_roots, false, BY_CONFIGURATION, has_pcid,
+        "with process-context identifiers a root is loaded by several values of CR3"),
     ROW(large, false, BY_CONFIGURATION, p2m_has_no_2m, "p2m.max=4k leaves it no page of 2M"),
 };
 const unsigned effect_rows_count = ARRAY_SIZE(effect_rows);

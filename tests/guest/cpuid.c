@@ -148,18 +148,6 @@ static void test_fsgsbase(void)
     }
 }
 
-static void test_invpcid(void)
-{
-    static const u64 descriptor[2] = {0, 0}, bad[2] = {BIT(12), 0};
-    bool offered = cpuid7_ebx() >> 10 & 1;
-    for (u64 type = 0; type < 4; type++)
-        EXPECT_IFF(offered, "INVPCID", "invpcid %1, %0", ::"r"(type), "m"(descriptor) : "memory");
-    if (!offered)
-        return;
-    expect_trap("type 4", TRAP("invpcid %1, %0", ::"r"(4ull), "m"(descriptor) : "memory"), GP, 0);
-    expect_trap("reserved bit", TRAP("invpcid %1, %0", ::"r"(0ull), "m"(bad) : "memory"), GP, 0);
-}
-
 static u8 xsave_area[4096] __attribute__((aligned(64)));
 
 static void test_xsaves(void)
@@ -208,12 +196,9 @@ static void test_odd_leaves(void)
 }
 
 static const struct test tests[] = {
-    {"leaf0", test_leaf0},           {"upper_halves", test_upper_halves},
-    {"sizes", test_sizes},           {"must_have", test_must_have},
-    {"osxsave", test_osxsave},       {"xsetbv", test_xsetbv},
-    {"xsave_size", test_xsave_size}, {"rdtscp_rdpid", test_rdtscp_rdpid},
-    {"fsgsbase", test_fsgsbase},     {"invpcid", test_invpcid},
-    {"xsaves", test_xsaves},         {"monitor", test_monitor},
-    {"odd_leaves", test_odd_leaves},
+    {"leaf0", test_leaf0},           {"upper_halves", test_upper_halves}, {"sizes", test_sizes},
+    {"must_have", test_must_have},   {"osxsave", test_osxsave},           {"xsetbv", test_xsetbv},
+    {"xsave_size", test_xsave_size}, {"rdtscp_rdpid", test_rdtscp_rdpid}, {"fsgsbase", test_fsgsbase},
+    {"xsaves", test_xsaves},         {"monitor", test_monitor},           {"odd_leaves", test_odd_leaves},
 };
 GROUP(group_cpuid, "cpuid", tests, true);

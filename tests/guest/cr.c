@@ -1,6 +1,6 @@
-// Control registers: what reads back, what is refused, CLTS, LMSW, SMSW, CR8, and that CR3, CR0.WP, SMEP,
-// SMAP and PCID do what they say. CR4.VMXE is left out: the monitor hides VMX, bare it may be set.
-// Neighbours: efer_msr.c, exceptions.c (page faults), paging32.c (paging modes other than 4-level).
+// Control registers: what reads back, what is refused, CLTS, LMSW, SMSW, CR8, and that CR3, CR0.WP, SMEP
+// and SMAP do what they say. CR4.VMXE is left out: the monitor hides VMX, bare it may be set.
+// Neighbours: pcid.c, efer_msr.c, exceptions.c (page faults), paging32.c (paging modes other than 4-level).
 #include "cpu.h"
 
 static void test_cr0_bits(void)
@@ -290,31 +290,6 @@ static void test_smap_smep(void)
     expect_trap("without", TRAP("call *%0", ::"r"(page) : "memory"), NO_TRAP, 0);
 }
 
-// PCID (SDM 3A 4.10.1): PCIDE needs CR3[11:0] = 0; then CR3 keeps the PCID and drops bit 63.
-static void test_pcid(void)
-{
-    if (!(cpuid_read(1, 0).ecx >> 17 & 1))
-        return;
-    u64 cr4 = cr4_read(), root = (u64)boot_pml4;
-    cr3_write(root | BIT(3));
-    expect_trap("PCIDE with CR3 bits", cr4_try(cr4 | CR4_PCIDE), GP, 0);
-    cr3_write(root);
-    cr4_write(cr4 | CR4_PCIDE);
-    volatile u64 *page = (u64 *)page_map(0, (u64)frame_a, 7);
-    make_other_root((u64)frame_b);
-    *(u64 *)frame_a = 0xAAAA;
-    *(u64 *)frame_b = 0xBBBB;
-    for (unsigned i = 0; i < 4; i++) {
-        cr3_write((u64)other_pml4 | 5 | (i & 1 ? BIT(63) : 0));
-        expect("CR3 with PCID", cr3_read(), (u64)other_pml4 | 5);
-        expect("second root", *page, 0xBBBB);
-        cr3_write(root | (i & 1 ? BIT(63) : 0));
-        expect("first root", *page, 0xAAAA);
-    }
-    expect_trap("bit 62", cr3_try(root | BIT(62)), GP, 0);
-    cr4_write(cr4);
-}
-
 static const struct test tests[] = {
     {"cr0_bits", test_cr0_bits},
     {"cr0_cache", test_cr0_cache},
@@ -334,6 +309,5 @@ static const struct test tests[] = {
     {"rsp_operand", test_rsp_operand},
     {"write_protect", test_write_protect},
     {"smap_smep", test_smap_smep},
-    {"pcid", test_pcid},
 };
 GROUP(group_cr, "cr", tests, true);

@@ -12,10 +12,10 @@ HOST_FLAGS := -std=gnu11 -g -O1 -Wall -Wextra -Werror -fsanitize=address,undefin
 HOST_BASE  := tests/host/support.o arch/fmt.o arch/frames.o arch/same.o
 
 # The word MACHINE on a link line: the exit handlers as they are, on the processor and machine of fake_*.c.
-MACHINE_HV := apic auto auto_loads auto_mode auto_reading auto_roots churn configurations cpuid debug decode devices due \
-              effect emulate event exit_names exit_simple guest_access guest_map hardware io ioapic json legacy machine_check \
-              mmio mmu mode mode_ask msr msr_bitmap msr_switch msr_table p2m p2m_change paging params pic pit places \
-              profile results rtc stop summary tally trace uart vcpu vm_memory vmcall walk
+MACHINE_HV := apic auto auto_loads auto_mode auto_reading auto_roots churn configurations cpuid debug decode devices \
+              due effect emulate event exit_names exit_simple guest_access guest_map hardware invpcid io ioapic json \
+              legacy machine_check mmio mmu mode mode_ask msr msr_bitmap msr_switch msr_table p2m p2m_change paging \
+              params pic pit places profile results rtc stop summary tally trace uart vcpu vm_memory vmcall walk
 MACHINE_C  := $(patsubst %,tests/host/fake_%.c,cpu entry machine) arch/frequency.c arch/mca.c arch/mtrr.c arch/pmu.c \
               $(wildcard ept/*.c $(MACHINE_HV:%=hv/*/%.c))
 

@@ -5,7 +5,8 @@
 #include <arch/lib.h>
 #include <arch/panic.h>
 
-#define NO_ITEM 0u // item 0 is not used
+#define NO_ITEM  0u // item 0 is not used
+#define ANY_PCID MODEL_PCIDS
 
 static u64 prefix_of(u64 gva, unsigned level)
 {
@@ -21,9 +22,9 @@ static bool item_alive(const struct model_tlb *tlb, const struct model_item *i)
 {
     u64 flushed = later(tlb->vpid_flushed[i->vpid], tlb->all_flushed);
     if (!i->page)
-        flushed = later(flushed, tlb->structures_flushed[i->vpid]);
+        flushed = later(flushed, tlb->structures_flushed[i->vpid][i->pcid]);
     if (!i->global)
-        flushed = later(flushed, tlb->others_flushed[i->vpid]);
+        flushed = later(flushed, tlb->others_flushed[i->vpid][i->pcid]);
     return !i->removed && i->time > flushed;
 }
 
@@ -33,8 +34,16 @@ static u32 *bucket_of(struct model_tlb *tlb, u16 vpid, bool page, unsigned level
     return &tlb->buckets[key * 0x9e3779b97f4a7c15ull >> 50];
 }
 
+static u16 pcid_of(const struct model_cpu *cpu)
+{
+    u64 pcid = bit(cpu->context.regs.cr4, 17) ? bits(cpu->cr3, 11, 0) : 0;
+    if (pcid >= MODEL_PCIDS)
+        panic("PCID %lx", pcid);
+    return (u16)pcid;
+}
+
 // What is dead leaves its bucket.
-static struct model_item *item_find(const struct model_cpu *cpu, bool page, unsigned level, u64 gva)
+static struct model_item *item_find(const struct model_cpu *cpu, u16 pcid, bool page, unsigned level, u64 gva)
 {
     u64 prefix = prefix_of(gva, level);
     struct model_tlb *tlb = cpu->tlb;
@@ -42,7 +51,8 @@ static struct model_item *item_find(const struct model_cpu *cpu, bool page, unsi
     while (*link != NO_ITEM) {
         struct model_item *i = &tlb->items[*link];
         bool alive = item_alive(tlb, i);
-        if (alive && i->page == page && i->level == level && i->vpid == cpu->vpid && i->prefix == prefix)
+        if (alive && i->page == page && i->level == level && i->vpid == cpu->vpid && i->prefix == prefix &&
+            (i->pcid == pcid || i->global || pcid == ANY_PCID))
             return i;
         if (alive)
             link = &i->next;
@@ -75,7 +85,7 @@ static void item_add(const struct model_cpu *cpu, const struct model *m, unsigne
 {
     struct model_tlb *tlb = cpu->tlb;
     const struct model_entry *last = &m->list[count - 1];
-    struct model_item *old = item_find(cpu, last->page, last->level, m->gva);
+    struct model_item *old = item_find(cpu, pcid_of(cpu), last->page, last->level, m->gva);
     if (old)
         old->removed = true;
     if (tlb->used + 1 == MODEL_ITEMS)
@@ -86,6 +96,7 @@ static void item_add(const struct model_cpu *cpu, const struct model *m, unsigne
     *i = (struct model_item){.page = last->page,
                              .level = last->level,
                              .vpid = cpu->vpid,
+                             .pcid = pcid_of(cpu),
                              .global = last->page && bit(last->value, 8) && bit(cpu->context.regs.cr4, 7),
                              .without_smep = !bit(cpu->context.regs.cr4, 20),
                              .prefix = prefix,
@@ -107,25 +118,55 @@ void cpu_reset(struct model_cpu *cpu)
     tlb->now = tlb->all_flushed = 0;
 }
 
-static void items_remove(struct model_cpu *cpu, u64 gva, bool page)
+static void items_remove(const struct model_cpu *cpu, u16 pcid, u64 gva, bool page)
 {
     for (unsigned level = 1; level <= 4; level++) {
-        struct model_item *i = item_find(cpu, page, level, gva);
-        if (i)
+        struct model_item *i;
+        while ((i = item_find(cpu, pcid, page, level, gva)))
             i->removed = true;
     }
 }
 
 void cpu_invlpg(struct model_cpu *cpu, u64 gva)
 {
-    items_remove(cpu, gva, true);
-    cpu->tlb->structures_flushed[cpu->vpid] = ++cpu->tlb->now;
+    u16 pcid = pcid_of(cpu);
+    items_remove(cpu, pcid, gva, true);
+    cpu->tlb->structures_flushed[cpu->vpid][pcid] = ++cpu->tlb->now;
+}
+
+static void flush_pcid(const struct model_cpu *cpu, u16 pcid)
+{
+    cpu->tlb->others_flushed[cpu->vpid][pcid] = ++cpu->tlb->now;
 }
 
 void cpu_mov_cr3(struct model_cpu *cpu, u64 cr3)
 {
-    cpu->cr3 = cr3;
-    cpu->tlb->others_flushed[cpu->vpid] = ++cpu->tlb->now;
+    cpu->cr3 = cr3 & ~BIT(63);
+    if (!bit(cr3, 63))
+        flush_pcid(cpu, pcid_of(cpu));
+}
+
+// Of one address, but what is global.
+static void invpcid_address(const struct model_cpu *cpu, u16 pcid, u64 gva)
+{
+    struct model_tlb *tlb = cpu->tlb;
+    for (u32 at = 1; at <= tlb->used; at++) {
+        struct model_item *i = &tlb->items[at];
+        bool own = i->vpid == cpu->vpid && i->pcid == pcid && !i->global;
+        i->removed |= own && i->prefix == prefix_of(gva, i->level);
+    }
+}
+
+void cpu_invpcid(struct model_cpu *cpu, enum invpcid_type type, u16 pcid, u64 gva)
+{
+    if (type == INVPCID_ADDRESS)
+        invpcid_address(cpu, pcid, gva);
+    else if (type == INVPCID_SINGLE)
+        flush_pcid(cpu, pcid);
+    else if (type == INVPCID_ALL_GLOBAL)
+        cpu_flush_vpid(cpu, cpu->vpid);
+    for (u16 each = 0; type == INVPCID_ALL && each < MODEL_PCIDS; each++)
+        flush_pcid(cpu, each);
 }
 
 void cpu_flush_vpid(struct model_cpu *cpu, u16 vpid)
@@ -142,8 +183,8 @@ void cpu_flush_all(struct model_cpu *cpu)
 
 void cpu_flush_address(struct model_cpu *cpu, u64 gva)
 {
-    items_remove(cpu, gva, true);
-    items_remove(cpu, gva, false);
+    items_remove(cpu, ANY_PCID, gva, true);
+    items_remove(cpu, ANY_PCID, gva, false);
 }
 
 void cpu_enter(struct model_cpu *cpu)
@@ -173,15 +214,15 @@ static void mark(struct model_entry *e, u64 flags)
 static int fault(struct model_cpu *cpu, const struct model *m)
 {
     cpu->faults++;
-    items_remove(cpu, m->gva, true);
-    items_remove(cpu, m->gva, false);
+    items_remove(cpu, pcid_of(cpu), m->gva, true);
+    items_remove(cpu, pcid_of(cpu), m->gva, false);
     return ERR_INVALID;
 }
 
 static int walk_tables(struct model_cpu *cpu, struct model *m, struct walk *out)
 {
     for (unsigned level = 2; level <= 4 && !m->count; level++) {
-        const struct model_item *i = item_find(cpu, false, level, m->gva);
+        const struct model_item *i = item_find(cpu, pcid_of(cpu), false, level, m->gva);
         if (!i)
             continue;
         m->count = i->count;
@@ -239,7 +280,7 @@ int cpu_access(struct model_cpu *cpu, u64 gva, struct walk_access access, struct
                       .by_user = cpu->context.cpl == 3 && !access.implicit,
                       .memory = cpu->memory};
     for (unsigned level = 1; level <= 3; level++) {
-        const struct model_item *i = item_find(cpu, true, level, gva);
+        const struct model_item *i = item_find(cpu, pcid_of(cpu), true, level, gva);
         if (!i)
             continue;
         if (item_judge(cpu, i, &m, out))

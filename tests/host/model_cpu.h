@@ -1,8 +1,8 @@
 // A processor's MMU for 4-level and PAE paging: it walks tables in machine memory through a TLB and
-// paging-structure caches that keep every entry, tagged by VPID, until an event removes it that must (SDM
-// vol. 3, 4.10.4.1 and 29.4.3). It knows nothing of the guest or of the monitor. Neighbours: model_walk.h
-// judges what is cached as well as what is walked; test_shadow.c runs the shadow engine's tables on it, and
-// test_strategies.c those of two engines on two.
+// paging-structure caches that keep every entry, tagged by VPID and PCID, until an event removes it that must
+// (SDM vol. 3, 4.10.4.1 and 29.4.3). It knows nothing of the guest or of the monitor. Neighbours:
+// model_walk.h judges what is cached as well as what is walked; test_shadow.c runs the shadow engine's tables
+// on it, and test_strategies.c those of two engines on two.
 #pragma once
 
 #include "model_walk.h"
@@ -10,13 +10,14 @@
 #define MODEL_ITEMS   32768u
 #define MODEL_BUCKETS 16384u
 #define MODEL_VPIDS   1024u
+#define MODEL_PCIDS   32u // a guest of the tests has no others
 
 // One thing cached.
 struct model_item {
     bool page; // in the TLB
     u8 level;  // of the last entry
-    u16 vpid;
-    bool global;
+    u16 vpid, pcid;
+    bool global;       // of all PCIDs
     bool without_smep; // made while CR4.SMEP was 0: the processor may know it as good for fetches
     u64 prefix;        // of gva
     u64 time;
@@ -31,7 +32,8 @@ struct model_tlb {
     struct model_item items[MODEL_ITEMS];
     u32 buckets[MODEL_BUCKETS], used;
     u64 now, all_flushed, vpid_flushed[MODEL_VPIDS];
-    u64 structures_flushed[MODEL_VPIDS], others_flushed[MODEL_VPIDS]; // all but pages; all but global pages
+    // All but pages; all but global pages.
+    u64 structures_flushed[MODEL_VPIDS][MODEL_PCIDS], others_flushed[MODEL_VPIDS][MODEL_PCIDS];
 };
 
 struct model_cpu {
@@ -54,13 +56,19 @@ void cpu_enter(struct model_cpu *cpu);
 // what was cached for gva. Sets accessed and dirty bits in the tables.
 int cpu_access(struct model_cpu *cpu, u64 gva, struct walk_access access, struct walk *out) must_check;
 
-// INVLPG, or INVVPID of one address of the current VPID.
+// INVLPG that does not exit: of the current VPID and PCID.
 void cpu_invlpg(struct model_cpu *cpu, u64 gva);
 
-// MOV to CR3 that does not exit, with CR4.PCIDE = 0.
+// MOV to CR3 that does not exit: of the PCID that it loads, if bit 63 is 0.
 void cpu_mov_cr3(struct model_cpu *cpu, u64 cr3);
 
-// INVVPID of all of a VPID, global translations too; and of all VPIDs.
+// INVPCID that does not exit, by its type: of one address, of a PCID, of all with global translations, of
+// all.
+enum invpcid_type { INVPCID_ADDRESS, INVPCID_SINGLE, INVPCID_ALL_GLOBAL, INVPCID_ALL, INVPCID_TYPES };
+void cpu_invpcid(struct model_cpu *cpu, enum invpcid_type type, u16 pcid, u64 gva);
+
+// INVVPID of all of a VPID, global translations too; of all VPIDs; of an address, of the VPID in use: each of
+// all PCIDs.
 void cpu_flush_vpid(struct model_cpu *cpu, u16 vpid);
 void cpu_flush_all(struct model_cpu *cpu);
-void cpu_flush_address(struct model_cpu *cpu, u64 gva); // of the VPID in use
+void cpu_flush_address(struct model_cpu *cpu, u64 gva);

@@ -7,13 +7,18 @@
 #include "model_walk.h"
 
 enum history_event {
-    HISTORY_CR3,    // MOV to CR3, CR4.PCIDE = 0: `value` is CR3
-    HISTORY_INVLPG, // `value` is gva
-    HISTORY_FAULT,  // a #PF that the guest got: `value` is gva
+    HISTORY_CR3,             // MOV to CR3 with bit 63 clear,
+    HISTORY_CR3_KEEPS,       // and set
+    HISTORY_INVLPG,          // `value` is gva
+    HISTORY_FAULT,           // a #PF that the guest got: `value` is gva
+    HISTORY_INVPCID_ADDRESS, // the same: of one address, which global translations survive,
+    HISTORY_INVPCID_SINGLE,  // of one PCID,
+    HISTORY_INVPCID_ALL,     // of all, but for global translations
 };
 
-// Everything is forgotten: CR4.PGE was changed, or the tables are to be taken as they are now.
-void history_start(u64 cr3);
+// Everything is forgotten: CR4.PGE was changed, or CR4.PCIDE to 0, or the tables are to be taken as they are
+// now. `pcid`: in use from now on, 0 with CR4.PCIDE = 0.
+void history_start(u64 cr3, u16 pcid);
 
 // Whether there may be no room for another step of the guest's: then history_start has to be called first.
 bool history_full(void);
@@ -21,7 +26,12 @@ bool history_full(void);
 // The entry at gpa (8 bytes, aligned) has had the value `old` until now.
 void history_store(u64 gpa, u64 old);
 
+// HISTORY_CR3 or HISTORY_CR3_KEEPS.
+void history_cr3(enum history_event event, u64 cr3, u16 pcid);
+
+// Of the PCID in use; INVPCID of `pcid`.
 void history_event(enum history_event event, u64 value);
+void history_invpcid(enum history_event event, u16 pcid, u64 gva);
 
 // Whether the access that `m` describes may be translated to gpa through something cached, or through entries
 // in memory that need no accessed or dirty bit set. Overwrites m's list.

@@ -213,6 +213,25 @@ static void draw_gva(void)
     fake_vmcs_set(EXIT_QUALIFICATION, any_value());
 }
 
+static u8 *window(void)
+{
+    return phys_ptr(mfn_hpa(p2m_lookup(&v->vm->p2m, gpa_gfn(WINDOW)).mfn));
+}
+
+// With PCIDs or without; the descriptor is random, and often one that is legal.
+static void draw_invpcid(void)
+{
+    const u64 d[2] = {one_in(2) ? random_below(0x1000) : any_value(), any_value()};
+    u64 base = random_below(16), type = random_below(16), at = WINDOW + random_below(WINDOW_SIZE);
+    fake_vmcs_set(EXIT_QUALIFICATION, one_in(4) ? any_value() : at - *vcpu_reg(v, (unsigned)base));
+    fake_vmcs_set(EXIT_INSTRUCTION_INFO, random_below(4) | random_below(3) << 7 | random_below(6) << 15 |
+                                             random_below(16) << 18 | (one_in(4) ? 0 : BIT(22)) | base << 23 |
+                                             (one_in(8) ? BIT(27) : 0) | type << 28);
+    *vcpu_reg(v, (unsigned)type) = one_in(8) ? any_value() : random_below(5);
+    if (at % PAGE_SIZE <= PAGE_SIZE - sizeof(d))
+        memcpy(window() + (at - WINDOW), d, sizeof(d));
+}
+
 static void draw_leaf(void)
 {
     *vcpu_reg(v, GPR_RAX) = one_in(2) ? random_below(32) : 0x40000000ull * random_below(4) + random_below(9);
@@ -243,6 +262,7 @@ static const struct kind {
     {"CPUID", exit_cpuid, draw_leaf, 4, ANY_MMU},
     {"XSETBV", exit_xsetbv, draw_nothing, 2, ANY_MMU},
     {"INVLPG", exit_invlpg, draw_gva, 4, SHADOW_ONLY},
+    {"INVPCID", exit_invpcid, draw_invpcid, 4, SHADOW_ONLY},
     {"RDPMC", exit_rdpmc, draw_nothing, 1, ANY_MMU},
     {"VMX instruction", exit_undefined, draw_nothing, 1, ANY_MMU},
     {"NMI window", exit_nmi_window, draw_nothing, 1, ANY_MMU},
@@ -278,11 +298,6 @@ static bool is_monitors(u64 value)
     u64 here = (u64)__builtin_frame_address(0), image = (u64)&kinds;
     return (u32)value == POISON_WORD || value >> 32 == POISON_WORD || value - phys_base < 4 * GIB ||
            value - (here - MIB) < 2 * MIB || value - (image - 16 * MIB) < 32 * MIB;
-}
-
-static u8 *window(void)
-{
-    return phys_ptr(mfn_hpa(p2m_lookup(&v->vm->p2m, gpa_gfn(WINDOW)).mfn));
 }
 
 static void check_bytes(const struct kind *kind, const char *where, const void *bytes, unsigned count)

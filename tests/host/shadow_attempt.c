@@ -73,14 +73,24 @@ static void root_load(void)
     cpu_load_context();
 }
 
-// A MOV to CR3 of a target does not exit: the processor flushes its VPID.
+static u16 pcid(void)
+{
+    return guest->regs.cr4 & CR4_PCIDE ? (u16)(guest->regs.cr3 & CR3_PCID) : 0;
+}
+
+static void history_begin(void)
+{
+    history_start(guest->regs.cr3, pcid());
+}
+
+// A MOV to CR3 of a target does not exit: the processor flushes by itself.
 static bool root_load_unseen(u64 cr3)
 {
     if (!cr3_is_target(&view, cr3))
         return false;
     say("  unseen");
-    cpu.cr3 = cr3;
-    cpu_flush_vpid(&cpu, cpu.vpid);
+    cpu_mov_cr3(&cpu, cr3);
+    happened.kept_unseen += cr3 >> 63;
     return true;
 }
 
@@ -113,7 +123,7 @@ void guest_start(const struct shadow_config *config, bool has_1g_pages)
     assert_int_equal(shadow_view_init(&view, &engine, &start, &hw), 0);
     machine_places.p2m.changing = p2m_changing;
     machine_places.p2m.context = &engine;
-    history_start(guest->regs.cr3);
+    history_begin();
     cpu.cr3 = known_cr3 = 0;
     root_load();
 }
@@ -133,7 +143,7 @@ void guest_switch(const struct shadow_config *config, void (*meanwhile)(void))
     happened.kept += shadow_stats_now(&engine).tables_used;
     cpu_flush_all(&cpu);
     assert_int_equal(shadow_view_init(&view, &engine, &now, &hw), 0);
-    history_start(guest->regs.cr3);
+    history_begin();
     cpu.cr3 = known_cr3 = 0;
     root_load();
 }
@@ -406,13 +416,43 @@ void guest_invlpg(u64 gva)
     cpu_invlpg(&cpu, gva);
 }
 
+void guest_invpcid(enum invpcid_type type, u16 of, u64 gva)
+{
+    bool native = shadow_is_exact(&engine) && chance(85);
+    say("invpcid %d %u %lx%s", type, of, gva, native ? " native" : "");
+    if (type == INVPCID_ALL_GLOBAL)
+        history_begin();
+    else
+        history_invpcid(type == INVPCID_ADDRESS  ? HISTORY_INVPCID_ADDRESS
+                        : type == INVPCID_SINGLE ? HISTORY_INVPCID_SINGLE
+                                                 : HISTORY_INVPCID_ALL,
+                        of, gva);
+    happened.native_invpcid += native;
+    if (native) {
+        cpu_invpcid(&cpu, type, of, gva);
+        return;
+    }
+    exit_begin();
+    if (type == INVPCID_ADDRESS) {
+        shadow_invlpg(&view, gva);
+        cpu_flush_address(&cpu, gva);
+        return;
+    }
+    cpu_flush_vpid(&cpu, cpu.vpid);
+    root_load();
+}
+
 void guest_cr3(u64 cr3)
 {
+    bool keeps = cr3 >> 63;
     say("cr3 %lx", cr3);
-    history_event(HISTORY_CR3, cr3);
-    guest->regs.cr3 = cr3;
-    if (!root_load_unseen(cr3))
-        root_load();
+    guest->regs.cr3 = cr3 & ~CR3_NO_FLUSH;
+    history_cr3(keeps ? HISTORY_CR3_KEEPS : HISTORY_CR3, guest->regs.cr3, pcid());
+    if (root_load_unseen(cr3))
+        return;
+    view.keeps = keeps;
+    root_load();
+    view.keeps = false;
 }
 
 // SDM vol. 3, 4.10.4.1. A change of NXE makes entries other than they were, without a flush: what a guest
@@ -423,8 +463,9 @@ void guest_paging(const struct paging_regs *after)
     u64 cr4 = before.cr4 ^ after->cr4;
     guest->regs = *after;
     say("cr0 %lx cr4 %lx efer %lx", after->cr0, after->cr4, after->efer);
-    if (cr4 & CR4_PGE || cr4 & after->cr4 & CR4_SMEP || before.efer != after->efer)
-        history_start(guest->regs.cr3);
+    if (cr4 & CR4_PGE || cr4 & before.cr4 & CR4_PCIDE || cr4 & after->cr4 & CR4_SMEP ||
+        before.efer != after->efer)
+        history_begin();
     exit_begin();
     bool global = cr4 == CR4_PGE && before.cr0 == after->cr0 && before.efer == after->efer && !unpaged();
     if (global && shadow_global_written(&view, after->cr4)) {

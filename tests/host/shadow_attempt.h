@@ -7,13 +7,15 @@
 
 #include <shadow/engine.h>
 
+#include "model_cpu.h"
+
 extern struct shadow engine;
 extern struct shadow_view view;
 extern struct walk_context *const guest; // its walk: cpl and rflags may be set between instructions
 
 extern struct happened {
     u64 accesses, stores, hidden, true_faults, direct, emulated, traced, released, stale, stale_faults,
-        native_invlpg, untold, unpaged, p2m_changes, wp_clear, kept;
+        native_invlpg, native_invpcid, kept_unseen, untold, unpaged, p2m_changes, wp_clear, kept;
 } happened;
 
 // Starts the engine, and the guest at its first root, whose tables have been made.
@@ -27,8 +29,10 @@ void guest_switch(const struct shadow_config *config, void (*meanwhile)(void));
 // carried out. False: the guest got a #PF.
 bool guest_access(u64 gva, struct walk_access access, const void *data, unsigned bytes);
 
-// Instructions: INVLPG; MOV to CR3; whatever else changes the paging registers to `after`.
+// Instructions: INVLPG; INVPCID; MOV to CR3, with bit 63 only while the guest has CR4.PCIDE; whatever else
+// changes the paging registers to `after`.
 void guest_invlpg(u64 gva);
+void guest_invpcid(enum invpcid_type type, u16 pcid, u64 gva);
 void guest_cr3(u64 cr3);
 void guest_paging(const struct paging_regs *after);
 

@@ -11,7 +11,29 @@
 #include <arch/cpu.h>
 #include <arch/lib.h>
 
+#define PCIDS 4u
+
 static unsigned flush_percent; // of the edits that need it
+
+static bool has_pcids(void)
+{
+    return guest->regs.cr4 & CR4_PCIDE;
+}
+
+// As a guest with PCIDs loads the root: mostly each with its own, and without a flush.
+static u64 as_loaded(u64 cr3)
+{
+    if (!has_pcids())
+        return cr3;
+    u64 root = cr3 & ~CR3_PCID;
+    return root | (chance(70) ? root / PAGE_SIZE % PCIDS : rnd(PCIDS)) | maybe(CR3_NO_FLUSH, 60);
+}
+
+// The root in use again.
+static void load_again(void)
+{
+    guest_cr3(guest->regs.cr3 | (has_pcids() ? maybe(CR3_NO_FLUSH, 30) : 0));
+}
 
 // The entry that denies a write to gva, with those above and below it; NULL: none, or not in RAM.
 static const struct model_entry *denying_entry(struct model *m)
@@ -54,7 +76,7 @@ static void window_repair(void)
         if (type == P2M_RAM)
             guest_store(e.gpa, &e.value, 8);
     }
-    guest_cr3(guest->regs.cr3);
+    load_again();
 }
 
 static bool touch(u64 gva)
@@ -142,7 +164,7 @@ static void step_edit(void)
     if (edit(gpa, level) && chance(flush_percent))
         guest_invlpg(gva);
     else if (chance(15))
-        guest_cr3(guest->regs.cr3);
+        load_again();
     if (chance(50))
         touch(gva);
     gva_is_recent(gva);
@@ -189,7 +211,7 @@ static void step_invlpg(void)
 
 static void step_root(void)
 {
-    guest_cr3(chance(25) ? guest->regs.cr3 : random_cr3(50));
+    guest_cr3(as_loaded(chance(25) ? guest->regs.cr3 : random_cr3(50)));
 }
 
 // The same addresses in one root after the other, edits in between: what one has made must not be found stale
@@ -207,7 +229,7 @@ static void step_rounds(void)
             touch(gva);
         if (chance(flush_percent / 2))
             guest_invlpg(gva);
-        guest_cr3((FIRST_ROOT + rnd(2)) * PAGE_SIZE);
+        guest_cr3(as_loaded((FIRST_ROOT + rnd(2)) * PAGE_SIZE));
     }
 }
 
@@ -219,13 +241,56 @@ static void step_evict(void)
     unsigned level;
     touch(gva);
     u64 gpa = random_slot(gva, &level);
-    guest_cr3(random_cr3(50));
+    guest_cr3(as_loaded(random_cr3(50)));
     for (u64 i = rnd(60); i > 0; i--)
         guest_access(fresh_gva(), (struct walk_access){ACCESS_READ, false}, NULL, 0);
     if (edit(gpa, level)) {
-        guest_cr3(cr3);
+        guest_cr3(cr3 | (has_pcids() ? maybe(CR3_NO_FLUSH, 50) : 0));
         touch(gva);
     }
+}
+
+// PCIDs come with PCID 0, and go with all that is cached.
+static void step_pcide(void)
+{
+    if (!has_pcids() && guest->regs.cr3 & CR3_PCID)
+        guest_cr3(guest->regs.cr3 & ~CR3_PCID);
+    struct paging_regs regs = guest->regs;
+    regs.cr4 ^= CR4_PCIDE;
+    guest_paging(&regs);
+}
+
+static void invpcid(u64 gva, u16 pcid)
+{
+    static const enum invpcid_type types[] = {INVPCID_ADDRESS,   INVPCID_ADDRESS, INVPCID_SINGLE,
+                                              INVPCID_SINGLE,    INVPCID_SINGLE,  INVPCID_ALL,
+                                              INVPCID_ALL_GLOBAL};
+    guest_invpcid(types[rnd(ARRAY_SIZE(types))], pcid, gva);
+}
+
+static void step_invpcid(void)
+{
+    invpcid(random_gva(), has_pcids() ? (u16)rnd(PCIDS) : 0);
+}
+
+// What one address space has used is edited under another, and flushed there, or not.
+static void step_other_space(void)
+{
+    u64 gva = random_gva(), cr3 = guest->regs.cr3;
+    unsigned level;
+    if (!has_pcids())
+        step_pcide();
+    touch(gva);
+    u64 gpa = random_slot(gva, &level);
+    guest_cr3(as_loaded(random_cr3(0)));
+    if (chance(50))
+        touch(gva);
+    if (!edit(gpa, level))
+        return;
+    if (chance(60))
+        invpcid(gva, (u16)(cr3 & CR3_PCID));
+    guest_cr3(cr3 | maybe(CR3_NO_FLUSH, 85));
+    touch(gva);
 }
 
 static void step_rights(void)
@@ -323,7 +388,8 @@ void steps_unseen(void)
         store_unseen();
     if (chance(20))
         place_step(random_frame());
-    guest->regs.cr3 = chance(50) ? guest->regs.cr3 : random_cr3(50);
+    guest->regs.cr3 = chance(50) ? guest->regs.cr3 : as_loaded(random_cr3(50)) & ~CR3_NO_FLUSH;
+    guest->regs.cr4 ^= maybe(CR4_PCIDE, guest->regs.cr3 & CR3_PCID ? 0 : 20);
     guest->regs.cr4 ^= maybe(CR4_PGE, 20) | maybe(CR4_SMEP, 20) | maybe(CR4_SMAP, 20);
     guest->regs.efer ^= maybe(EFER_NXE, 10);
 }
@@ -332,10 +398,11 @@ static struct {
     void (*run)(void);
     unsigned usual, weight;
 } steps[] = {
-    {step_access, 600, 0}, {step_edit, 220, 0},     {step_invlpg, 60, 0},       {step_root, 90, 0},
-    {step_rights, 20, 0},  {step_sweep, 3, 0},      {step_burst, 30, 0},        {step_pge, 3, 0},
-    {step_nxe, 1, 0},      {step_p2m, 3, 0},        {step_rounds, 20, 0},       {step_evict, 8, 0},
-    {step_unpaged, 8, 0},  {step_user_copy, 20, 0}, {step_written_page, 20, 0},
+    {step_access, 600, 0}, {step_edit, 220, 0},       {step_invlpg, 60, 0},       {step_root, 90, 0},
+    {step_rights, 20, 0},  {step_sweep, 3, 0},        {step_burst, 30, 0},        {step_pge, 3, 0},
+    {step_nxe, 1, 0},      {step_p2m, 3, 0},          {step_rounds, 20, 0},       {step_evict, 8, 0},
+    {step_unpaged, 8, 0},  {step_user_copy, 20, 0},   {step_written_page, 20, 0}, {step_pcide, 6, 0},
+    {step_invpcid, 20, 0}, {step_other_space, 20, 0},
 };
 
 static unsigned total;

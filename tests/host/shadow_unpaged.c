@@ -85,11 +85,13 @@ static void step(void)
 
 void step_unpaged(void)
 {
+    if (guest->regs.cr4 & CR4_PCIDE) // paging cannot go before it
+        change_regs(0, CR4_PCIDE, 0);
     change_regs(CR0_PG, 0, EFER_LMA);
     for (u64 i = rnd(40); i-- > 0;) {
         step();
         if (history_full())
-            history_start(guest->regs.cr3);
+            history_start(guest->regs.cr3, 0);
     }
     change_regs(CR0_PG, 0, EFER_LMA);
 }

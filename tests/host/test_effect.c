@@ -51,13 +51,16 @@ static void machine_make(unsigned lacks)
 {
     memset(&caps, 0, sizeof(caps));
     caps.ept_vpid = (lacks & NO_2M ? 0 : EPT_CAP_2M) | (lacks & NO_1G ? 0 : EPT_CAP_1G);
+    caps.pin.may = PIN_PREEMPTION_TIMER;
+    caps.proc2.may = PROC2_EPT;
     caps.misc = ~(0x1ffull << 16) | (lacks & NO_TARGETS ? 0 : 4ull << 16);
     machine = (struct effect_machine){.caps = &caps,
                                       .physical_bits = lacks & NO_BIT ? 52 : 51,
                                       .mark_faults = !(lacks & NO_FAULT),
                                       .pcid = !(lacks & NO_KEYS),
                                       .pku = !(lacks & NO_KEYS),
-                                      .counts = !(lacks & NO_COUNTERS)};
+                                      .counts = !(lacks & NO_COUNTERS),
+                                      .counts_walks = !(lacks & NO_COUNTERS)};
     vpid_works = !(lacks & NO_VPID);
 }
 
@@ -82,7 +85,9 @@ static struct params expected(struct params p, unsigned lacks)
     if (p.vpid == VPID_AUTO)
         p.vpid = lacks & NO_VPID ? VPID_OFF : VPID_ON;
     p.pmu = p.pmu && !(lacks & NO_COUNTERS);
-    p.pcid = p.pcid && !shadow && !p.mmu_switch && !(lacks & NO_KEYS);
+    bool pcid = p.pcid && !(lacks & NO_KEYS), may_be_shadow = shadow || p.mmu_switch;
+    p.pcid = pcid && (!may_be_shadow || p.shadow_pcid);
+    p.shadow_pcid = p.shadow_pcid && (!may_be_shadow || pcid);
     p.pku = p.pku && !(lacks & NO_KEYS);
     if (!shadow) {
         p.p2m_max = lower(p.p2m_max, lacks & NO_2M   ? P2M_LEVEL_4K
@@ -133,8 +138,13 @@ static void check_on(struct params asked, unsigned lacks)
     assert_memory_equal(&again.now, &e.now, sizeof(e.now));
 }
 
-static const char *const words[] = {"", "pcid=off pku=off pmu=off shadow.vpid=one",
-                                    "shadow.directpf=off shadow.large=off", "mmu.switch=on shadow.prefetch=0",
+static const char *const words[] = {"",
+                                    "pcid=off pku=off pmu=off shadow.vpid=one",
+                                    "shadow.pcid=on",
+                                    "mmu.switch=on shadow.pcid=on",
+                                    "mmu.switch=on shadow.pcid=on pcid=off",
+                                    "shadow.directpf=off shadow.large=off",
+                                    "mmu.switch=on shadow.prefetch=0",
                                     "shadow.invlpg=exit shadow.cr3=exit shadow.prefetch=0"};
 
 static void every_machine(void **state)
@@ -187,7 +197,22 @@ static void sentences(void **state)
         "shadow.vpid=root is shadow.vpid=one in this configuration: vpid=off uses no VPIDs\n");
     assert_string_equal(
         says("vpid=on mmu=shadow", 0),
-        "pcid=on is pcid=off in this configuration: mmu=shadow offers no process-context identifiers\n");
+        "pcid=on is pcid=off in this configuration: mmu=shadow offers process-context identifiers only with shadow.pcid=on\n");
+    assert_string_equal(says("vpid=on mmu=shadow shadow.pcid=on", 0), "");
+    assert_string_equal(says("vpid=on mmu.switch=on shadow.pcid=on", 0), "");
+    assert_string_equal(
+        says("vpid=on mmu=shadow shadow.pcid=on pcid=off", 0),
+        "shadow.pcid=on is shadow.pcid=off in this configuration: pcid=off offers no process-context identifiers\n");
+    assert_string_equal(
+        says("vpid=on pku=off mmu=shadow shadow.pcid=on", NO_KEYS),
+        "pcid=on is pcid=off on this processor: it has no process-context identifiers\n"
+        "shadow.pcid=on is shadow.pcid=off on this processor: it has no process-context identifiers\n");
+    assert_string_equal(says("vpid=on shadow.pcid=on", 0),
+                        "shadow.pcid=on has no effect in this configuration: mmu=ept has no shadow tables\n");
+    assert_string_equal(
+        says("vpid=on mmu=auto auto.by=root shadow.pcid=on", 0),
+        "auto.by=root is auto.by=guest in this configuration: with process-context identifiers a root is loaded by several values of CR3\n");
+    assert_string_equal(says("vpid=on mmu=auto auto.by=root pcid=off", 0), "");
     assert_string_equal(
         says("vpid=on mmu=shadow pcid=off p2m.max=4k", 0),
         "shadow.large=on is shadow.large=off in this configuration: p2m.max=4k leaves it no page of 2M\n");

@@ -282,19 +282,24 @@ static void refresh(void)
         paging_refresh(v);
 }
 
-// MOV to CR3 by the processor (SDM vol. 3, 26.1.3). Whether it exited.
-static bool load_cr3(unsigned n)
+// MOV to CR3 by the processor (SDM vol. 3, 26.1.3), which does not keep bit 63. Whether it exited.
+static bool load_value(u64 value)
 {
-    bool exits = vmcs_read(PROCESSOR_BASED_CONTROLS) & PROC_CR3_LOAD_EXITING && !is_target(root(n));
-    guest.cr3 = root(n);
+    bool exits = vmcs_read(PROCESSOR_BASED_CONTROLS) & PROC_CR3_LOAD_EXITING && !is_target(value);
+    guest.cr3 = value & ~CR3_NO_FLUSH;
     if (!exits) {
-        vmcs_write(GUEST_CR3, root(n));
+        vmcs_write(GUEST_CR3, guest.cr3);
         v->cr3_unseen = true; // as at the next exit
         return false;
     }
-    assert_int_equal(write_cr(3, root(n)), VERDICT_SKIP);
+    assert_int_equal(write_cr(3, value), VERDICT_SKIP);
     refresh();
     return true;
+}
+
+static bool load_cr3(unsigned n)
+{
+    return load_value(root(n));
 }
 
 // MOV from CR3 gives what was loaded, by the processor or by an exit.
@@ -378,6 +383,49 @@ static void unseen_load_is_flushed(void **unused)
     unsigned before = fake_invvpid;
     assert_int_equal(write_cr(3, root(0) | BIT(4)), VERDICT_SKIP); // PCD: no target
     assert_int_equal(fake_invvpid, before + 1);
+    machine_gone();
+}
+
+static void expect_gp(enum verdict verdict)
+{
+    assert_int_equal(verdict, VERDICT_FAULT);
+    assert_int_equal(vmcs_read(ENTRY_INTERRUPTION_INFO), BIT(31) | BIT(11) | 3 << 8 | VECTOR_GP);
+    vmcs_write(ENTRY_INTERRUPTION_INFO, 0);
+}
+
+// With PCIDs: loads of any root by any of them, seen or not, also while CR0.WP is clear. One that exits
+// flushes unless it has bit 63.
+static void pcids_are_the_processors(void **unused)
+{
+    (void)unused;
+    make_in_place();
+    expect_gp(write_cr(3, root(0) | CR3_NO_FLUSH));
+    for (unsigned n = 0; n < ROOTS; n++)
+        load_cr3(n); // a place that is claimed flushes
+    write_masked(4, guest.cr4 | CR4_PCIDE);
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        unsigned n = (unsigned)random_below(ROOTS), before = fake_invvpid;
+        u64 keeps = random_below(3) ? CR3_NO_FLUSH : 0, pcid = random_below(8) ? n : random_below(0x1000);
+        bool seen = load_value(root(n) | pcid | keeps), wp = guest.cr0 & CR0_WP;
+        assert_true(!wp || fake_invvpid == before + (seen && !keeps));
+        assert_true(vmcs_read(GUEST_CR4) & CR4_PCIDE);
+        assert_int_equal(vmcs_read(GUEST_CR3) & CR3_PCID, pcid);
+        assert_true(!wp || vmcs_read(GUEST_CR3) == guest.cr3);
+        assert_true(!wp || is_target(root(n) | pcid | CR3_NO_FLUSH));
+        check_cr3();
+        check_own_page(n);
+        expect_gp(write_cr(3, root(n) | BIT(62)));
+        expect_gp(write_cr(3, root(n) | CR3_NO_FLUSH | BIT(40)));
+        if (!random_below(8))
+            write_masked(0, guest.cr0 ^ CR0_WP);
+        refresh();
+    }
+    load_value(root(0) | 3);
+    write_masked(4, guest.cr4 & ~CR4_PCIDE);
+    refresh();
+    check_cr3();
+    expect_gp(write_cr(4, guest.cr4 | CR4_PCIDE)); // CR3 has bits of a PCID
+    expect_gp(write_cr(3, root(0) | CR3_NO_FLUSH));
     machine_gone();
 }
 
@@ -478,6 +526,7 @@ int main(void)
         cmocka_unit_test(roots_used_last_are_targets),
         cmocka_unit_test(unseen_load_is_followed),
         cmocka_unit_test(unseen_load_is_flushed),
+        cmocka_unit_test(pcids_are_the_processors),
         cmocka_unit_test(out_of_sync_no_targets),
         cmocka_unit_test(dropped_root_is_no_target),
         cmocka_unit_test(wp_clear_has_its_own_root),

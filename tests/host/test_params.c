@@ -108,7 +108,7 @@ static void mistakes(void **state)
     static const char names[] =
         "There is no parameter `%s': the parameters are mmu= vpid= mmu.switch= "
         "mmu.churn= mmu.auto= auto.by= auto.feed= mem= p2m.max= p2m.churn= pcid= pku= pmu= freq= shadow= shadow.vpid= shadow.directpf= "
-        "shadow.invlpg= shadow.cr3= shadow.large= shadow.prefetch= shadow.pool= "
+        "shadow.invlpg= shadow.cr3= shadow.pcid= shadow.large= shadow.prefetch= shadow.pool= "
         "audit= compare= compare.how= compare.repeat= log= "
         "console= on-exit= qr= vmcall= limit= trace= profile= seed=.";
     static const char *const bad_name[] = {"mmux=ept", "mm=ept", "quiet", "mmu", "=", "MMU=ept", "vpid:on"};
@@ -217,6 +217,7 @@ static void printing(void **state)
         "shadow.directpf=on",
         "shadow.invlpg=direct",
         "shadow.cr3=inplace",
+        "shadow.pcid=off",
         "shadow.large=on",
         "shadow.prefetch=8",
         "shadow.pool=64",

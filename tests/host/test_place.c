@@ -98,6 +98,7 @@ static void machine_make(u64 first, bool root_vpids)
     p2m.context = &shadow;
     guest_make();
     memset(flushes, 0, sizeof(flushes));
+    flushed_all = 0;
 }
 
 // The page at gva 0 is where the tables from CR3 on say.
@@ -292,6 +293,59 @@ static void vpids(void **state)
     memory_gone();
 }
 
+// The guest loads a root by `cr3` with bit 63, which exits.
+static u64 load_kept(u64 cr3)
+{
+    view.keeps = true;
+    u64 now = load(cr3);
+    view.keeps = false;
+    return now;
+}
+
+static void turn_pcids(bool on)
+{
+    struct paging_regs before = guest->regs;
+    guest->regs.cr4 = on ? before.cr4 | CR4_PCIDE : before.cr4 & ~CR4_PCIDE;
+    shadow_paging_changed(&view, &before, &guest->regs);
+    load(guest->regs.cr3);
+}
+
+// With PCIDs one VPID is for all roots, in place or not. A load with bit 63 flushes nothing, another one all
+// that it has. Targets have bit 63, and are the PCID that the root was loaded with last.
+static void pcids(void **state)
+{
+    (void)state;
+    machine_make(GUEST_FIRST, true);
+    const u64 a = ROOTS * PAGE_SIZE, b = a + PAGE_SIZE, far = (ROOTS + 7) * PAGE_SIZE;
+    assert_int_equal(frames_alloc_at(&frames, hpa_mfn(far), ORDER_4K, FRAME_MONITOR), 0);
+    load(a);
+    u16 own = last_vpid;
+    turn_pcids(true);
+    u16 shared = last_vpid;
+    assert_int_not_equal(shared, own);
+    assert_int_equal(flushes[shared], 1);
+    assert_int_equal(load(b | 5), b | 5);
+    assert_int_equal(flushes[shared], 2);
+    assert_int_equal(load_kept(a | 7), a | 7);
+    assert_int_equal(load_kept(b | 5), b | 5);
+    assert_int_equal(flushes[shared], 2);
+    assert_true(is_target(a | 7 | CR3_NO_FLUSH) && is_target(b | 5 | CR3_NO_FLUSH));
+    assert_false(is_target(a | 7) || is_target(a) || is_target(a | CR3_NO_FLUSH));
+    shadow_root_switched(&view, guest->regs.cr3 = a | 7);
+    assert_null(shadow_audit(&view));
+    load_kept(b | 6);
+    assert_true(is_target(b | 6 | CR3_NO_FLUSH) && !is_target(b | 5 | CR3_NO_FLUSH));
+    assert_int_equal(load_kept(far | 0xfff) & 0xfff, 0xfff);
+    assert_int_equal(last_vpid, shared);
+    assert_int_equal(flushes[shared], 2);
+    load_kept(a);
+    turn_pcids(false);
+    assert_int_equal(last_vpid, own);
+    assert_int_equal(flushed_all, 1);
+    assert_true(is_target(a) && !is_target(a | CR3_NO_FLUSH));
+    memory_gone();
+}
+
 // The guest was elsewhere meanwhile, and all was flushed since: what the first root left under the VPID that
 // all share is the second one's by now.
 static void returned(void **state)
@@ -364,7 +418,7 @@ int main(void)
         cmocka_unit_test(in_place),    cmocka_unit_test(pages_move), cmocka_unit_test(not_to_be_placed),
         cmocka_unit_test(out_of_sync), cmocka_unit_test(targets),    cmocka_unit_test(dropped),
         cmocka_unit_test(vpids),       cmocka_unit_test(returned),   cmocka_unit_test(many),
-        cmocka_unit_test(unaccessed),
+        cmocka_unit_test(unaccessed),  cmocka_unit_test(pcids),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

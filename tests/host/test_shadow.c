@@ -131,6 +131,8 @@ static void check_counts(void)
         {"accesses that the error code does not tell", &happened.untold, 50},
         {"writes that CR0.WP = 0 alone allows", &happened.wp_clear, 300},
         {"INVLPG without an exit", &happened.native_invlpg, 3000},
+        {"INVPCID without an exit", &happened.native_invpcid, 1000},
+        {"roots loaded unseen that flush nothing", &happened.kept_unseen, 300},
         {"accesses without paging", &happened.unpaged, 5000},
         {"p2m changes", &happened.p2m_changes, 200},
         {"tables recycled", &recycled, 50},

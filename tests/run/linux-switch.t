@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 # Debian's kernel while the mode changes under it, at every so many exits, together with its memory (p2m.churn=) and under audit=;
-# and when the guest and the person at the console ask for a mode.
+# with PCIDs; and when the guest and the person at the console ask for a mode.
 use strict;
 use warnings;
 use FindBin;
@@ -22,9 +22,9 @@ my @POWEROFF = ('send poweroff', 'expect "penumbra":"summary"');
 # A change takes the monitor some hundred thousand instructions up to some million, and ten million are a second here. Where the
 # guest prints with interrupts off there is one at every twentieth character: a long line takes longer than RCU's 21 seconds.
 sub boots {
-    my ($name, $parameters, @script) = @_;
+    my ($name, $parameters, $isolation, @script) = @_;
     return linux_boot(name => $name, cpu => 'corei7_skylake_x', timeout => 600, parameters => "mem=256M $parameters",
-        arguments => ARGUMENTS . ' nopti rcupdate.rcu_cpu_stall_timeout=300',
+        arguments => ARGUMENTS . " $isolation rcupdate.rcu_cpu_stall_timeout=300",
         script => ['expect ' . PROMPT, command_steps('stty cols 300'), @script]);
 }
 
@@ -39,14 +39,21 @@ sub worked {
     is(summary_of($run)->{failed}, JSON::PP::false, "$name: the guest ends well");
 }
 
-my $run = boots('churn', 'mmu=shadow mmu.switch=on mmu.churn=50 p2m.churn=397 audit=16 shadow.pool=256',
+my $run = boots('churn', 'mmu=shadow mmu.switch=on mmu.churn=50 p2m.churn=397 audit=16 shadow.pool=256', 'nopti',
     (map { command_steps($_) } @WORK), @POWEROFF);
 worked('churn', $run);
 my $json = summary_of($run);
 cmp_ok($json->{mode_changes} // 0, '>', 100, "churn: the mode changed: " . ($json->{mode_changes} // 0));
 cmp_ok($json->{$_} // 0, '>', 0, "churn: $_: " . ($json->{$_} // 0)) for qw(violations hidden_faults traced_writes audited churn_moved);
 
-$run = boots('asked', 'mmu=ept mmu.switch=on vmcall=user', command_steps('penctl mode trace vpid=off; penctl mode'),
+# With PCIDs an isolating kernel loads CR3 by two values for each process, and INVPCID flushes the one that is not in use.
+$run = boots('pcid', 'mmu=ept mmu.switch=on mmu.churn=97 shadow.pcid=on audit=16', 'pti=on',
+    command_steps('grep -o -w -E "pcid|invpcid|pti" /proc/cpuinfo | tr "\\n" " "'), (map { command_steps($_) } @WORK), @POWEROFF);
+worked('pcid', $run);
+says($run, qr/^pcid (?:pti )?invpcid /m, 'pcid: the guest has PCIDs and INVPCID');
+cmp_ok(summary_of($run)->{mode_changes} // 0, '>', 100, 'pcid: the mode changed');
+
+$run = boots('asked', 'mmu=ept mmu.switch=on vmcall=user', 'nopti', command_steps('penctl mode trace vpid=off; penctl mode'),
     command_steps('penctl mode adaptive vpid=on p2m.max=4k; penctl mode; penctl mode shadow.pool=100; penctl mode wrong'),
     command_steps('cat /proc/cpuinfo | grep -c pcid'), 'type \x01m', 'expect the next mode', command_steps('penctl mode'),
     (map { command_steps($_) } @WORK), 'type \x01m', 'expect the next mode', @POWEROFF);

@@ -11,4 +11,6 @@ micro_compare('corei7_skylake_x',
     ['lazy', 'mmu=shadow shadow=lazy shadow.prefetch=0'],
     ['eager', 'mmu=shadow shadow=eager shadow.directpf=off'],
     ['trace', 'mmu=shadow shadow=trace shadow.invlpg=exit p2m.max=4k'],
-    ['small', 'mmu=shadow shadow=adaptive shadow.pool=64 vpid=off']);
+    ['small', 'mmu=shadow shadow=adaptive shadow.pool=64 vpid=off'],
+    ['pcid', 'mmu=shadow shadow.pcid=on'],
+    ['pcid-exit', 'mmu=shadow shadow.pcid=on shadow.invlpg=exit shadow.cr3=exit']);

@@ -8,4 +8,5 @@ use lib "$FindBin::RealBin/lib";
 use Micro;
 
 # mmu=shadow: what shadow paging does not run is left out.
-micro_compare('corei7_skylake_x', ['switch', 'mmu=shadow mmu.switch=on mmu.churn=97 shadow.pool=256']);
+micro_compare('corei7_skylake_x', ['switch', 'mmu=shadow mmu.switch=on mmu.churn=97 shadow.pool=256'],
+    ['pcid', 'mmu=shadow mmu.switch=on mmu.churn=97 shadow.pool=256 shadow.pcid=on']);

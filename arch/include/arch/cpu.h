@@ -15,6 +15,7 @@
 #define CR0_CD BIT(30)
 #define CR0_PG BIT(31)
 
+#define CR3_PCID     0xffful // with CR4.PCIDE
 #define CR3_NO_FLUSH BIT(63)
 
 #define CR4_VME        BIT(0)

@@ -114,7 +114,9 @@ struct mmu_ops {
     // Shadow paging only: NULL elsewhere, where nothing of it exits.
     u64 (*wp_written)(struct vcpu *v, u64 cr0);
     bool (*global_written)(struct vcpu *v, u64 cr4);
+    u64 (*root_kept)(struct vcpu *v, u64 cr3);
     void (*invlpg)(struct vcpu *v, u64 gva);
+    void (*flush)(struct vcpu *v);
     void (*written)(struct vcpu *v, u64 hpa, unsigned bytes);
     void (*carried_out)(struct vcpu *v, const struct mmu_fault *fault, unsigned bytes);
     void (*release)(struct vcpu *v, u64 hpa);
@@ -198,11 +200,17 @@ static inline void mmu_p2m_changing(struct vcpu *v, gfn_t first, u64 count)
     v->mmu->ops->p2m_changing(v, first, count);
 }
 
-// In place of mmu_paging_written, for what happens most: with 4-level paging and without PCIDs CR3 has been
-// written, and nothing else. Returns what the VMCS is to hold as the guest's CR3.
+// In place of mmu_paging_written, for what happens most: with 4-level paging CR3 has been written, without
+// bit 63, and nothing else. Returns what the VMCS is to hold as the guest's CR3.
 static inline u64 mmu_root_written(struct vcpu *v, u64 cr3)
 {
     return v->mmu->ops->root_written(v, cr3);
+}
+
+// The same with bit 63, which is not in `cr3` any more: with CR4.PCIDE a load that flushes nothing.
+static inline u64 mmu_root_kept(struct vcpu *v, u64 cr3)
+{
+    return v->mmu->ops->root_kept(v, cr3);
 }
 
 // The same of CR0.WP. What the VMCS is to hold as the guest's CR3.
@@ -218,10 +226,16 @@ static inline bool mmu_global_written(struct vcpu *v, u64 cr4)
     return v->mmu->ops->global_written(v, cr4);
 }
 
-// INVLPG exited: no stale translation of gva is used from now on.
+// INVLPG exited, or INVPCID of one address: no stale translation of gva is used from now on, of any PCID.
 static inline void mmu_invlpg(struct vcpu *v, u64 gva)
 {
     v->mmu->ops->invlpg(v, gva);
+}
+
+// INVPCID of more exited: no stale translation of any PCID is used from now on.
+static inline void mmu_flush(struct vcpu *v)
+{
+    v->mmu->ops->flush(v);
 }
 
 // The monitor has written `bytes` at hpa, within one page, for the guest: whenever it has carried out an

@@ -62,7 +62,7 @@ struct vcpu {
     u64 owned_efer;         // the guest's EFER while it is not in the VMCS
     bool cr3_owned, efer_owned;
     bool watches_roots;      // auto.by=root: loads of CR3 exit to be looked at: auto_loads.h
-    bool plain_roots;        // a write of CR3 changes nothing but the root: mmu_root_written
+    bool plain_roots;        // a write of CR3 changes nothing but the root: mmu_root_written, mmu_root_kept
     const char *unsupported; // the back end cannot go on, in one sentence: the guest ends before the next
                              // entry, if refresh_controls or observed is set too
     bool refresh;            // the back end wants mmu_paging_written before the next entry: paging_refresh

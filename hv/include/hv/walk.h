@@ -43,6 +43,12 @@ struct walk {
 
 enum paging_mode walk_mode(const struct paging_regs *regs);
 
+// 48 bits: the guest is not offered 5-level paging.
+static inline bool walk_canonical(u64 gva)
+{
+    return (u64)((s64)(gva << 16) >> 16) == gva;
+}
+
 // With paging: whether the error code of a #PF tells fetches from reads (SDM vol. 3, 4.7).
 static inline bool walk_tells_fetches(const struct paging_regs *regs)
 {
