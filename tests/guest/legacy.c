@@ -68,13 +68,20 @@ static void test_pic_registers(void)
     pic_stop();
 }
 
+// Between two instructions a machine may be away for longer than is measured here: 10 and 55 ms, as while its
+// monitor changes the mode (mmu.churn=). Not each time.
+#define TRIES 10
+
 static void test_pit_counts(void)
 {
-    pit_start(0x34, 0xFFFF);
-    u16 before = pit_latched(0), after;
-    for (unsigned i = 0; i < 1000; i++)
-        asm volatile("pause");
-    after = pit_latched(0);
+    u16 before = 0, after = 0;
+    for (unsigned try = 0; try < TRIES && after >= before; try++) {
+        pit_start(0x34, 0xFFFF);
+        before = pit_latched(0);
+        for (unsigned i = 0; i < 1000; i++)
+            asm volatile("pause");
+        after = pit_latched(0);
+    }
     if (after >= before)
         fail("count: expected to fall from %x, got %x", before, after);
     outb(0x43, 0xE2);
@@ -84,18 +91,26 @@ static void test_pit_counts(void)
     expect("status in mode 0", inb(0x40) & 0xBF, 0x30);
 }
 
-// As Linux measures the TSC.
-static void test_pit_channel_2(void)
+// Channel 2 counts 10 ms. Its output, as soon as that has begun; false: it never rises.
+static bool pit_output_at_begin(unsigned *output)
 {
     outb(0x61, (inb(0x61) & ~2) | 1);
     pit_start(0xB0, PIT_HZ / 100);
-    expect("output", inb(0x61) >> 5 & 1, 0);
+    *output = inb(0x61) >> 5 & 1;
     unsigned polls = 0;
     while (!(inb(0x61) & 0x20) && polls < 20000000)
         polls++;
-    if (!polls || polls >= 20000000)
-        fail("polls of the output: got %u", polls);
     outb(0x61, inb(0x61) & ~3);
+    return polls < 20000000;
+}
+
+// As Linux measures the TSC.
+static void test_pit_channel_2(void)
+{
+    unsigned output = 1;
+    for (unsigned try = 0; try < TRIES && output; try++)
+        expect("rises", pit_output_at_begin(&output), true);
+    expect("output", output, 0);
 }
 
 static void test_pit_periodic(void)
