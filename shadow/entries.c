@@ -2,33 +2,6 @@
 // dropping a table, protecting a frame and taking a frame away touch just what leads there. See entries.h.
 #include "entries.h"
 
-static void chain_remove(struct shadow *s, u32 *head, u32 id)
-{
-    struct shadow_link link = s->links[id];
-    if (link.previous == SHADOW_NONE)
-        *head = link.next;
-    else
-        s->links[link.previous].next = link.next;
-    if (link.next != SHADOW_NONE)
-        s->links[link.next].previous = link.previous;
-}
-
-// A leaf that gives write access goes, and a TLB may hold it.
-static inline void leaf_loosen(struct shadow *s, unsigned level, u64 old)
-{
-    u64 frame = hpa_mfn(old & PTE_ADDRESS).n;
-    if ((old & (PTE_W | PTE_DIRECT)) == PTE_W)
-        *(level == 1 ? &frame_at(s, frame)->loosened : &region_at(s, frame)->loosened) = s->flushes;
-}
-
-static inline void leaf_remove(struct shadow *s, u32 id, unsigned level, u64 old)
-{
-    if (old & PTE_DIRECT)
-        return;
-    chain_remove(s, leaf_chain(s, level, old), id);
-    leaf_loosen(s, level, old);
-}
-
 static bool in_root(const struct shadow *s, u32 id)
 {
     return s->tables[id >> 9].level == WALK_LEVELS;
@@ -179,30 +152,42 @@ void entry_flush_leaf(struct shadow *s, u32 id)
         entry_flush(s);
 }
 
-void entry_end(struct shadow *s, u32 id, u64 guest_entry)
+// The leaves of level 1 in a group leave their chains.
+static inline void leaves_take_out(struct shadow *s, u32 first, const u64 *entries)
 {
-    struct shadow_table *t = &s->tables[id >> 9];
-    u64 *entry = &t->entries[id % ENTRIES], old = *entry;
-    *entry = 0;
-    t->mapped--;
-    s->seen[id] = guest_entry;
-    s->changes++;
-    leaf_remove(s, id, 1, old);
+    struct shadow_link *links = s->links;
+    const u64 kinds = s->mark | PTE_DIRECT | PTE_P;
+    const u32 flushes = s->flushes;
+    for (unsigned i = 0; i < GROUP; i++) {
+        u64 old = entries[i];
+        if ((old & kinds) != PTE_P)
+            continue;
+        struct shadow_frame *frame = frame_at(s, hpa_mfn(old & PTE_ADDRESS).n);
+        struct shadow_link link = links[first + i];
+        *(link.previous == SHADOW_NONE ? &frame->leaves : &links[link.previous].next) = link.next;
+        if (link.next != SHADOW_NONE)
+            links[link.next].previous = link.previous;
+        if (old & PTE_W)
+            frame->loosened = flushes;
+    }
+}
+
+static void uppers_take_out(struct shadow *s, struct shadow_table *t, u32 first, const u64 *entries)
+{
+    for (unsigned i = 0; i < GROUP; i++) {
+        if (entry_maps(s, entries[i]))
+            upper_take_out(s, t, first + i, entries[i]);
+    }
 }
 
 void entry_clear_group(struct shadow *s, u32 first, bool maps)
 {
     struct shadow_table *t = &s->tables[first >> 9];
     u64 *entries = &t->entries[first % ENTRIES], unknown = s->unknown;
-    for (unsigned i = 0; maps && i < GROUP; i++) {
-        u64 old = entries[i];
-        if (!entry_maps(s, old))
-            continue;
-        if (t->level > 1)
-            upper_take_out(s, t, first + i, old);
-        else
-            leaf_remove(s, first + i, 1, old);
-    }
+    if (maps && t->level == 1)
+        leaves_take_out(s, first, entries);
+    else if (maps)
+        uppers_take_out(s, t, first, entries);
 #pragma GCC unroll 8
     for (unsigned i = 0; i < GROUP; i++)
         entries[i] = unknown;

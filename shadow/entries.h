@@ -83,6 +83,30 @@ static inline void entry_begun(struct shadow *s, u32 id)
     s->changes++;
 }
 
+static inline void chain_remove(struct shadow *s, u32 *head, u32 id)
+{
+    struct shadow_link link = s->links[id];
+    *(link.previous == SHADOW_NONE ? head : &s->links[link.previous].next) = link.next;
+    if (link.next != SHADOW_NONE)
+        s->links[link.next].previous = link.previous;
+}
+
+// A leaf that gives write access goes, and a TLB may hold it.
+static inline void leaf_loosen(struct shadow *s, unsigned level, u64 old)
+{
+    u64 frame = hpa_mfn(old & PTE_ADDRESS).n;
+    if ((old & (PTE_W | PTE_DIRECT)) == PTE_W)
+        *(level == 1 ? &frame_at(s, frame)->loosened : &region_at(s, frame)->loosened) = s->flushes;
+}
+
+static inline void leaf_remove(struct shadow *s, u32 id, unsigned level, u64 old)
+{
+    if (old & PTE_DIRECT)
+        return;
+    chain_remove(s, leaf_chain(s, level, old), id);
+    leaf_loosen(s, level, old);
+}
+
 // Makes an entry of level 1 that maps nothing a leaf for the guest's entry, which is to be of RAM or of a
 // device.
 static inline void entry_fill(struct shadow *s, u32 id, u64 leaf, u64 guest_entry)
@@ -92,9 +116,6 @@ static inline void entry_fill(struct shadow *s, u32 id, u64 leaf, u64 guest_entr
     leaf_add(s, id, 1, leaf);
     entry_begun(s, id);
 }
-
-// An entry of level 1 that maps becomes exact none.
-void entry_end(struct shadow *s, u32 id, u64 guest_entry);
 
 // Makes a page a table's that is all unknown, whatever is in it.
 static inline void entries_begin(const struct shadow *s, u64 *entries)

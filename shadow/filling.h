@@ -25,7 +25,8 @@ struct filling {
     u64 *entries, *seen;
     u64 takes;       // bits of the guest's entry that the role leaves
     u64 asks;        // ACCESSED, which it must have, and bits that it must not have
-    unsigned leaves; // entries that have begun to map
+    unsigned leaves; // entries that have begun to map, and
+    unsigned gone;   // that have ceased to
 };
 
 static inline __attribute__((always_inline)) struct filling filling_begin(const struct shadow_view *view,
@@ -62,14 +63,30 @@ static inline __attribute__((always_inline)) bool filling_add(struct filling *f,
     return true;
 }
 
+// Takes out an entry that maps: it is unknown then.
+static inline __attribute__((always_inline)) void filling_remove(struct filling *f, unsigned slot)
+{
+    leaf_remove(f->s, f->first + slot, 1, f->entries[slot]);
+    f->entries[slot] = f->s->unknown;
+    f->gone++;
+}
+
+// Makes an entry that maps nothing exact none.
+static inline void filling_none(const struct filling *f, unsigned slot, u64 guest_entry)
+{
+    f->entries[slot] = 0;
+    f->seen[slot] = guest_entry;
+    f->s->tables[f->first >> 9].occupied |= BIT(slot / GROUP);
+}
+
 // `groups`: that have all entries which were added.
 static inline void filling_end(const struct filling *f, u64 groups)
 {
     struct shadow_table *t = &f->s->tables[f->first >> 9];
-    if (!f->leaves)
-        return;
-    t->occupied |= groups;
-    t->maps |= groups;
-    t->mapped += f->leaves;
-    f->s->changes += f->leaves;
+    if (f->leaves) {
+        t->occupied |= groups;
+        t->maps |= groups;
+    }
+    t->mapped += f->leaves - f->gone;
+    f->s->changes += f->leaves + f->gone;
 }

@@ -20,19 +20,6 @@ struct found {
     bool changed;     // something maps otherwise than before
 };
 
-// The guest's entry is not what it was.
-static inline void slot_synchronise(struct shadow_view *view, struct filling *f, unsigned slot,
-                                    u64 guest_entry, struct found *found)
-{
-    const struct shadow *s = view->s;
-    u64 now = f->entries[slot];
-    found->written += now != s->unknown;
-    if (s->tables[f->first >> 9].level > 1)
-        found->changed |= trace_entry(view, f->first + slot);
-    else if (entry_maps(s, now) || !filling_add(f, slot, guest_entry))
-        found->changed |= trace_leaf(view, f->first + slot);
-}
-
 // Without a jump for each entry: few groups have changed.
 static bool group_changed(const u64 *guest, const u64 *seen)
 {
@@ -43,20 +30,35 @@ static bool group_changed(const u64 *guest, const u64 *seen)
     return changed;
 }
 
-static void group_synchronise(struct shadow_view *view, struct filling *f, const u64 *guest, unsigned first,
-                              struct found *found)
+// Of a group that has changed: bit n: the n-th entry has.
+static inline unsigned slots_changed(const u64 *guest, const u64 *seen)
 {
-    for (unsigned slot = first; slot < first + GROUP; slot++) {
-        if (guest[slot] != f->seen[slot])
-            slot_synchronise(view, f, slot, guest[slot], found);
+    unsigned changed = 0;
+#pragma GCC unroll 8
+    for (unsigned i = 0; i < GROUP; i++)
+        changed |= (unsigned)(guest[i] != seen[i]) << i;
+    return changed;
+}
+
+// Of these entries the guest's are not what they were.
+static inline void group_synchronise(struct shadow_view *view, struct filling *f, const u64 *guest,
+                                     unsigned first, struct found *found)
+{
+    unsigned left = slots_changed(guest + first, f->seen + first);
+    bool leaves = view->s->tables[f->first >> 9].level == 1;
+    for (; left; left &= left - 1) {
+        unsigned slot = first + (unsigned)__builtin_ctz(left);
+        found->written += f->entries[slot] != view->s->unknown;
+        found->changed |=
+            leaves ? trace_leaf(view, f, slot, guest[slot]) : trace_entry(view, f->first + slot);
     }
 }
 
-// Of these groups, those whose guest entries may have changed: blocks of eight that are all among them, as
-// most of a full table's are, are looked at as a whole.
+// Of these groups, those whose guest entries have changed. Blocks of eight that are all among them, as most
+// of a full table's are, are looked at as a whole first.
 static inline u64 groups_changed(u64 groups, const u64 *guest, const u64 *seen)
 {
-    u64 whole = groups & groups >> 1;
+    u64 whole = groups & groups >> 1, changed = 0;
     whole &= whole >> 2;
     whole &= whole >> 4 & 0x0101010101010101ul; // bit 8n: all of the n-th block
     for (; whole; whole &= whole - 1) {
@@ -64,26 +66,31 @@ static inline u64 groups_changed(u64 groups, const u64 *guest, const u64 *seen)
         if (same_bytes(guest + first, seen + first))
             groups &= ~((whole & -whole) * 0xff);
     }
-    return groups;
+    for (; groups; groups &= groups - 1) {
+        unsigned first = group_first(groups);
+        changed |= group_changed(guest + first, seen + first) ? groups & -groups : 0;
+    }
+    return changed;
+}
+
+static struct found groups_synchronise(struct shadow_view *view, u32 table, u64 groups)
+{
+    const u64 *guest = view->s->tables[table].guest;
+    struct filling f = filling_begin(view, table);
+    struct found found = {0, false};
+    for (u64 left = groups; left; left &= left - 1)
+        group_synchronise(view, &f, guest, group_first(left), &found);
+    filling_end(&f, groups);
+    view->s->stats.traced_fills += f.leaves;
+    return found;
 }
 
 static struct found table_compare(struct shadow_view *view, u32 table)
 {
-    struct shadow *s = view->s;
-    const u64 *guest = s->tables[table].guest;
-    struct filling f = filling_begin(view, table);
-    struct found found = {0, false};
-    u64 changed = 0, groups = groups_changed(s->tables[table].occupied, guest, f.seen);
-    for (; groups; groups &= groups - 1) {
-        unsigned first = group_first(groups);
-        if (likely(!group_changed(guest + first, f.seen + first)))
-            continue;
-        changed |= groups & -groups;
-        group_synchronise(view, &f, guest, first, &found);
-    }
-    filling_end(&f, changed);
-    s->stats.traced_fills += f.leaves;
-    return found;
+    const struct shadow *s = view->s;
+    const struct shadow_table *t = &s->tables[table];
+    u64 changed = groups_changed(t->occupied, t->guest, &s->seen[entry_id(table, 0)]);
+    return changed ? groups_synchronise(view, table, changed) : (struct found){0, false};
 }
 
 static void table_synchronise(struct shadow_view *view, u32 table)

@@ -105,35 +105,30 @@ __attribute__((noinline)) void trace_written(struct shadow_view *view, u64 hpa, 
     }
 }
 
-// The same as trace_entry of a table of level 1 that is exact, where an entry begins or ceases to map.
-static inline bool leaf_follow(struct shadow_view *view, u32 id)
+// All but an entry that begins to map.
+static __attribute__((noinline)) void leaf_written(struct shadow_view *view, u32 id)
 {
     struct shadow *s = view->s;
     struct filling f = filling_begin(view, id >> 9);
     unsigned slot = id % ENTRIES;
-    u64 guest_entry = s->tables[id >> 9].guest[slot];
-    bool mapped = entry_maps(s, f.entries[slot]);
-    if (mapped ? guest_entry & PTE_P : !filling_add(&f, slot, guest_entry))
-        return trace_entry(view, id);
-    if (mapped) {
-        entry_end(s, id, guest_entry);
-        return true;
-    }
+    if (trace_leaf(view, &f, slot, s->tables[id >> 9].guest[slot]))
+        translation_changed(s);
     filling_end(&f, BIT(slot / GROUP));
-    s->stats.traced_fills++;
-    return false;
-}
-
-__attribute__((flatten)) bool trace_leaf(struct shadow_view *view, u32 id)
-{
-    return leaf_follow(view, id);
+    s->stats.traced_fills += f.leaves;
 }
 
 void trace_leaf_written(struct shadow_view *view, u32 id)
 {
-    view->s->stats.traced_writes++;
-    if (leaf_follow(view, id))
-        translation_changed(view->s);
+    struct shadow *s = view->s;
+    struct filling f = filling_begin(view, id >> 9);
+    unsigned slot = id % ENTRIES;
+    s->stats.traced_writes++;
+    if (entry_maps(s, f.entries[slot]) || !filling_add(&f, slot, s->tables[id >> 9].guest[slot])) {
+        leaf_written(view, id);
+        return;
+    }
+    filling_end(&f, BIT(slot / GROUP));
+    s->stats.traced_fills++;
 }
 
 void trace_path(struct shadow_view *view, u64 gva)

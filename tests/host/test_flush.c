@@ -154,6 +154,15 @@ static void test_gone(void **state)
     assert_int_equal(all, 1);
 }
 
+static void test_gone_with_table(void **state)
+{
+    (void)state;
+    store(TABLES + 2, 0, 0);
+    assert_int_equal(all, 0);
+    becomes_table(PAGE);
+    assert_int_equal(all, 1);
+}
+
 static void test_made_read_only(void **state)
 {
     (void)state;
@@ -308,6 +317,7 @@ int main(void)
         TEST(test_by_address),
         TEST(test_not_writable),
         TEST(test_gone),
+        TEST(test_gone_with_table),
         TEST(test_made_read_only),
         TEST(test_large_gone),
         TEST(test_two_places),
