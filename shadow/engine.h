@@ -174,7 +174,7 @@ struct shadow {
     u32 dropped_table; // the same: the processor may still hold entries that lead through it
     u32 newest, oldest;
     u32 used;        // tables
-    u32 lost;        // list of the tables out of sync
+    u32 lost;        // list of the tables out of sync in the tree, and of roots apart
     u32 out_of_sync; // how many tables are, those apart not counted
     u32 lost_above;  // of them, above level 1
     u32 apart;       // how many those are
@@ -186,6 +186,7 @@ struct shadow {
     bool flush;      // that is to flush all VPIDs
     u32 stale_count; // that is to flush these translations
     u64 stale[SHADOW_STALE];
+    u64 root_maps;                // groups of entries that map in some root that was in use
     u32 unpaged;                  // views without paging
     bool left;                    // the last view went, and the tables are as it left them,
     struct paging_regs left_with; // when the guest had these

@@ -212,6 +212,17 @@ static bool frame_drop_orphans(struct shadow *s, u64 frame)
     return true;
 }
 
+// An entry comes to a root that is not in use, and was since it was written last: with page-table isolation,
+// to a process's other root. Not if what is there is taken away, or the page is filled with something else.
+static bool root_grows(struct shadow *s, u32 table, unsigned slot)
+{
+    struct shadow_table *t = &s->tables[table];
+    if (t->level != WALK_LEVELS || !t->again || t->torn || t->guest[slot] & PTE_P)
+        return false;
+    t->again = false;
+    return true;
+}
+
 bool sync_frees_frame(struct shadow_view *view, u64 hpa)
 {
     struct shadow *s = view->s;
@@ -223,7 +234,7 @@ bool sync_frees_frame(struct shadow_view *view, u64 hpa)
         if (!f->traced)
             return true;
     }
-    if (!traced_once(f) || table_orphaned(s, f->table))
+    if (!traced_once(f) || (table_orphaned(s, f->table) && !root_grows(s, f->table, slot)))
         return frame_drop_orphans(s, frame);
     if (!s->config.strategy.sync || !(f->traced & TRACED_LEVEL_1) ||
         !writes_in_burst(view, &s->tables[f->table], slot))
