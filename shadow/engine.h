@@ -104,8 +104,8 @@ struct shadow_table {
     bool out_of_sync; // the guest may write its table unseen: entries may be stale until the next flush
     bool apart;       // the same, but nothing leads to it: it has left the tree until a fault needs it
     bool spread;      // since it had none, it has had parents at more than one place of the tree
-    bool fills;       // when it was last out of sync for an entry that came, several had come
-    bool protects;    // the same for one that was changed; true before
+    bool has_left;    // it has been out of sync
+    bool bursty;      // when it was last, several entries were written
     bool splinters;   // there may be some below, or it is one
     bool torn;        // of a root: all that it had for users was dropped by teardown_begins
     bool marks;       // the guest's table takes accessed and dirty bits: it lies in P2M_RAM
@@ -174,7 +174,7 @@ struct shadow {
     u32 dropped_table; // the same: the processor may still hold entries that lead through it
     u32 newest, oldest;
     u32 used;        // tables
-    u32 lost;        // list of the tables out of sync in the tree, and of roots apart
+    u32 lost;        // list of the tables out of sync
     u32 out_of_sync; // how many tables are, those apart not counted
     u32 lost_above;  // of them, above level 1
     u32 apart;       // how many those are
@@ -186,7 +186,6 @@ struct shadow {
     bool flush;      // that is to flush all VPIDs
     u32 stale_count; // that is to flush these translations
     u64 stale[SHADOW_STALE];
-    u64 root_maps;                // groups of entries that map in some root that was in use
     u32 unpaged;                  // views without paging
     bool left;                    // the last view went, and the tables are as it left them,
     struct paging_regs left_with; // when the guest had these

@@ -246,7 +246,6 @@ void shadow_root_switched(struct shadow_view *view, u64 cr3)
         view_switch_root(view, p->table);
         view->fresh_gva = ~0ul; // another PCID's
         s->tables[p->table].vpid = vpid;
-        s->tables[p->table].again = true;
         s->tables[p->table].epoch = s->epoch; // the processor's MOV to CR3 has flushed
         s->stats.roots_unseen++;
         return;

@@ -22,45 +22,34 @@ static u32 root_for(struct shadow_view *view)
     return table_get(s, key, leaf.type == P2M_RAM, NULL);
 }
 
-// Makes the root's entry a link if the table that the guest's leads to stands. All are in sync.
-static void root_link(struct shadow_view *view, u32 id)
+// A guest's address spaces share their kernel: a new root takes over the links whose entries are the same.
+static void root_inherit(struct shadow *s, u32 from, u32 to)
 {
-    struct shadow *s = view->s;
-    const struct shadow_table *t = &s->tables[id >> 9];
-    u64 entry = t->guest[id % ENTRIES];
-    if ((entry & (PTE_P | PTE_A)) != (PTE_P | PTE_A) || entry & view->reserved[WALK_LEVELS][false])
-        return;
-    struct p2m_leaf leaf = p2m_lookup(s->p2m, gpa_gfn(entry & PTE_ADDRESS));
-    struct table_key key = {
-        .frame = leaf.mfn.n, .level = WALK_LEVELS - 1, .role = role_below(t->role, entry)};
-    u32 child = p2m_is_ram(leaf.type) ? hash_find(s, key) : SHADOW_NONE;
-    if (child != SHADOW_NONE)
-        entry_set(s, id, entry_link(s, child, role_link_flags(t->role, entry)));
-}
-
-// A guest's address spaces share their kernel, and with page-table isolation a process's two roots all that
-// is the user's. So a new root begins with links to what stands, where roots have any.
-static void root_inherit(struct shadow_view *view, u32 root)
-{
-    for (u64 groups = view->s->root_maps; groups; groups &= groups - 1) {
-        u32 first = entry_id(root, group_first(groups));
-        for (u32 id = first; id < first + GROUP; id++)
-            root_link(view, id);
+    const u64 *guest = s->tables[to].guest, *seen = &s->seen[entry_id(from, 0)];
+    const struct shadow_table *f = &s->tables[from];
+    for (u64 groups = f->maps; groups; groups &= groups - 1) {
+        unsigned first = group_first(groups);
+        for (unsigned slot = first; slot < first + GROUP; slot++) {
+            u64 entry = f->entries[slot];
+            bool accessed = guest[slot] & PTE_A; // which one in read-only memory need not be
+            if (entry_maps(s, entry) && seen[slot] == guest[slot] && accessed)
+                entry_set(s, entry_id(to, slot), entry);
+        }
     }
 }
 
 static void root_follow(struct shadow_view *view)
 {
     struct shadow *s = view->s;
+    u32 before = view->root;
     u64 made = s->stats.tables_made;
-    if (view->top && !view->unpaged)
-        s->root_maps |= view->top->maps;
     view_set_root(view, root_for(view));
     s->stats.root_hits += made == s->stats.tables_made;
-    struct shadow_table *t = &s->tables[view->root];
-    t->again = true;
-    if (!t->occupied && table_is_exact(s, t))
-        root_inherit(view, view->root);
+    const struct shadow_table *t = &s->tables[view->root];
+    if (t->occupied || before == SHADOW_NONE || before == view->root || !table_is_exact(s, t))
+        return;
+    if (table_is_exact(s, &s->tables[before]) && s->tables[before].role == t->role)
+        root_inherit(s, before, view->root);
 }
 
 // Whether the guest's root may be in place, and where it lies.

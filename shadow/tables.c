@@ -34,26 +34,13 @@ void table_empty(struct shadow *s, u32 table)
     s->changes++;
 }
 
-static void lost_insert(struct shadow *s, u32 table)
-{
-    s->tables[table].next_lost = s->lost;
-    s->lost = table;
-}
-
-static void lost_remove(struct shadow *s, u32 table)
-{
-    u32 *at = &s->lost;
-    while (*at != table)
-        at = &s->tables[*at].next_lost;
-    *at = s->tables[table].next_lost;
-}
-
 __attribute__((noinline)) void table_lose(struct shadow *s, u32 table)
 {
     struct shadow_table *t = &s->tables[table];
     frame_untrace(s, table);
     t->out_of_sync = true;
-    lost_insert(s, table);
+    t->next_lost = s->lost;
+    s->lost = table;
     s->lost_above += t->level > 1;
     if (!s->out_of_sync++)
         view_change_controls(s);
@@ -72,24 +59,19 @@ void table_part(struct shadow *s, u32 table)
     s->stats.left_tree++;
 }
 
-void table_part_root(struct shadow *s, u32 table)
-{
-    place_leave(s, table);
-    table_part(s, table);
-    lost_insert(s, table);
-}
-
 void table_found(struct shadow *s, u32 table)
 {
-    struct shadow_table *t = &s->tables[table];
-    bool apart = t->apart;
-    if (!apart || t->level == WALK_LEVELS)
-        lost_remove(s, table);
-    t->out_of_sync = t->apart = false;
-    s->apart -= apart;
-    if (apart)
+    u32 *at = &s->lost;
+    if (s->tables[table].apart) {
+        s->tables[table].out_of_sync = s->tables[table].apart = false;
+        s->apart--;
         return;
-    s->lost_above -= t->level > 1;
+    }
+    while (*at != table)
+        at = &s->tables[*at].next_lost;
+    *at = s->tables[table].next_lost;
+    s->tables[table].out_of_sync = false;
+    s->lost_above -= s->tables[table].level > 1;
     if (!--s->out_of_sync)
         view_change_controls(s);
 }
@@ -180,7 +162,6 @@ u32 table_make(struct shadow *s, struct table_key key, bool marks, const u32 *ke
         .used = true,
         .splinter = key.splinter,
         .splinters = key.splinter,
-        .protects = true,
         .marks = marks,
     };
     hash_insert(s, table);

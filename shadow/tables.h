@@ -35,9 +35,5 @@ void table_lose(struct shadow *s, u32 table);
 // the caller's to flush.
 void table_part(struct shadow *s, u32 table);
 
-// The same of a root that is not in use. It is no target any more, so that a load of it is seen, and sync_all
-// finds it as those that are in the tree.
-void table_part_root(struct shadow *s, u32 table);
-
 // A table is not out of sync any more: it is dropped, or its entries are about to be made exact.
 void table_found(struct shadow *s, u32 table);

@@ -97,10 +97,7 @@ static void root_lose(struct shadow *s, u32 table)
 {
     if (!table_is_exact(s, &s->tables[table]))
         return;
-    if (s->tables[table].roots)
-        table_lose(s, table);
-    else
-        table_part_root(s, table);
+    table_lose(s, table);
     u32 id = frame_at(s, s->tables[table].frame)->leaves;
     while (id != SHADOW_NONE && entry_flush_address(s, id))
         id = s->links[id].next;

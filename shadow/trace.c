@@ -72,10 +72,6 @@ static void slot_written(struct shadow_view *view, u32 table, unsigned slot)
     struct shadow *s = view->s;
     u32 id = entry_id(table, slot);
     u64 before = *entry_at(s, id), seen = s->seen[id];
-    if (unlikely(table_orphaned(s, table)) && !(s->tables[table].guest[slot] & PTE_P)) {
-        table_drop(s, table); // no entry has come
-        return;
-    }
     if (!trace_entry(view, id)) {
         if (s->apart && s->tables[table].level == 2 && !(s->tables[table].guest[slot] & PTE_P)) {
             teardown_apart(s, table, seen);
