@@ -104,8 +104,8 @@ struct shadow_table {
     bool out_of_sync; // the guest may write its table unseen: entries may be stale until the next flush
     bool apart;       // the same, but nothing leads to it: it has left the tree until a fault needs it
     bool spread;      // since it had none, it has had parents at more than one place of the tree
-    bool has_left;    // it has been out of sync
-    bool bursty;      // when it was last, several entries were written
+    bool fills;       // when it was last out of sync for an entry that came, several had come
+    bool protects;    // the same for one that was changed; true before
     bool splinters;   // there may be some below, or it is one
     bool torn;        // of a root: all that it had for users was dropped by teardown_begins
     bool marks;       // the guest's table takes accessed and dirty bits: it lies in P2M_RAM

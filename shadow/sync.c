@@ -12,7 +12,8 @@
 #include "teardown.h"
 #include "trace.h"
 
-#define BURST 4 // entries
+#define BURST   4 // entries
+#define SEVERAL 2 // that were changed in place
 
 // What was found in a table that has come back.
 struct found {
@@ -93,17 +94,41 @@ static struct found table_compare(struct shadow_view *view, u32 table)
     return changed ? groups_synchronise(view, table, changed) : (struct found){0, false};
 }
 
+// What has become of an entry.
+enum change { CHANGE_OTHER, CHANGE_TAKEN_AWAY, CHANGE_READ_ONLY, CHANGE_CLEAN };
+
+// A page that comes for a write is dirty, and comes alone. One that comes for a read may be of a file, with
+// its neighbours.
+static inline enum change change_of(u64 before, u64 after)
+{
+    if (!(before & PTE_P))
+        return after & PTE_P && ~after & (PTE_W | PTE_D) ? CHANGE_CLEAN : CHANGE_OTHER;
+    if (!(after & PTE_P))
+        return CHANGE_TAKEN_AWAY;
+    return before & PTE_W && (before ^ after) == PTE_W ? CHANGE_READ_ONLY : CHANGE_OTHER;
+}
+
+// What the next write of the same kind may begin. A table that has left the tree for an entry that was there
+// says nothing, a page of it was copied; nor does one page that has come for a write.
+static inline void burst_learn(struct shadow_table *t, bool apart, unsigned written)
+{
+    if (t->before & PTE_P)
+        t->protects = apart ? t->protects : written >= SEVERAL;
+    else if (written >= BURST || change_of(t->before, t->guest[t->slot]) == CHANGE_CLEAN)
+        t->fills = written >= BURST;
+}
+
 static void table_synchronise(struct shadow_view *view, u32 table)
 {
     struct shadow *s = view->s;
     struct shadow_table *t = &s->tables[table];
+    bool apart = t->apart;
     if (teardown_ends(s, table))
         return;
     table_found(s, table);
     frame_trace(s, table); // before the entries are looked at: no write is missed
     struct found found = table_compare(view, table);
-    t->bursty = found.written >= BURST;
-    t->has_left = true;
+    burst_learn(t, apart, found.written);
     t->burst = 0;
     s->epoch += found.changed;
     s->stats.synchronised++;
@@ -146,6 +171,11 @@ void sync_returned(struct shadow_view *view)
     }
 }
 
+static bool is_users(const struct shadow *s, const struct shadow_table *t)
+{
+    return t->parents != SHADOW_NONE && *entry_at(s, t->parents) & PTE_U;
+}
+
 // Writes to two entries of one kind, close together, begin a burst: entries made (a fault for many pages),
 // taken away (the end of a mapping) or made read-only (fork). Taking one away and making it again does not:
 // copy on write, mprotect of one page.
@@ -159,7 +189,7 @@ static inline bool writes_in_burst(const struct shadow_view *view, struct shadow
     t->written = now;
     t->slot = (u16)slot;
     t->before = before;
-    return again || t->burst >= BURST || (t->bursty && !present);
+    return again || t->burst >= BURST || (unlikely(t->fills && !present) && !is_users(view->s, t));
 }
 
 // Those of them whose index is in the mask.
@@ -218,11 +248,6 @@ bool sync_leaf_table(struct shadow_view *view, struct mmu_fault *f, enum mmu_out
     return true;
 }
 
-static bool is_users(const struct shadow *s, const struct shadow_table *t)
-{
-    return t->parents != SHADOW_NONE && *entry_at(s, t->parents) & PTE_U;
-}
-
 // What is written to the entry's group is to be found when the table comes back, though nothing of it is
 // known.
 static void group_await(struct shadow *s, struct shadow_table *t, u32 id)
@@ -234,13 +259,23 @@ static void group_await(struct shadow *s, struct shadow_table *t, u32 id)
     memset(&s->seen[align_down(id, GROUP)], 0, GROUP * sizeof(u64));
 }
 
-bool sync_part(struct shadow *s, u32 id)
+static bool part(struct shadow *s, u32 id)
 {
     struct shadow_table *t = &s->tables[id >> 9];
     if (!s->config.strategy.sync || !table_is_exact(s, t) || !is_users(s, t) || !entry_flush_address(s, id))
         return false;
     table_part(s, id >> 9);
     group_await(s, t, id);
+    return true;
+}
+
+bool sync_part(struct shadow *s, u32 id)
+{
+    struct shadow_table *t = &s->tables[id >> 9];
+    if (!part(s, id))
+        return false;
+    t->slot = id % ENTRIES;
+    t->before = t->guest[t->slot];
     return true;
 }
 
@@ -252,18 +287,6 @@ void sync_join(struct shadow_view *view, u32 id, u32 table, u64 rights)
     entry_set(s, id, entry_link(s, table, rights));
 }
 
-// What has become of an entry.
-enum change { CHANGE_OTHER, CHANGE_TAKEN_AWAY, CHANGE_READ_ONLY };
-
-static enum change change_of(u64 before, u64 after)
-{
-    if (!(before & PTE_P))
-        return CHANGE_OTHER;
-    if (!(after & PTE_P))
-        return CHANGE_TAKEN_AWAY;
-    return before & PTE_W && (before ^ after) == PTE_W ? CHANGE_READ_ONLY : CHANGE_OTHER;
-}
-
 static bool leaves_after(struct shadow *s, u32 table, unsigned slot, bool plain)
 {
     const struct shadow_table *t = &s->tables[table];
@@ -272,9 +295,9 @@ static bool leaves_after(struct shadow *s, u32 table, unsigned slot, bool plain)
     if (ends && teardown_begins(s, table))
         return true;
     if (change == CHANGE_TAKEN_AWAY)
-        return sync_part(s, entry_id(table, slot));
-    bool several = t->bursty || !t->has_left;
-    if (change != CHANGE_READ_ONLY || !several || !is_users(s, t))
+        return part(s, entry_id(table, slot));
+    bool several = change == CHANGE_READ_ONLY ? t->protects : change == CHANGE_CLEAN && t->fills;
+    if (!several || !is_users(s, t))
         return false;
     table_lose(s, table);
     return true;

@@ -162,6 +162,7 @@ u32 table_make(struct shadow *s, struct table_key key, bool marks, const u32 *ke
         .used = true,
         .splinter = key.splinter,
         .splinters = key.splinter,
+        .protects = true,
         .marks = marks,
     };
     hash_insert(s, table);

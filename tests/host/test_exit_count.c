@@ -421,7 +421,7 @@ static void fork_protects(void **state)
     assert_in_range(exits_taken(), 1, 3);
 }
 
-// Of a process that forks again and again few pages are writable each time.
+// Of a process that forks again and again few pages are writable each time. That is learnt by the first.
 static void fork_again(void **state)
 {
     (void)state;
@@ -435,7 +435,7 @@ static void fork_again(void **state)
         (void)exits_taken();
         set_bytes(LEAVES, 5, page_entry(105, READ_ONLY), 1);
         flush();
-        assert_int_equal(exits_taken(), 1);
+        assert_in_range(exits_taken(), 1, i ? 1 : 2);
     }
 }
 
@@ -488,6 +488,36 @@ static void single_pages(void **state)
         assert_in_range(page_comes(page, ACCESS_READ, READ_ONLY), 1, page == 128 ? 2 : 1);
 }
 
+// One of many: the entries around the page's are made, too.
+static unsigned pages_come(unsigned first)
+{
+    assert_false(user(first + 7, ACCESS_READ));
+    for (unsigned page = first; page < first + 16; page++)
+        set(LEAVES, page, page_entry(page, READ_ONLY));
+    user_uses(first + 7, ACCESS_READ);
+    return exits_taken();
+}
+
+// A program whose code, data and heap are in one table: that a page of it is copied, or a new one is written,
+// says nothing of the pages that come for a read.
+static void kinds_mixed(void **state)
+{
+    (void)state;
+    absent_known(128, ACCESS_READ);
+    (void)pages_come(128);
+    for (unsigned i = 0; i < 3; i++) {
+        protect(5, 1, READ_ONLY);
+        flush();
+        (void)exits_taken();
+        assert_false(user(5, ACCESS_WRITE));
+        copy(5);
+        user_uses(5, ACCESS_WRITE);
+        assert_int_equal(exits_taken(), 2);
+        assert_int_equal(page_comes(64 + i, ACCESS_WRITE, PAGE_BITS), i ? 1 : 2);
+        assert_int_equal(pages_come(144 + 16 * i), 2);
+    }
+}
+
 // The entries that map a piece of the large page.
 static unsigned pieces_filled(void)
 {
@@ -531,6 +561,7 @@ int main(void)
         TEST(copy_by_kernel), TEST(munmap_pages),      TEST(process_ends),  TEST(process_ends_at_once),
         TEST(plain_stores),   TEST(supervisors_table), TEST(fork_protects), TEST(demand_zero),
         TEST(fault_around),   TEST(single_pages),      TEST(fork_again),    TEST(large_page),
+        TEST(kinds_mixed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
