@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char UNITS[] = "KMGT";
+static const char UNITS[] = "KMGT", JOINTS[] = "/,";
 
 // 0: it is none.
 static size_t size_parse(const char *text)
@@ -12,7 +12,7 @@ static size_t size_parse(const char *text)
     char *end;
     unsigned long long number = strtoull(text, &end, 10);
     const char *unit = *end ? strchr(UNITS, *end) : NULL;
-    if (*text < '0' || *text > '9' || !unit || (end[1] != '\0' && end[1] != '/'))
+    if (*text < '0' || *text > '9' || !unit || (end[1] != '\0' && !strchr(JOINTS, end[1])))
         return 0;
     unsigned shift = 10 * (unsigned)(unit - UNITS + 1);
     return number < 1ull << (62 - shift) ? (size_t)number << shift : 0;
@@ -21,8 +21,9 @@ static size_t size_parse(const char *text)
 bool sizes_parse(const char *text, struct sizes *sizes)
 {
     sizes->count = 0;
-    for (const char *word = text; word; word = strchr(word, '/') ? strchr(word, '/') + 1 : NULL) {
+    for (const char *word = text, *joint; word; word = joint ? joint + 1 : NULL) {
         size_t bytes = size_parse(word);
+        joint = strpbrk(word, JOINTS);
         if (bytes == 0 || bytes % PAGE != 0 || sizes->count == SIZES_MAX)
             return false;
         sizes->bytes[sizes->count++] = bytes;

@@ -319,7 +319,7 @@ static void test_sizes(void **state)
     (void)state;
     struct sizes sizes;
     char text[SIZE_BYTES];
-    assert_true(sizes_parse("4K/1536K/64M/1G/2T", &sizes));
+    assert_true(sizes_parse("4K/1536K,64M/1G/2T", &sizes));
     assert_int_equal(sizes.count, 5);
     static const size_t bytes[] = {4096, 1536 << 10, 64 << 20, 1 << 30, (size_t)2 << 40};
     assert_memory_equal(sizes.bytes, bytes, sizeof bytes);
