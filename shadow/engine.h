@@ -70,6 +70,7 @@ struct shadow_place {
 #define SHADOW_PLACES   64u // claimed frames at most
 #define SHADOW_REFUSALS 64u // root loads whose place is refused, before it is said
 #define SHADOW_TARGETS  4u
+#define SHADOW_KEPT     16u // rows of PCIDs
 
 #define SHADOW_STALE 4u // translations that are flushed one by one
 
@@ -211,6 +212,7 @@ struct shadow_view {
     u64 reserved[WALK_LEVELS + 1][2];
     u64 reserved_for;          // the guest's EFER.NXE for which they are; ~0: what follows is to be found out
     u64 no_flush;              // CR3_NO_FLUSH while the guest has PCIDs
+    u64 kept[SHADOW_KEPT];     // CR3 as it was loaded last with one of the PCIDs that share a row: roots.c
     u16 vpid;                  // of all roots; 0: each has its own, or shares that of roots in place
     u64 *pdpt;                 // of a guest without paging: walked by the processor
     u8 target[SHADOW_TARGETS]; // places that are loaded without an exit while shadow_targets_hold

@@ -96,12 +96,24 @@ static void root_choose(struct shadow_view *view)
         place_leave(view->s, view->root);
 }
 
+// Whether the PCID was loaded with another root last, as far as that is known. Under the other one the
+// processor may have cached splinters of a large page, which the guest ends by one INVLPG wherever in it.
+static bool pcid_moves(struct shadow_view *view)
+{
+    u64 cr3 = view->walk.regs.cr3, row = cr3 % (SHADOW_KEPT / 2) + (cr3 & BIT(11) ? SHADOW_KEPT / 2 : 0);
+    bool moves = view->kept[row] != cr3;
+    view->kept[row] = cr3;
+    return moves;
+}
+
 // Where all roots share a VPID each load flushes, but with PCIDs a MOV to CR3 with bit 63. One without
 // flushes a PCID, but no INVVPID knows just one. With CR0.WP = 0 a root has other tables: a change of it
 // flushes.
-static bool root_is_flushed(const struct shadow_view *view, const struct shadow_table *root, u16 vpid)
+static bool root_is_flushed(struct shadow_view *view, const struct shadow_table *root, u16 vpid)
 {
     const struct shadow *s = view->s;
+    if (view->no_flush && pcid_moves(view))
+        return false;
     if (view->vpid)
         return view->keeps;
     u64 clean = root->epoch > s->flushed ? root->epoch : s->flushed;

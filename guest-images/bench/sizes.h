@@ -9,8 +9,8 @@ struct sizes {
     size_t bytes[SIZES_MAX];
 };
 
-// Reads words that '/' or ',' joins. False: one is no number with K, M, G or T behind it, is 0, or no multiple of 4
-// KiB, or they are too many.
+// Reads words that '/' or ',' joins. False: one is no number with K, M, G or T behind it, is 0, or no
+// multiple of 4 KiB, or they are too many.
 bool sizes_parse(const char *text, struct sizes *sizes);
 
 // The powers of two, and three halves of them, from 4 KiB to `most`.
