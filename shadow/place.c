@@ -186,13 +186,13 @@ static void target_add(struct shadow_view *view, unsigned place)
     view_change_target(view);
 }
 
-// Of the roots of one PCID only the one in use is a target, so that each change from one to another exits.
-static void target_alone(struct shadow_view *view, const struct shadow_place *p)
+void place_alone(struct shadow_view *view)
 {
     const struct shadow_place *places = view->s->places;
     for (unsigned i = 0; i < view->s->config.targets; i++) {
         unsigned other = view->target[i];
-        if (other != NO_PLACE && &places[other] != p && !((places[other].cr3 ^ p->cr3) & CR3_PCID))
+        if (other != NO_PLACE && places[other].table != view->root &&
+            !((places[other].cr3 ^ view->walk.regs.cr3) & CR3_PCID))
             target_remove(view, other);
     }
 }
@@ -231,8 +231,6 @@ void place_root(struct shadow_view *view, struct shadow_place *p, u64 cr3)
     if (p->cr3 != cr3)
         view_change_target(view);
     p->cr3 = cr3;
-    if (view->no_flush)
-        target_alone(view, p);
     place_use(view, p);
     target_add(view, (unsigned)(p - view->s->places));
 }

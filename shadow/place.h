@@ -28,6 +28,10 @@ void place_leave(struct shadow *s, u32 table);
 // The VPID that all share will be another root's: the one that was in use under it last must flush it.
 void place_yield(struct shadow_view *view);
 
+// Of the roots of the PCID in use only the one in use may be a target, so that each change from one to
+// another exits.
+void place_alone(struct shadow_view *view);
+
 // Gives back the frames that are claimed.
 void place_free_all(struct shadow *s);
 

@@ -101,9 +101,11 @@ static void root_choose(struct shadow_view *view)
 static bool pcid_moves(struct shadow_view *view)
 {
     u64 cr3 = view->walk.regs.cr3, row = cr3 % (SHADOW_KEPT / 2) + (cr3 & BIT(11) ? SHADOW_KEPT / 2 : 0);
-    bool moves = view->kept[row] != cr3;
+    if (view->kept[row] == cr3)
+        return false;
     view->kept[row] = cr3;
-    return moves;
+    place_alone(view);
+    return true;
 }
 
 // Where all roots share a VPID each load flushes, but with PCIDs a MOV to CR3 with bit 63. One without

@@ -356,7 +356,8 @@ static void pcid_of_two(void **state)
 {
     (void)state;
     machine_make(GUEST_FIRST, true);
-    const u64 a = ROOTS * PAGE_SIZE, b = a + PAGE_SIZE;
+    const u64 a = ROOTS * PAGE_SIZE, b = a + PAGE_SIZE, far = (ROOTS + 7) * PAGE_SIZE;
+    assert_int_equal(frames_alloc_at(&frames, hpa_mfn(far), ORDER_4K, FRAME_MONITOR), 0);
     load(a);
     turn_pcids(true);
     load(a | 5);
@@ -369,6 +370,10 @@ static void pcid_of_two(void **state)
     assert_int_equal(flushes[shared], before + 2);
     load_kept(a | 5);
     assert_int_equal(flushes[shared], before + 2);
+    load_kept(far | 5);
+    assert_int_equal(flushes[shared], before + 3);
+    load(b | 6);
+    assert_true(is_target(b | 6 | CR3_NO_FLUSH) && !is_target(a | 5 | CR3_NO_FLUSH));
     memory_gone();
 }
 
