@@ -155,7 +155,6 @@ void entry_flush_leaf(struct shadow *s, u32 id)
 // The leaves of level 1 in a group leave their chains.
 static inline void leaves_take_out(struct shadow *s, u32 first, const u64 *entries)
 {
-    struct shadow_link *links = s->links;
     const u64 kinds = s->mark | PTE_DIRECT | PTE_P;
     const u32 flushes = s->flushes;
     for (unsigned i = 0; i < GROUP; i++) {
@@ -163,10 +162,7 @@ static inline void leaves_take_out(struct shadow *s, u32 first, const u64 *entri
         if ((old & kinds) != PTE_P)
             continue;
         struct shadow_frame *frame = frame_at(s, hpa_mfn(old & PTE_ADDRESS).n);
-        struct shadow_link link = links[first + i];
-        *(link.previous == SHADOW_NONE ? &frame->leaves : &links[link.previous].next) = link.next;
-        if (link.next != SHADOW_NONE)
-            links[link.next].previous = link.previous;
+        chain_remove(s, &frame->leaves, first + i);
         if (old & PTE_W)
             frame->loosened = flushes;
     }

@@ -72,17 +72,6 @@ static inline void leaf_add(struct shadow *s, u32 id, unsigned level, u64 leaf)
         chain_add(s, leaf_chain(s, level, leaf), id);
 }
 
-// An entry of level 1 has begun to map, and is in its chain.
-static inline void entry_begun(struct shadow *s, u32 id)
-{
-    struct shadow_table *t = &s->tables[id >> 9];
-    u64 group = BIT(id % ENTRIES / GROUP);
-    t->occupied |= group;
-    t->maps |= group;
-    t->mapped++;
-    s->changes++;
-}
-
 static inline void chain_remove(struct shadow *s, u32 *head, u32 id)
 {
     struct shadow_link link = s->links[id];
@@ -111,10 +100,15 @@ static inline void leaf_remove(struct shadow *s, u32 id, unsigned level, u64 old
 // device.
 static inline void entry_fill(struct shadow *s, u32 id, u64 leaf, u64 guest_entry)
 {
-    s->tables[id >> 9].entries[id % ENTRIES] = leaf;
+    struct shadow_table *t = &s->tables[id >> 9];
+    u64 group = BIT(id % ENTRIES / GROUP);
+    t->entries[id % ENTRIES] = leaf;
     s->seen[id] = guest_entry;
     leaf_add(s, id, 1, leaf);
-    entry_begun(s, id);
+    t->occupied |= group;
+    t->maps |= group;
+    t->mapped++;
+    s->changes++;
 }
 
 // Makes a page a table's that is all unknown, whatever is in it.

@@ -243,12 +243,10 @@ __attribute__((flatten)) void fill_neighbours(struct shadow_view *view, u32 id)
         u64 guest_entry = guest[slot];
         if (f.entries[slot] != unknown)
             continue;
-        if (guest_entry & PTE_P) {
+        if (guest_entry & PTE_P)
             (void)filling_add(&f, slot, guest_entry);
-        } else if (exact) {
-            f.entries[slot] = 0;
-            f.seen[slot] = guest_entry;
-        }
+        else if (exact)
+            filling_none(&f, slot, guest_entry);
     }
     t->occupied |= groups;
     filling_end(&f, groups);

@@ -71,12 +71,11 @@ static inline __attribute__((always_inline)) void filling_remove(struct filling 
     f->gone++;
 }
 
-// Makes an entry that maps nothing exact none.
+// Makes an entry that maps nothing exact none. The caller says that its group is occupied.
 static inline void filling_none(const struct filling *f, unsigned slot, u64 guest_entry)
 {
     f->entries[slot] = 0;
     f->seen[slot] = guest_entry;
-    f->s->tables[f->first >> 9].occupied |= BIT(slot / GROUP);
 }
 
 // `groups`: that have all entries which were added.

@@ -56,13 +56,17 @@ static void entries_move(const struct shadow *s, struct shadow_table *t, u64 *to
     t->entries = to;
 }
 
+static void target_end(struct shadow_view *view, unsigned i)
+{
+    view->target[i] = NO_PLACE;
+    view_change_target(view);
+}
+
 static void target_remove(struct shadow_view *view, unsigned place)
 {
     for (unsigned i = 0; i < SHADOW_TARGETS; i++) {
-        if (view->target[i] != place)
-            continue;
-        view->target[i] = NO_PLACE;
-        view_change_target(view);
+        if (view->target[i] == place)
+            target_end(view, i);
     }
 }
 
@@ -193,7 +197,7 @@ void place_alone(struct shadow_view *view)
         unsigned other = view->target[i];
         if (other != NO_PLACE && places[other].table != view->root &&
             !((places[other].cr3 ^ view->walk.regs.cr3) & CR3_PCID))
-            target_remove(view, other);
+            target_end(view, i);
     }
 }
 

@@ -19,6 +19,7 @@ static inline __attribute__((always_inline)) bool trace_leaf(struct shadow_view 
     if (guest_entry & PTE_P)
         return trace_entry(view, f->first + slot) || mapped;
     filling_none(f, slot, guest_entry);
+    f->s->tables[f->first >> 9].occupied |= BIT(slot / GROUP);
     return mapped;
 }
 
