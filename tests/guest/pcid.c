@@ -91,14 +91,23 @@ static void test_rules(void)
     expect_trap("PCIDE with what was one", cr4_try(cr4 | CR4_PCIDE), GP, 0);
 }
 
-static void test_switch(void)
+// With CR4.PCIDE, the other space beside the first, of which the page is returned. NULL: no PCIDs here.
+static volatile u64 *spaces_begin(void)
 {
-    u64 root = (u64)boot_pml4, other = (u64)space_root | PCID;
     if (!has_pcid())
-        return;
+        return NULL;
     volatile u64 *page = (u64 *)page_map(0, (u64)frame_b, 7);
     cr4_write(cr4_read() | CR4_PCIDE);
     space_make();
+    return page;
+}
+
+static void test_switch(void)
+{
+    u64 root = (u64)boot_pml4, other = (u64)space_root | PCID;
+    volatile u64 *page = spaces_begin();
+    if (!page)
+        return;
     for (unsigned i = 0; i < 12; i++) {
         cr3_write(other | (i & 1 ? KEEP : 0));
         expect("CR3 with PCID", cr3_read(), other);
@@ -113,11 +122,9 @@ static void test_switch(void)
 static void test_shared(void)
 {
     u64 root = (u64)boot_pml4;
-    if (!has_pcid())
+    volatile u64 *page = spaces_begin();
+    if (!page)
         return;
-    volatile u64 *page = (u64 *)page_map(0, (u64)frame_b, 7);
-    cr4_write(cr4_read() | CR4_PCIDE);
-    space_make();
     for (u64 pcid = 1; pcid < 8; pcid++) {
         cr3_write((u64)space_root | pcid);
         space_expect("other space", 0xAAAA);
