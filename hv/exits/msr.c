@@ -25,6 +25,11 @@
      BIT(19) /* RRSBA */ | BIT(20) /* BHI_NO */ | BIT(24) /* PBRSB_NO */ | BIT(26) /* GDS_NO */ |           \
      BIT(27) /* RFDS_NO */ | BIT(28) /* RFDS_CLEAR */ | BIT(62) /* ITS_NO */)
 
+// Faults of processors with enhanced IBRS (IBRS_ALL). Those without it cannot deny them, as their microcode is
+// older. Linux knows that on the bare machine; under a hypervisor it takes any processor to have them, and
+// pays. So the guest is told. In a virtual machine nothing is known of the processor.
+#define ARCH_CAPABILITIES_NEEDS_IBRS_ALL (BIT(20) /* BHI_NO */ | BIT(62) /* ITS_NO */)
+
 // Says once for each MSR that the guest asked for something that is not there.
 static enum verdict refuse(struct vcpu *v, u32 index, const char *access)
 {
@@ -40,6 +45,16 @@ static enum verdict refuse(struct vcpu *v, u32 index, const char *access)
     return event_gp(v);
 }
 
+// Of a processor that has no such MSR, zeros.
+static u64 arch_capabilities_read(void)
+{
+    u64 value = 0;
+    bool known = trap_try_rdmsr(IA32_ARCH_CAPABILITIES, &value);
+    u64 shown = known ? value & ARCH_CAPABILITIES_SHOWN : 0;
+    bool affected = shown & BIT(1) || cpuid(1, 0).ecx & CPUID_1_ECX_HYPERVISOR;
+    return affected ? shown : shown | ARCH_CAPABILITIES_NEEDS_IBRS_ALL;
+}
+
 // False: #GP.
 static bool call_read(struct vcpu *v, u32 index, u64 *value)
 {
@@ -51,9 +66,7 @@ static bool call_read(struct vcpu *v, u32 index, u64 *value)
         *value = FEATURE_CONTROL_LOCKED;
         return true;
     case IA32_ARCH_CAPABILITIES:
-        if (!trap_try_rdmsr(index, value))
-            return false;
-        *value &= ARCH_CAPABILITIES_SHOWN;
+        *value = arch_capabilities_read();
         return true;
     case IA32_MTRR_DEF_TYPE:
         *value = v->vm->mtrr_def_type;

@@ -101,11 +101,22 @@ static bool leaf_structured_2(struct cpuid_policy *p, const struct cpuid_facts *
     return true;
 }
 
-// Subleaves 0 and 2: 1 reads as zeros.
-static void leaf_structured(struct cpuid_policy *p, const struct cpuid_facts *facts)
+// The guest of a bare machine is told by IA32_ARCH_CAPABILITIES what a processor without it has not: msr.c.
+static bool capabilities_are_told(const struct cpuid_facts *facts)
 {
-    struct cpuid_regs *first = row_add(p, 7, 0, filtered(p, facts, 7));
-    first->r[EAX] = leaf_structured_2(p, facts) ? 2 : 0;
+    return !(facts->host(1, 0).r[ECX] & ECX_HYPERVISOR) && !facts->hide[CPUID_ARCH_CAPABILITIES];
+}
+
+// Subleaves 0 and 2: 1 reads as zeros. An old processor has none.
+static void leaf_structured(struct cpuid_policy *p, const struct cpuid_facts *facts, bool known)
+{
+    struct cpuid_regs none = {{0}};
+    struct cpuid_regs *first = row_add(p, 7, 0, known ? filtered(p, facts, 7) : none);
+    if (capabilities_are_told(facts)) {
+        first->r[EDX] |= (u32)BIT(features[CPUID_ARCH_CAPABILITIES].bit);
+        p->has[CPUID_ARCH_CAPABILITIES] = true;
+    }
+    first->r[EAX] = known && leaf_structured_2(p, facts) ? 2 : 0;
 }
 
 // Leaf BH: one thread in one core.
@@ -191,8 +202,7 @@ static void basic_leaves(struct cpuid_policy *p, const struct cpuid_facts *facts
         leaf_caches(p, facts);
     if (host_max >= 6)
         row_add(p, 6, 0, filtered(p, facts, 6));
-    if (host_max >= 7)
-        leaf_structured(p, facts);
+    leaf_structured(p, facts, host_max >= 7);
     if (host_max >= LEAF_TOPOLOGY)
         leaf_topology(p, facts);
     if (host_max >= LEAF_XSAVE)

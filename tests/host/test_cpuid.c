@@ -151,6 +151,26 @@ static void each_feature_needs_the_processor(void **state)
     }
 }
 
+// What a processor without IA32_ARCH_CAPABILITIES cannot say is said for it, but by no one who sees a virtual
+// machine's.
+static void capabilities_are_told(void **state)
+{
+    (void)state;
+    for (unsigned virtual = 0; virtual < 2; virtual++) {
+        fake_everything();
+        *fake_reg(7, 0, EDX) &= ~(1u << 29);
+        *fake_reg(1, 0, ECX) = virtual << 31;
+        make();
+        assert_int_equal(policy.has[CPUID_ARCH_CAPABILITIES], !virtual);
+        assert_int_equal(shown(7, 0, EDX) >> 29 & 1, !virtual);
+    }
+    struct cpuid_facts facts = facts_make();
+    *fake_reg(1, 0, ECX) = 0;
+    facts.hide[CPUID_ARCH_CAPABILITIES] = true;
+    cpuid_make(&policy, &facts);
+    assert_int_equal(shown(7, 0, EDX) >> 29 & 1, 0);
+}
+
 static void each_feature_can_be_hidden(void **state)
 {
     (void)state;
@@ -333,7 +353,8 @@ static void old_processor(void **state)
     make();
     assert_false(policy.has[CPUID_FSGSBASE]);
     assert_false(policy.has[CPUID_SMEP]);
-    assert_null(cpuid_find(&policy, 7, 0));
+    assert_int_equal(shown(7, 0, EDX), 1u << 29); // what is told in its place
+    assert_int_equal(shown(7, 0, EAX) | shown(7, 0, EBX) | shown(7, 0, ECX), 0);
     assert_null(cpuid_find(&policy, 0xb, 0));
     assert_null(cpuid_find(&policy, 0xd, 0));
     assert_int_equal(policy.xcr0, 0);
@@ -428,6 +449,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_feature_needs_the_processor),
+        cmocka_unit_test(capabilities_are_told),
         cmocka_unit_test(each_feature_can_be_hidden),
         cmocka_unit_test(unsupported_features_stay_hidden),
         cmocka_unit_test(leaves_out_of_range),

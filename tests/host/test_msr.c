@@ -4,6 +4,7 @@
 #include "fake_machine.h"
 
 #include <arch/cpu.h>
+#include <arch/io.h>
 
 #include "hv/policy/msr_table.h"
 
@@ -30,13 +31,43 @@ static void capabilities_name_no_msr(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         fake_msr_set(IA32_ARCH_CAPABILITIES, BIT(rows[i].bit));
         bool has_msr = msr_find(&v->vm->cpuid, rows[i].msr).read != MSR_FAULT;
-        if ((rdmsr_exit(IA32_ARCH_CAPABILITIES) != 0) != has_msr)
+        if ((rdmsr_exit(IA32_ARCH_CAPABILITIES) & BIT(rows[i].bit)) != (has_msr ? BIT(rows[i].bit) : 0))
             fail_msg("bit %d, MSR %x", rows[i].bit, rows[i].msr);
     }
     fake_msr_set(IA32_ARCH_CAPABILITIES, ~0ull);
     assert_int_equal(rdmsr_exit(IA32_ARCH_CAPABILITIES), 0x400000001d1ae17full);
     fake_msr_set(IA32_ARCH_CAPABILITIES, 0x2b);
     assert_int_equal(rdmsr_exit(IA32_ARCH_CAPABILITIES), 0x2b);
+}
+
+static struct cpuid virtual_cpuid(u32 leaf, u32 subleaf)
+{
+    (void)subleaf;
+    return (struct cpuid){.ecx = leaf == 1 ? CPUID_1_ECX_HYPERVISOR : 0};
+}
+
+#define BHI_NO BIT(20)
+#define ITS_NO BIT(62)
+
+// Without enhanced IBRS there is neither BHI nor ITS, whether the processor has the MSR or not.
+static void faults_of_enhanced_ibrs(void **state)
+{
+    (void)state;
+    static const struct {
+        u64 own, shown, shown_virtual;
+    } rows[] = {{0, BHI_NO | ITS_NO, 0},
+                {BIT(0), BIT(0) | BHI_NO | ITS_NO, BIT(0)},
+                {BIT(1), BIT(1), BIT(1)},
+                {BIT(1) | ITS_NO, BIT(1) | ITS_NO, BIT(1) | ITS_NO},
+                {BHI_NO, BHI_NO | ITS_NO, BHI_NO}};
+    assert_int_equal(rdmsr_exit(IA32_ARCH_CAPABILITIES), BHI_NO | ITS_NO); // there is none
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        fake_msr_set(IA32_ARCH_CAPABILITIES, rows[i].own);
+        fake_cpuid = NULL;
+        assert_int_equal(rdmsr_exit(IA32_ARCH_CAPABILITIES), rows[i].shown);
+        fake_cpuid = virtual_cpuid;
+        assert_int_equal(rdmsr_exit(IA32_ARCH_CAPABILITIES), rows[i].shown_virtual);
+    }
 }
 
 static u32 leaf_7(u32 subleaf, unsigned reg)
@@ -63,6 +94,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         MACHINE_TEST(machine_setup, capabilities_name_no_msr),
+        MACHINE_TEST(machine_setup, faults_of_enhanced_ibrs),
         MACHINE_TEST(machine_setup, keys_are_in_subleaf_0),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
