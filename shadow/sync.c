@@ -299,7 +299,8 @@ static bool leaves_after(struct shadow *s, u32 table, unsigned slot, bool plain)
     bool several = change == CHANGE_READ_ONLY ? t->protects : change == CHANGE_CLEAN && t->fills;
     if (!several || !is_users(s, t))
         return false;
-    table_lose(s, table);
+    if (change == CHANGE_READ_ONLY || !part(s, entry_id(table, slot)))
+        table_lose(s, table);
     return true;
 }
 
