@@ -118,12 +118,22 @@ void shadow_invlpg(struct shadow_view *view, u64 gva)
     settle(view->s);
 }
 
-bool shadow_translate(const struct shadow_view *view, u64 gva, u64 *hpa)
+static inline bool translate(const struct shadow_view *view, u64 gva, struct shadow_way *way)
 {
     struct spot spot = view_spot(view, gva);
     u64 entry = *spot.entry, offset_bits = (PAGE_SIZE << 9 * (spot.level - 1)) - 1;
-    *hpa = (entry & PTE_ADDRESS & ~offset_bits) | (gva & offset_bits);
-    return entry_maps(view->s, entry);
+    if (!entry_maps(view->s, entry))
+        return false;
+    way_keep(view, way, gva, spot.entry, (entry & PTE_ADDRESS & ~offset_bits) | (gva & offset_bits));
+    return true;
+}
+
+bool shadow_translate(struct shadow_view *view, u64 gva, u64 *hpa)
+{
+    struct shadow_way *way = &view->code;
+    bool known = way_holds(view, way, gva) || translate(view, gva, way);
+    *hpa = way->hpa | (gva & (PAGE_SIZE - 1));
+    return known;
 }
 
 void shadow_drop_all(struct shadow *s)

@@ -194,8 +194,19 @@ struct shadow {
     u32 doubted; // how many still are to
     u64 place_clock;
     struct shadow_place places[SHADOW_PLACES];
-    u64 refused; // the mfn of a refused place, which the caller is to say: set once
+    u64 refused;     // the mfn of a refused place, which the caller is to say: set once
+    u64 way_changes; // counts entries above level 1 that mapped and do no more, and roots that begin to be
+                     // used
     struct shadow_stats stats;
+};
+
+// How the tables map a page that is used again and again: view.h.
+struct shadow_way {
+    u64 page;         // gva / 4K
+    u64 changes;      // s->way_changes then
+    const u64 *entry; // that maps it,
+    u64 was;          // and its value then
+    u64 hpa;          // of the page
 };
 
 // A processor's part.
@@ -220,6 +231,8 @@ struct shadow_view {
     u64 control_changes;       // counts these, and when out_of_sync becomes or ceases to be 0
     u32 placed;                // the root in place that was in use last
     u64 burst_cycles;          // between two writes of a burst: BURST_CYCLES and the exit between them
+    struct shadow_way written; // by the write to a watched table that came last,
+    struct shadow_way code;    // of its instruction
     struct shadow_hw hw;
     struct shadow_view *next;
 };
@@ -285,7 +298,7 @@ void shadow_release(struct shadow_view *view, u64 hpa);
 void shadow_invlpg(struct shadow_view *view, u64 gva);
 
 // Where the tables lead gva now. False: nowhere.
-bool shadow_translate(const struct shadow_view *view, u64 gva, u64 *hpa);
+bool shadow_translate(struct shadow_view *view, u64 gva, u64 *hpa);
 
 // Forgets everything, the roots too, and flushes. Each view calls shadow_load_root before its guest runs
 // again.

@@ -53,6 +53,7 @@ static void link_add(struct shadow *s, u32 id, u64 link)
 // The value of an entry above level 1 goes, or comes.
 static inline void upper_take_out(struct shadow *s, struct shadow_table *t, u32 id, u64 old)
 {
+    s->way_changes++;
     if (entry_is_leaf(t->level, old))
         leaf_remove(s, id, t->level, old);
     else

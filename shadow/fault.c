@@ -76,18 +76,26 @@ static bool rights_allow(const struct shadow_view *view, const struct mmu_fault 
     return !(view->walk.regs.cr4 & CR4_SMAP) || (view->walk.rflags & RFLAGS_AC && !f->access.implicit);
 }
 
-// A supervisor's write, by a supervisor's page, to a watched table. The bits that say so, one after the
-// other.
-static inline bool by_supervisor(struct shadow_view *view, struct mmu_fault *f, enum mmu_outcome *outcome)
+// Whether it is a supervisor's write, by a supervisor's page, to a watched page.
+static inline bool supervisor_writes(struct shadow_view *view, u64 gva)
 {
-    const struct shadow *s = view->s;
-    u64 kinds = s->mark | PTE_P | PTE_MAY_WRITE | PTE_W;
-    struct spot spot = view_spot(view, f->gva);
+    u64 kinds = view->s->mark | PTE_P | PTE_MAY_WRITE | PTE_W;
+    struct spot spot = view_spot(view, gva);
     u64 leaf = *spot.entry;
     if (spot.level != 1 || (leaf & kinds) != (PTE_P | PTE_MAY_WRITE) || leaf & spot.all & PTE_U ||
-        !(spot.all & PTE_W) || spot_is_stale(view, f->gva, &spot))
+        !(spot.all & PTE_W) || spot_is_stale(view, gva, &spot))
         return false;
-    f->hpa = (leaf & PTE_ADDRESS) | (f->gva & (PAGE_SIZE - 1));
+    way_keep(view, &view->written, gva, spot.entry, leaf & PTE_ADDRESS);
+    return true;
+}
+
+// The same, and to a table of level 1.
+static inline bool by_supervisor(struct shadow_view *view, struct mmu_fault *f, enum mmu_outcome *outcome)
+{
+    bool known = !view->s->out_of_sync && way_holds(view, &view->written, f->gva);
+    if (!known && !supervisor_writes(view, f->gva))
+        return false;
+    f->hpa = view->written.hpa | (f->gva & (PAGE_SIZE - 1));
     return sync_leaf_table(view, f, outcome);
 }
 

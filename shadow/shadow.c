@@ -276,7 +276,7 @@ static void access_context(const struct vcpu *v, struct walk_context *walk, u32 
 }
 
 // The instruction that writes, where the processor has just fetched it from.
-static inline enum mmu_outcome traced(const struct shadow_cpu *cpu, struct mmu_fault *fault)
+static inline enum mmu_outcome traced(struct shadow_cpu *cpu, struct mmu_fault *fault)
 {
     fault->rip = vmcs_read(GUEST_RIP);
     if (!shadow_translate(&cpu->view, fault->rip, &fault->code))

@@ -14,6 +14,7 @@ static inline void view_switch_root(struct shadow_view *view, u32 table)
         from->roots--;
     if (to)
         to->roots++;
+    view->s->way_changes++;
     view->root = table;
     view->top = to;
 }
@@ -74,4 +75,21 @@ static inline struct spot view_spot(const struct shadow_view *view, u64 gva)
     if (likely(top->level == WALK_LEVELS))
         return spot_under(view->s, gva, top->entries, WALK_LEVELS);
     return spot_under(view->s, gva, top->entries, WALK_LEVELS - 1);
+}
+
+// While the root is the same, nothing above level 1 has gone, and the page's entry is what it was, the page
+// is mapped as it was.
+static inline bool way_holds(const struct shadow_view *view, const struct shadow_way *way, u64 gva)
+{
+    return way->page == gva >> PAGE_SHIFT && way->changes == view->s->way_changes && *way->entry == way->was;
+}
+
+static inline void way_keep(const struct shadow_view *view, struct shadow_way *way, u64 gva, const u64 *entry,
+                            u64 hpa)
+{
+    *way = (struct shadow_way){.page = gva >> PAGE_SHIFT,
+                               .changes = view->s->way_changes,
+                               .entry = entry,
+                               .was = *entry,
+                               .hpa = align_down(hpa, PAGE_SIZE)};
 }

@@ -92,16 +92,14 @@ static bool is_one_write(struct vcpu *v, const struct insn *insn, u64 rip, const
     return offset >= insn->size || begins_at(v, insn, rip, f->gva);
 }
 
-// How kernels write page tables: MOV or XCHG of a whole register but RSP, to an aligned address. False: it is
-// another write, or one that may begin on the page before.
+// As kernels write page tables: to an aligned address. False: it is another write, or one that may begin on
+// the page before.
 static inline bool store_register(struct vcpu *v, const struct insn *insn, u64 hpa)
 {
-    bool moves = insn->op == INSN_MOV || insn->op == INSN_XCHG;
-    u64 *from = vcpu_reg(v, insn->reg), offset = hpa & (PAGE_SIZE - 1), value = *from;
-    if (!moves || insn->form != INSN_MEM_REG || insn->size != sizeof(u64) || uses_stack_pointer(insn) ||
-        offset % sizeof(u64) || !offset)
+    if (!insn->stores || hpa % sizeof(u64) || !(hpa & (PAGE_SIZE - 1)))
         return false;
     volatile u64 *to = phys_ptr(hpa);
+    u64 *from = vcpu_reg(v, insn->reg), value = *from;
     if (insn->op == INSN_XCHG)
         *from = *to;
     *to = value;

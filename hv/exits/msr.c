@@ -25,8 +25,8 @@
      BIT(19) /* RRSBA */ | BIT(20) /* BHI_NO */ | BIT(24) /* PBRSB_NO */ | BIT(26) /* GDS_NO */ |           \
      BIT(27) /* RFDS_NO */ | BIT(28) /* RFDS_CLEAR */ | BIT(62) /* ITS_NO */)
 
-// Faults of processors with enhanced IBRS (IBRS_ALL). Those without it cannot deny them, as their microcode is
-// older. Linux knows that on the bare machine; under a hypervisor it takes any processor to have them, and
+// Faults of processors with enhanced IBRS (IBRS_ALL). Those without it cannot deny them, as their microcode
+// is older. Linux knows that on the bare machine; under a hypervisor it takes any processor to have them, and
 // pays. So the guest is told. In a virtual machine nothing is known of the processor.
 #define ARCH_CAPABILITIES_NEEDS_IBRS_ALL (BIT(20) /* BHI_NO */ | BIT(62) /* ITS_NO */)
 

@@ -8,6 +8,7 @@ static __attribute__((noinline)) const struct insn *fill(struct insn_slot *slot,
     struct insn insn;
     if (insn_decode(&insn, (const u8 *)slot->bytes, INSN_MAX_LENGTH, 64) != DECODE_OK)
         return NULL;
+    insn.stores = insn_stores(&insn);
     slot->insn = insn;
     return &slot->insn;
 }

@@ -151,18 +151,18 @@ static void each_feature_needs_the_processor(void **state)
     }
 }
 
-// What a processor without IA32_ARCH_CAPABILITIES cannot say is said for it, but by no one who sees a virtual
-// machine's.
+// What a processor without IA32_ARCH_CAPABILITIES cannot say is said for it, but not in a virtual
+// machine.
 static void capabilities_are_told(void **state)
 {
     (void)state;
-    for (unsigned virtual = 0; virtual < 2; virtual++) {
+    for (unsigned nested = 0; nested < 2; nested++) {
         fake_everything();
         *fake_reg(7, 0, EDX) &= ~(1u << 29);
-        *fake_reg(1, 0, ECX) = virtual << 31;
+        *fake_reg(1, 0, ECX) = nested << 31;
         make();
-        assert_int_equal(policy.has[CPUID_ARCH_CAPABILITIES], !virtual);
-        assert_int_equal(shown(7, 0, EDX) >> 29 & 1, !virtual);
+        assert_int_equal(policy.has[CPUID_ARCH_CAPABILITIES], !nested);
+        assert_int_equal(shown(7, 0, EDX) >> 29 & 1, !nested);
     }
     struct cpuid_facts facts = facts_make();
     *fake_reg(1, 0, ECX) = 0;

@@ -480,6 +480,21 @@ static void fault_around(void **state)
     }
 }
 
+// Through the page by which the kernel writes the table that maps that very page: the next write goes where
+// the page is by then.
+static void page_moves_itself(void **state)
+{
+    (void)state;
+    const struct store store = {page_entry(100, PAGE_BITS), 8, true};
+    u64 gva = KERNEL_GVA + (KERNEL + 2) * PAGE_SIZE;
+    set(KERNEL + 2, KERNEL + 2, OTHER_LEAVES * PAGE_SIZE | KERNEL_BITS);
+    assert_true(shadow_is_exact(&shadow)); // INVLPG does not exit
+    cpu_invlpg(&cpu, gva);
+    (void)exits_taken();
+    assert_true(access_as(0, gva + 8 * 100, ACCESS_WRITE, &store));
+    assert_int_equal(table(OTHER_LEAVES)[100], store.value);
+}
+
 // Of files without neighbours in memory each page is read by itself: the first time it is taken for one of
 // many.
 static void single_pages(void **state)
@@ -559,11 +574,11 @@ static void large_page(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(mprotect_page),  TEST(mprotect_pages),    TEST(copy_on_write), TEST(copy_beside),
-        TEST(copy_by_kernel), TEST(munmap_pages),      TEST(process_ends),  TEST(process_ends_at_once),
-        TEST(plain_stores),   TEST(supervisors_table), TEST(fork_protects), TEST(demand_zero),
-        TEST(fault_around),   TEST(single_pages),      TEST(fork_again),    TEST(large_page),
-        TEST(kinds_mixed),
+        TEST(mprotect_page),     TEST(mprotect_pages),    TEST(copy_on_write), TEST(copy_beside),
+        TEST(copy_by_kernel),    TEST(munmap_pages),      TEST(process_ends),  TEST(process_ends_at_once),
+        TEST(plain_stores),      TEST(supervisors_table), TEST(fork_protects), TEST(demand_zero),
+        TEST(page_moves_itself), TEST(fault_around),      TEST(single_pages),  TEST(fork_again),
+        TEST(large_page),        TEST(kinds_mixed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
