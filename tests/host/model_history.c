@@ -201,6 +201,32 @@ static bool search_down(struct search *s, u32 earliest)
     return found;
 }
 
+static bool same_page(u64 gva, u64 other, unsigned level)
+{
+    return gva << 16 >> (19 + 9 * level) == other << 16 >> (19 + 9 * level);
+}
+
+// The TLB loses what was cached of the pages at the event's address: of large ones of another root, which the
+// present one need not map, perhaps only the piece of 4K (SDM vol. 3, 4.10.2.3 and 4.10.4.1).
+static void pages_removed(struct search *s, const struct event *e, bool same_root)
+{
+    for (unsigned level = 1; level <= 3; level++) {
+        if (same_page(e->value, s->m->gva, same_root ? level : 1) && s->page_since[level] < e->time)
+            s->page_since[level] = e->time;
+    }
+}
+
+// Of global translations of the root that events[i] found, or put, into CR3, by what came later.
+static void globals_removed(struct search *s, unsigned i)
+{
+    for (unsigned later = i + 1; later < event_count; later++) {
+        const struct event *e = &events[later];
+        bool same_root = hpa_mfn(e->cr3).n == hpa_mfn(events[i].cr3).n;
+        if (e->kind == HISTORY_INVLPG || e->kind == HISTORY_FAULT)
+            pages_removed(s, e, same_root && e->kind == HISTORY_INVLPG);
+    }
+}
+
 // Translations that begin with the root that events[i] found, or put, into CR3.
 static bool search_root(struct search *s, unsigned i)
 {
@@ -215,21 +241,9 @@ static bool search_root(struct search *s, unsigned i)
     m.count = 0;
     in_root.m = &m;
     in_root.root_until = next < event_count && events[next].time < s->until ? events[next].time : s->until;
+    if (s->global)
+        globals_removed(&in_root, i);
     return search_down(&in_root, events[i].time);
-}
-
-static bool same_page(u64 gva, u64 other, unsigned level)
-{
-    return gva << 16 >> (19 + 9 * level) == other << 16 >> (19 + 9 * level);
-}
-
-// The TLB loses what was cached of the pages at the event's address.
-static void pages_removed(struct search *s, const struct event *e)
-{
-    for (unsigned level = 1; level <= 3; level++) {
-        if (same_page(e->value, s->m->gva, level) && s->page_since[level] < e->time)
-            s->page_since[level] = e->time;
-    }
 }
 
 // What an event makes of the translations that began before it. False: none is left. *ends: of those that
@@ -250,17 +264,17 @@ static bool search_survives(struct search *s, const struct event *e, bool *ends)
     case HISTORY_INVPCID_ADDRESS:
         *ends = own && here;
         if (own && !s->global)
-            pages_removed(s, e);
+            pages_removed(s, e, true);
         return true;
     case HISTORY_FAULT: // removes only what is cached for one page
         *ends = own && here;
-        if (here && (own || s->global))
-            pages_removed(s, e);
+        if (own && here && !s->global)
+            pages_removed(s, e, true);
         return !(own && here);
     default:
         *ends = own;
-        if (own || s->global)
-            pages_removed(s, e);
+        if (own && !s->global)
+            pages_removed(s, e, true);
         return !(own && here);
     }
 }
