@@ -68,6 +68,7 @@ struct shadow_place {
 };
 
 #define SHADOW_PLACES   64u // claimed frames at most
+#define SHADOW_HINTS    256u
 #define SHADOW_REFUSALS 64u // root loads whose place is refused, before it is said
 #define SHADOW_TARGETS  4u
 #define SHADOW_KEPT     16u // rows of PCIDs
@@ -194,7 +195,8 @@ struct shadow {
     u32 doubted; // how many still are to
     u64 place_clock;
     struct shadow_place places[SHADOW_PLACES];
-    u64 refused;     // the mfn of a refused place, which the caller is to say: set once
+    u8 place_hints[SHADOW_HINTS]; // by frame: the place where it was found last
+    u64 refused;                  // the mfn of a refused place, which the caller is to say: set once
     u64 way_changes; // counts entries above level 1 that mapped and do no more, and roots that begin to be
                      // used
     struct shadow_stats stats;

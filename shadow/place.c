@@ -131,11 +131,10 @@ void place_free_all(struct shadow *s)
 
 static struct shadow_place *place_find(struct shadow *s, u64 frame)
 {
-    for (unsigned i = 0; i < SHADOW_PLACES; i++) {
-        if (s->places[i].frame == frame)
-            return &s->places[i];
-    }
-    return NULL;
+    u8 *hint = &s->place_hints[frame % SHADOW_HINTS];
+    for (unsigned i = 0; i < SHADOW_PLACES && s->places[*hint].frame != frame; i++)
+        *hint = (u8)i;
+    return s->places[*hint].frame == frame ? &s->places[*hint] : NULL;
 }
 
 // A guest's first roots may be anywhere: only what goes on is worth a word.

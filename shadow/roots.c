@@ -22,34 +22,47 @@ static u32 root_for(struct shadow_view *view)
     return table_get(s, key, leaf.type == P2M_RAM, NULL);
 }
 
+// The slots of a group whose entries map.
+static inline unsigned slots_mapping(const struct shadow *s, const u64 *entries)
+{
+    unsigned maps = 0;
+#pragma GCC unroll 8
+    for (unsigned i = 0; i < GROUP; i++)
+        maps |= (unsigned)entry_maps(s, entries[i]) << i;
+    return maps;
+}
+
 // A guest's address spaces share their kernel: a new root takes over the links whose entries are the same.
-static void root_inherit(struct shadow *s, u32 from, u32 to)
+static void links_inherit(struct shadow *s, u32 from, u32 to)
 {
     const u64 *guest = s->tables[to].guest, *seen = &s->seen[entry_id(from, 0)];
     const struct shadow_table *f = &s->tables[from];
     for (u64 groups = f->maps; groups; groups &= groups - 1) {
         unsigned first = group_first(groups);
-        for (unsigned slot = first; slot < first + GROUP; slot++) {
-            u64 entry = f->entries[slot];
+        for (unsigned left = slots_mapping(s, f->entries + first); left; left &= left - 1) {
+            unsigned slot = first + (unsigned)__builtin_ctz(left);
             bool accessed = guest[slot] & PTE_A; // which one in read-only memory need not be
-            if (entry_maps(s, entry) && seen[slot] == guest[slot] && accessed)
-                entry_set(s, entry_id(to, slot), entry);
+            if (seen[slot] == guest[slot] && accessed)
+                entry_set(s, entry_id(to, slot), f->entries[slot]);
         }
     }
+}
+
+static void root_inherit(struct shadow_view *view, u32 before)
+{
+    struct shadow *s = view->s;
+    const struct shadow_table *t = &s->tables[view->root], *b = &s->tables[before];
+    bool empty = !t->occupied && before != SHADOW_NONE && before != view->root;
+    if (empty && table_is_exact(s, t) && table_is_exact(s, b) && b->role == t->role)
+        links_inherit(s, before, view->root);
 }
 
 static void root_follow(struct shadow_view *view)
 {
     struct shadow *s = view->s;
-    u32 before = view->root;
     u64 made = s->stats.tables_made;
     view_set_root(view, root_for(view));
     s->stats.root_hits += made == s->stats.tables_made;
-    const struct shadow_table *t = &s->tables[view->root];
-    if (t->occupied || before == SHADOW_NONE || before == view->root || !table_is_exact(s, t))
-        return;
-    if (table_is_exact(s, &s->tables[before]) && s->tables[before].role == t->role)
-        root_inherit(s, before, view->root);
 }
 
 // Whether the guest's root may be in place, and where it lies.
@@ -89,11 +102,13 @@ static void root_choose(struct shadow_view *view)
     if (placed && !view->unpaged && root_stands(view, frame))
         return;
     struct shadow_place *place = placed ? place_claim(view->s, view->walk.regs.cr3) : NULL;
+    u32 before = view->root;
     root_follow(view);
     if (place)
         place_root(view, place, view_target(view));
     else
         place_leave(view->s, view->root);
+    root_inherit(view, before);
 }
 
 // Whether the PCID was loaded with another root last, as far as that is known. Under the other one the
