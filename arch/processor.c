@@ -4,16 +4,15 @@
 #include <arch/processor.h>
 #include <arch/traps.h>
 
-#define CPUID_1_ECX_XSAVE BIT(26)
-#define CPUID_1_EDX_MCE   BIT(7)
-#define LEAF_XSAVE        0xd
-#define LEAF_FEATURES     0x80000001u
-#define FEATURES_EDX_NX   BIT(20)
-#define CPUID_7_ECX_PKU   BIT(3)
-#define XD_DISABLE        BIT(34)
-#define XCR0_RESET        1
-#define MXCSR_RESET       0x1f80
-#define DR6_RESET         0xffff0ff0ull
+#define CPUID_1_EDX_MCE BIT(7)
+#define LEAF_XSAVE      0xd
+#define LEAF_FEATURES   0x80000001u
+#define FEATURES_EDX_NX BIT(20)
+#define CPUID_7_ECX_PKU BIT(3)
+#define XD_DISABLE      BIT(34)
+#define XCR0_RESET      1
+#define MXCSR_RESET     0x1f80
+#define DR6_RESET       0xffff0ff0ull
 
 // Legacy area and header of an XSAVE area (SDM vol. 1, 13.4). No component is marked as saved in it: XRSTOR
 // sets all to their initial state, and reads nothing but MXCSR. FXRSTOR reads an x87 with nothing in it.

@@ -5,6 +5,7 @@
 #include <arch/memory.h>
 #include <arch/phys.h>
 #include <arch/processor.h>
+#include <arch/same.h>
 #include <arch/random.h>
 #include <arch/symbols.h>
 #include <arch/traps.h>
@@ -221,6 +222,7 @@ _Noreturn void monitor_main(u64 info_hpa, u64 image_hpa)
 {
     traps_init();
     const char *why = processor_start(); // first of all; a refusal needs the console
+    same_init();
     vmcs_count_in(&vm.vcpu.vmcs);
     host.back_ends = back_ends;
     read_boot_info(info_hpa);

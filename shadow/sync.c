@@ -15,6 +15,8 @@
 #define BURST   4 // entries
 #define SEVERAL 2 // that were changed in place
 
+_Static_assert(SAME_STEP == GROUP * sizeof(u64) && SAME_BYTES == 8 * SAME_STEP, "a block is eight groups");
+
 // What was found in a table that has come back.
 struct found {
     unsigned written; // entries
@@ -55,18 +57,15 @@ static inline void group_synchronise(struct shadow_view *view, struct filling *f
     }
 }
 
-// Of these groups, those whose guest entries have changed. Blocks of eight that are all among them, as most
-// of a full table's are, are looked at as a whole first.
+// Of these groups, those whose guest entries have changed. Eight that are all among them, as most of a full
+// table's are, are looked at as one block first.
 static inline u64 groups_changed(u64 groups, const u64 *guest, const u64 *seen)
 {
     u64 whole = groups & groups >> 1, changed = 0;
     whole &= whole >> 2;
-    whole &= whole >> 4 & 0x0101010101010101ul; // bit 8n: all of the n-th block
-    for (; whole; whole &= whole - 1) {
-        unsigned first = group_first(whole);
-        if (same_bytes(guest + first, seen + first))
-            groups &= ~((whole & -whole) * 0xff);
-    }
+    whole &= whole >> 4 & 0x0101010101010101ul; // bit 8n: these and the next seven
+    if (whole)
+        groups &= ~(same_blocks(guest, seen, whole) * 0xff);
     for (; groups; groups &= groups - 1) {
         unsigned first = group_first(groups);
         changed |= group_changed(guest + first, seen + first) ? groups & -groups : 0;

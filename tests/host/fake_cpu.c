@@ -245,6 +245,11 @@ __attribute__((weak)) u64 xgetbv(void)
     return fake_xcr0;
 }
 
+__attribute__((weak)) u64 xgetbv_in_use(void)
+{
+    return fake_xcr0;
+}
+
 __attribute__((weak)) bool trap_try_xsetbv(u64 value)
 {
     if (!(value & 1))

@@ -1,16 +1,62 @@
-// arch/same.c: a difference in any bit is found, and the guest's XMM registers stay as they are.
+// arch/same.c and arch/same_ymm.c: a difference in any bit is found, and the guest's registers stay as they
+// are.
+
+// link: arch/same_ymm.c tests/host/fake_cpu.c
 #include "support.h"
 
+#include <arch/cpu.h>
+#include <arch/io.h>
 #include <arch/same.h>
 
-#define BOUND 16u // of alignment
+#include "fake_cpu.h"
 
-struct xmm {
-    u64 half[2];
+#define BOUND  32u // of alignment
+#define BLOCKS 8u
+#define EACH   0x0101010101010101ull // blocks side by side
+
+struct ymm {
+    u64 quarter[4];
 };
 
-static u8 a[2 * SAME_BYTES] __attribute__((aligned(BOUND))),
-    b[3 * SAME_BYTES] __attribute__((aligned(BOUND)));
+static u8 a[BLOCKS * SAME_BYTES + BOUND] __attribute__((aligned(BOUND)));
+static u8 b[BLOCKS * SAME_BYTES + BOUND] __attribute__((aligned(BOUND)));
+static bool avx_in_use;
+
+static struct cpuid avx2_cpuid(u32 leaf, u32 subleaf)
+{
+    (void)subleaf;
+    return leaf == 0     ? (struct cpuid){.eax = 0xd}
+           : leaf == 1   ? (struct cpuid){.ecx = CPUID_1_ECX_XSAVE}
+           : leaf == 7   ? (struct cpuid){.ebx = BIT(5)}
+           : leaf == 0xd ? (struct cpuid){.eax = BIT(2)}
+                         : (struct cpuid){0, 0, 0, 0};
+}
+
+u64 xgetbv_in_use(void)
+{
+    return avx_in_use ? 7 : 3;
+}
+
+// By XMM registers, and where this machine has them by YMM registers.
+static int by_xmm(void **state)
+{
+    (void)state;
+    fake_cpuid = NULL;
+    same_init();
+    return 0;
+}
+
+static int by_ymm(void **state)
+{
+    (void)state;
+    if (!__builtin_cpu_supports("avx2"))
+        return by_xmm(state);
+    fake_cpuid = avx2_cpuid;
+    fake_xcr0 = 7;
+    avx_in_use = true;
+    same_init();
+    return 0;
+}
 
 static void fill_random(u8 *at, size_t size)
 {
@@ -25,34 +71,48 @@ static void each_bit_counts(void **state)
     memcpy(b, a, SAME_BYTES);
     for (size_t bit = 0; bit < SAME_BYTES * 8; bit++) {
         b[bit / 8] ^= (u8)(1u << bit % 8);
-        assert_false(same_bytes(a, b));
-        assert_false(same_bytes(b, a));
+        assert_int_equal(same_blocks(a, b, 1), 0);
+        assert_int_equal(same_blocks(b, a, 1), 0);
         b[bit / 8] ^= (u8)(1u << bit % 8);
-        assert_true(same_bytes(a, b));
+        assert_int_equal(same_blocks(a, b, 1), 1);
     }
 }
 
-static void what_is_beside_does_not_count(void **state)
+static u64 same_by_bytes(const u8 *x, const u8 *y, u64 blocks)
+{
+    u64 same = 0;
+    for (unsigned n = 0; n < 64; n++) {
+        if (blocks >> n & 1 && !memcmp(x + n * SAME_STEP, y + n * SAME_STEP, SAME_BYTES))
+            same |= BIT(n);
+    }
+    return same;
+}
+
+// Any blocks that begin at any step, and a few bytes that differ.
+static void blocks_are_told(void **state)
 {
     (void)state;
+    const u64 inside = ~0ull >> 7; // these end where the memory ends
     for (unsigned round = 0; round < 2000; round++) {
-        u8 *x = a + random_below(SAME_BYTES / BOUND) * BOUND,
-           *y = b + random_below(SAME_BYTES / BOUND) * BOUND;
-        fill_random(a, sizeof(a));
-        fill_random(b, sizeof(b));
-        memcpy(y, x, SAME_BYTES);
-        assert_true(same_bytes(x, y));
+        u8 *x = a + random_below(2) * BOUND, *y = b + random_below(2) * BOUND;
+        fill_random(x, BLOCKS * SAME_BYTES);
+        memcpy(y, x, BLOCKS * SAME_BYTES);
+        for (unsigned i = random_below(4); i > 0; i--)
+            y[random_below(BLOCKS * SAME_BYTES)] ^= 1u << random_below(8);
+        u64 blocks = random_u64() & (random_below(2) ? EACH : inside);
+        assert_int_equal(same_blocks(x, y, blocks), same_by_bytes(x, y, blocks));
     }
+    assert_int_equal(same_blocks(a, b, 0), 0);
 }
 
 // In one function, between whose asm the compiler keeps nothing in the registers.
-static bool same_between(const struct xmm *before, struct xmm *after)
+static u64 same_between_xmm(const struct ymm *before, struct ymm *after)
 {
     __asm__ volatile("movdqu %0, %%xmm0\n movdqu %1, %%xmm1"
                      :
                      : "m"(before[0]), "m"(before[1])
                      : "xmm0", "xmm1");
-    bool same = same_bytes(a, b);
+    u64 same = same_blocks(a, b, EACH);
     __asm__ volatile("movdqu %%xmm0, %0\n movdqu %%xmm1, %1" : "=m"(after[0]), "=m"(after[1]));
     return same;
 }
@@ -60,23 +120,73 @@ static bool same_between(const struct xmm *before, struct xmm *after)
 static void registers_stay(void **state)
 {
     (void)state;
-    struct xmm before[2], after[2];
-    fill_random(a, SAME_BYTES);
-    memcpy(b, a, SAME_BYTES);
+    struct ymm before[2], after[2];
+    fill_random(a, sizeof(a));
+    memcpy(b, a, sizeof(b));
     for (unsigned round = 0; round < 100; round++) {
         fill_random((u8 *)before, sizeof(before));
+        memcpy(after, before, sizeof(before)); // the upper halves
         a[0] ^= round & 1;
-        assert_int_equal(same_between(before, after), (a[0] == b[0]));
+        assert_int_equal(same_between_xmm(before, after), EACH - (a[0] != b[0]));
         assert_memory_equal(before, after, sizeof(before));
     }
+}
+
+static __attribute__((target("avx2"))) u64 same_between_ymm(const struct ymm *before, struct ymm *after)
+{
+    __asm__ volatile("vmovdqu %0, %%ymm0\n vmovdqu %1, %%ymm1"
+                     :
+                     : "m"(before[0]), "m"(before[1])
+                     : "xmm0", "xmm1");
+    u64 same = same_blocks(a, b, EACH);
+    __asm__ volatile("vmovdqu %%ymm0, %0\n vmovdqu %%ymm1, %1\n vzeroupper"
+                     : "=m"(after[0]), "=m"(after[1])
+                     :
+                     : "xmm0", "xmm1");
+    return same;
+}
+
+// Upper halves that are not in use are zeros, before and after.
+static void upper_halves_stay(void **state)
+{
+    (void)state;
+    struct ymm before[2], after[2];
+    fill_random(a, sizeof(a));
+    memcpy(b, a, sizeof(b));
+    for (unsigned round = 0; round < 100 && fake_cpuid; round++) {
+        fill_random((u8 *)before, sizeof(before));
+        avx_in_use = round & 1;
+        for (unsigned i = 0; i < 2 && !avx_in_use; i++)
+            before[i].quarter[2] = before[i].quarter[3] = 0;
+        assert_int_equal(same_between_ymm(before, after), EACH);
+        assert_memory_equal(before, after, sizeof(before));
+    }
+}
+
+// XCR0 is the guest's: without AVX in it an instruction with YMM registers raises #UD. This machine has it:
+// so its upper halves stay if none of these is used, and would be zeros after one that ends AVX' use.
+static void xcr0_decides(void **state)
+{
+    (void)state;
+    struct ymm before[2], after[2];
+    fill_random(a, sizeof(a));
+    memcpy(b, a, sizeof(b));
+    fill_random((u8 *)before, sizeof(before));
+    fake_xcr0 = 3;
+    avx_in_use = false;
+    if (!fake_cpuid)
+        return;
+    assert_int_equal(same_between_ymm(before, after), EACH);
+    assert_memory_equal(before, after, sizeof(before));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_bit_counts),
-        cmocka_unit_test(what_is_beside_does_not_count),
-        cmocka_unit_test(registers_stay),
+        cmocka_unit_test_setup(each_bit_counts, by_xmm),   cmocka_unit_test_setup(each_bit_counts, by_ymm),
+        cmocka_unit_test_setup(blocks_are_told, by_xmm),   cmocka_unit_test_setup(blocks_are_told, by_ymm),
+        cmocka_unit_test_setup(registers_stay, by_xmm),    cmocka_unit_test_setup(registers_stay, by_ymm),
+        cmocka_unit_test_setup(upper_halves_stay, by_ymm), cmocka_unit_test_setup(xcr0_decides, by_ymm),
     };
     random_start();
     return cmocka_run_group_tests(tests, NULL, NULL);

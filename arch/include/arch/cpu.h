@@ -60,6 +60,7 @@
 #define PFEC_PK   BIT(5)
 
 #define CPUID_1_ECX_VMX        BIT(5)
+#define CPUID_1_ECX_XSAVE      BIT(26)
 #define CPUID_1_ECX_HYPERVISOR BIT(31)
 
 enum vector {

@@ -143,6 +143,14 @@ static inline u64 xgetbv(void)
     return (u64)high << 32 | low;
 }
 
+// Its bits whose state is in use (SDM vol. 1, 13.1). #GP unless CPUID.(DH,1):EAX[2] is set.
+static inline u64 xgetbv_in_use(void)
+{
+    u32 low, high;
+    asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(1));
+    return (u64)high << 32 | low;
+}
+
 // PKRU. #UD unless CR4.PKE is set. It is the guest's: neither VM entry nor VM exit changes it.
 static inline u32 read_pkru(void)
 {

@@ -26,6 +26,7 @@ void hlt(void);  // these three are the test's own
 void monitor(const void *line);
 void mwait(u32 hint);
 u64 xgetbv(void);
+u64 xgetbv_in_use(void);
 u32 read_pkru(void);
 u64 read_breakpoint(unsigned n);
 u64 read_dr6(void);
