@@ -51,9 +51,10 @@ static void links_inherit(struct shadow *s, u32 from, u32 to)
 static void root_inherit(struct shadow_view *view, u32 before)
 {
     struct shadow *s = view->s;
-    const struct shadow_table *t = &s->tables[view->root], *b = &s->tables[before];
-    bool empty = !t->occupied && before != SHADOW_NONE && before != view->root;
-    if (empty && table_is_exact(s, t) && table_is_exact(s, b) && b->role == t->role)
+    const struct shadow_table *t = &s->tables[view->root];
+    if (t->occupied || before == SHADOW_NONE || before == view->root || !table_is_exact(s, t))
+        return;
+    if (table_is_exact(s, &s->tables[before]) && s->tables[before].role == t->role)
         links_inherit(s, before, view->root);
 }
 
