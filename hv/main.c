@@ -5,8 +5,8 @@
 #include <arch/memory.h>
 #include <arch/phys.h>
 #include <arch/processor.h>
-#include <arch/same.h>
 #include <arch/random.h>
+#include <arch/same.h>
 #include <arch/symbols.h>
 #include <arch/traps.h>
 #include <arch/world.h>

@@ -40,11 +40,6 @@ static bool begins_at(struct vcpu *v, const struct insn *insn, u64 rip, u64 gva)
     return guest_linear(v, emulate_address(insn, &e)) == gva;
 }
 
-static bool uses_stack_pointer(const struct insn *insn)
-{
-    return insn->reg == GPR_RSP || insn->memory.base == GPR_RSP;
-}
-
 // The guest's operands need not be aligned.
 typedef u16 operand16 __attribute__((aligned(1)));
 typedef u32 operand32 __attribute__((aligned(1)));
@@ -114,7 +109,7 @@ static bool write_once(struct vcpu *v, const struct insn *insn, u64 rip, u64 *rf
     u64 new;
     if (likely(store_register(v, insn, f->hpa)))
         return true;
-    bool stack = uses_stack_pointer(insn);
+    bool stack = insn_uses_stack_pointer(insn);
     if (stack)
         *vcpu_reg(v, GPR_RSP) = vmcs_read(GUEST_RSP);
     if (!is_one_write(v, insn, rip, f))

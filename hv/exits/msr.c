@@ -28,6 +28,7 @@
 // Faults of processors with enhanced IBRS (IBRS_ALL). Those without it cannot deny them, as their microcode
 // is older. Linux knows that on the bare machine; under a hypervisor it takes any processor to have them, and
 // pays. So the guest is told. In a virtual machine nothing is known of the processor.
+#define ARCH_CAPABILITIES_IBRS_ALL       BIT(1)
 #define ARCH_CAPABILITIES_NEEDS_IBRS_ALL (BIT(20) /* BHI_NO */ | BIT(62) /* ITS_NO */)
 
 // Says once for each MSR that the guest asked for something that is not there.
@@ -51,7 +52,7 @@ static u64 arch_capabilities_read(void)
     u64 value = 0;
     bool known = trap_try_rdmsr(IA32_ARCH_CAPABILITIES, &value);
     u64 shown = known ? value & ARCH_CAPABILITIES_SHOWN : 0;
-    bool affected = shown & BIT(1) || cpuid(1, 0).ecx & CPUID_1_ECX_HYPERVISOR;
+    bool affected = shown & ARCH_CAPABILITIES_IBRS_ALL || cpuid(1, 0).ecx & CPUID_1_ECX_HYPERVISOR;
     return affected ? shown : shown | ARCH_CAPABILITIES_NEEDS_IBRS_ALL;
 }
 

@@ -85,20 +85,17 @@ struct insn {
 
     u8 reg;       // number of the register operand, 0..15 (RAX where it is implied)
     u8 high_byte; // 1: it is AH, CH, DH or BH, and reg is 0..3
-    u8 stores;    // 1: insn_stores, where it was asked: insn_cache.c
+    u8 stores;    // set by insn_cache_decode alone: 1: as kernels write page tables
     struct insn_memory memory;
 
     s64 displacement; // sign-extended; an absolute 64-bit address for A0 to A3
     s64 immediate;    // sign-extended
 };
 
-// How kernels write page tables: MOV or XCHG of a register of 8 bytes, but not RSP, to memory, which is not
-// addressed by RSP.
-static inline bool insn_stores(const struct insn *insn)
+// As operand or in the address.
+static inline bool insn_uses_stack_pointer(const struct insn *insn)
 {
-    bool moves = insn->op == INSN_MOV || insn->op == INSN_XCHG;
-    bool stack = insn->reg == GPR_RSP || insn->memory.base == GPR_RSP;
-    return moves && insn->form == INSN_MEM_REG && insn->size == sizeof(u64) && !stack;
+    return insn->reg == GPR_RSP || insn->memory.base == GPR_RSP;
 }
 
 enum decode_result {

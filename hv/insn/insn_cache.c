@@ -1,6 +1,13 @@
 // See insn_cache.h. The decoder itself is decode.c.
 #include "insn_cache.h"
 
+// MOV or XCHG of a register of 8 bytes to memory, without RSP.
+static bool stores(const struct insn *insn)
+{
+    bool moves = insn->op == INSN_MOV || insn->op == INSN_XCHG;
+    return moves && insn->form == INSN_MEM_REG && insn->size == sizeof(u64) && !insn_uses_stack_pointer(insn);
+}
+
 static __attribute__((noinline)) const struct insn *fill(struct insn_slot *slot, const u8 *bytes)
 {
     slot->insn.length = 0;
@@ -8,7 +15,7 @@ static __attribute__((noinline)) const struct insn *fill(struct insn_slot *slot,
     struct insn insn;
     if (insn_decode(&insn, (const u8 *)slot->bytes, INSN_MAX_LENGTH, 64) != DECODE_OK)
         return NULL;
-    insn.stores = insn_stores(&insn);
+    insn.stores = stores(&insn);
     slot->insn = insn;
     return &slot->insn;
 }

@@ -17,8 +17,6 @@ enum { EAX, EBX, ECX, EDX };
 #define LEAF_EXTENDED     0x80000000u
 #define LEAF_EXTENDED_MAX 0x80000008u
 
-#define ECX_HYPERVISOR BIT(31)
-
 // x87, SSE, AVX, AVX-512, PKRU. MPX is gone, AMX needs more state than the world switch knows.
 #define XCR0_KNOWN (BIT(0) | BIT(1) | BIT(2) | BIT(5) | BIT(6) | BIT(7) | BIT(9))
 #define XCR0_PKRU  BIT(9)
@@ -74,7 +72,7 @@ static void leaf_version(struct cpuid_policy *p, const struct cpuid_facts *facts
     struct cpuid_regs regs = filtered(p, facts, 1);
     regs.r[EAX] = host.r[EAX];
     regs.r[EBX] = (host.r[EBX] & 0xffff) | 1u << 16 | facts->apic_id << 24;
-    regs.r[ECX] |= ECX_HYPERVISOR;
+    regs.r[ECX] |= CPUID_1_ECX_HYPERVISOR;
     regs.r[EDX] &= ~(u32)BIT(9); // APIC follows IA32_APIC_BASE
     row_add(p, 1, 0, regs);
 }
@@ -104,7 +102,7 @@ static bool leaf_structured_2(struct cpuid_policy *p, const struct cpuid_facts *
 // The guest of a bare machine is told by IA32_ARCH_CAPABILITIES what a processor without it has not: msr.c.
 static bool capabilities_are_told(const struct cpuid_facts *facts)
 {
-    return !(facts->host(1, 0).r[ECX] & ECX_HYPERVISOR) && !facts->hide[CPUID_ARCH_CAPABILITIES];
+    return !(facts->host(1, 0).r[ECX] & CPUID_1_ECX_HYPERVISOR) && !facts->hide[CPUID_ARCH_CAPABILITIES];
 }
 
 // Subleaves 0 and 2: 1 reads as zeros. An old processor has none.

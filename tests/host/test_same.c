@@ -64,6 +64,12 @@ static void fill_random(u8 *at, size_t size)
         at[i] = (u8)random_u64();
 }
 
+static void make_alike(void)
+{
+    fill_random(a, sizeof(a));
+    memcpy(b, a, sizeof(b));
+}
+
 static void each_bit_counts(void **state)
 {
     (void)state;
@@ -121,8 +127,7 @@ static void registers_stay(void **state)
 {
     (void)state;
     struct ymm before[2], after[2];
-    fill_random(a, sizeof(a));
-    memcpy(b, a, sizeof(b));
+    make_alike();
     for (unsigned round = 0; round < 100; round++) {
         fill_random((u8 *)before, sizeof(before));
         memcpy(after, before, sizeof(before)); // the upper halves
@@ -151,8 +156,7 @@ static void upper_halves_stay(void **state)
 {
     (void)state;
     struct ymm before[2], after[2];
-    fill_random(a, sizeof(a));
-    memcpy(b, a, sizeof(b));
+    make_alike();
     for (unsigned round = 0; round < 100 && fake_cpuid; round++) {
         fill_random((u8 *)before, sizeof(before));
         avx_in_use = round & 1;
@@ -169,8 +173,7 @@ static void xcr0_decides(void **state)
 {
     (void)state;
     struct ymm before[2], after[2];
-    fill_random(a, sizeof(a));
-    memcpy(b, a, sizeof(b));
+    make_alike();
     fill_random((u8 *)before, sizeof(before));
     fake_xcr0 = 3;
     avx_in_use = false;

@@ -135,20 +135,24 @@ static inline void write_dr6(u64 value)
     asm volatile("mov %0, %%dr6" : : "r"(value));
 }
 
-// XCR0. #UD unless CR4.OSXSAVE is set.
-static inline u64 xgetbv(void)
+// #UD unless CR4.OSXSAVE is set.
+static inline u64 xgetbv_of(u32 index)
 {
     u32 low, high;
-    asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(index));
     return (u64)high << 32 | low;
+}
+
+// XCR0.
+static inline u64 xgetbv(void)
+{
+    return xgetbv_of(0);
 }
 
 // Its bits whose state is in use (SDM vol. 1, 13.1). #GP unless CPUID.(DH,1):EAX[2] is set.
 static inline u64 xgetbv_in_use(void)
 {
-    u32 low, high;
-    asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(1));
-    return (u64)high << 32 | low;
+    return xgetbv_of(1);
 }
 
 // PKRU. #UD unless CR4.PKE is set. It is the guest's: neither VM entry nor VM exit changes it.
