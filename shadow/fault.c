@@ -76,6 +76,12 @@ static bool rights_allow(const struct shadow_view *view, const struct mmu_fault 
     return !(view->walk.regs.cr4 & CR4_SMAP) || (view->walk.rflags & RFLAGS_AC && !f->access.implicit);
 }
 
+// Whether what rights_allow denies is denied: what only CR0.WP = 0 allows needs the walk.
+static inline bool denies_for_sure(const struct shadow_view *view, const struct mmu_fault *f)
+{
+    return view->walk.regs.cr0 & CR0_WP || by_user(view, f);
+}
+
 // Whether it is a supervisor's write, by a supervisor's page, to a watched page.
 static inline bool supervisor_writes(struct shadow_view *view, u64 gva)
 {
@@ -174,8 +180,8 @@ static enum quick quick_absent(struct shadow_view *view, struct mmu_fault *f, u3
     return quick_true(view, f, 0);
 }
 
-// By a user, denied by rights. A write is mostly one to a page that the guest has read-only: it is about to
-// take its entry away, flush the address, and make the entry of a copy, and none of that needs to be seen.
+// Denied by rights. A write is mostly a user's to a page that the guest has read-only: it is about to take
+// its entry away, flush the address, and make the entry of a copy, and none of that needs to be seen.
 static enum quick quick_denied(struct shadow_view *view, struct mmu_fault *f, u32 id)
 {
     if (f->access.kind == ACCESS_WRITE)
@@ -201,13 +207,14 @@ static enum quick quick_fill(struct shadow_view *view, struct mmu_fault *f, cons
     if (entry & view->reserved[1][true] || keys_matter(view, all, entry))
         return QUICK_NO;
     if (!rights_allow(view, f, all, any))
-        return by_user(view, f) ? quick_denied(view, f, id) : QUICK_NO;
-    u64 bits = write ? PTE_A | PTE_D : PTE_A;
-    u64 value = fill_leaf(view, 1, page | bits);
+        return denies_for_sure(view, f) ? quick_denied(view, f, id) : QUICK_NO;
+    u64 bits = write ? PTE_A | PTE_D : PTE_A, now = t->entries[slot];
+    bool stands = entry_maps(s, now) && s->seen[id] == entry && (entry & bits) == bits && !t->role;
+    u64 value = stands ? now : fill_leaf(view, 1, page | bits);
     if (value == s->unknown || (write && !(value & PTE_W)) || !entry_mark(t, slot, entry, bits))
         return QUICK_NO;
     s->stats.hidden_faults++;
-    if (value != t->entries[slot]) { // else its table has come back with it
+    if (value != now) { // else its table has come back with it
         entry_set(s, id, value);
         fill_neighbours(view, id);
     }
@@ -215,10 +222,12 @@ static enum quick quick_fill(struct shadow_view *view, struct mmu_fault *f, cons
 }
 
 // Which of the guest's tables lie below the entry that ended the processor's walk, by level, and whether they
-// take accessed and dirty bits.
+// take accessed and dirty bits; the guest's entry of the page.
 struct way {
     struct table_key key[WALK_LEVELS];
     bool marks[WALK_LEVELS];
+    u64 rights[WALK_LEVELS]; // of the links to them
+    u64 page;
 };
 
 // Whether they lead to a page, or to a table that stands, by entries that need nothing but to be followed.
@@ -234,56 +243,93 @@ static inline bool way_find(const struct shadow_view *view, u64 gva, unsigned le
         if (!links || entry & view->reserved[level][false]) // a large page's PS is one of these
             return false;
         struct p2m_leaf leaf = p2m_lookup(s->p2m, gpa_gfn(entry & PTE_ADDRESS));
+        way->rights[level - 1] = role_link_flags(role, entry);
         role = role_below(role, entry);
         way->key[level - 1] = (struct table_key){.frame = leaf.mfn.n, .level = (u8)(level - 1), .role = role};
         way->marks[level - 1] = leaf.type == P2M_RAM;
         guest = p2m_is_ram(leaf.type) ? mfn_ptr(leaf.mfn) : NULL;
     }
-    return guest && (guest[SLOT(gva, 1)] & PTE_P || hash_find(s, way->key[1]) != SHADOW_NONE);
+    if (!guest)
+        return false;
+    way->page = guest[SLOT(gva, 1)];
+    return way->page & PTE_P || hash_find(s, way->key[1]) != SHADOW_NONE;
 }
 
-// The table, made if there is none; if it is apart it comes back. The entry `id` becomes a link to it.
-static u32 way_link(struct shadow_view *view, u32 id, struct table_key key, bool marks)
+// Whether the page denies the access, while its table is none, or apart. It stays so then: the guest is about
+// to make the entry of a copy.
+static inline bool way_denies(const struct shadow_view *view, const struct mmu_fault *f,
+                              const struct spot *spot, const struct way *way)
+{
+    const struct shadow *s = view->s;
+    u64 all = spot->all & role_page(way->key[1].role, way->page), any = spot->any | way->page;
+    for (unsigned level = spot->level - 1; level > 0; level--) {
+        all &= way->rights[level] | ~RIGHTS;
+        any |= way->rights[level];
+    }
+    if (!(way->page & PTE_P) || way->page & view->reserved[1][true] || keys_matter(view, all, way->page) ||
+        rights_allow(view, f, all, any) || !denies_for_sure(view, f))
+        return false;
+    u32 table = hash_find(s, way->key[1]);
+    return table == SHADOW_NONE || s->tables[table].apart;
+}
+
+// The table, made if there is none; if it is apart it comes back. The entry `id` becomes a link to it: its
+// value.
+static u64 way_link(struct shadow_view *view, u32 id, const struct way *way, unsigned level)
 {
     struct shadow *s = view->s;
-    const struct shadow_table *t = &s->tables[id >> 9];
-    u64 rights = role_link_flags(t->role, t->guest[id % ENTRIES]);
-    if (unlikely(t->torn))
+    u64 rights = way->rights[level];
+    if (unlikely(s->tables[id >> 9].torn))
         teardown_refuted(s, id);
-    u32 child = hash_find(s, key);
+    u32 child = hash_find(s, way->key[level]);
     if (child != SHADOW_NONE && s->tables[child].apart) {
         sync_join(view, id, child, rights);
-        return child;
+        return entry_link(s, child, rights);
     }
     if (child == SHADOW_NONE)
-        child = table_make(s, key, marks, NULL);
+        child = table_make(s, way->key[level], way->marks[level], NULL);
     s->tables[child].again = true;
     entry_set(s, id, entry_link(s, child, rights));
-    return child;
+    return entry_link(s, child, rights);
 }
 
-// Links the tables that are missing on the processor's way to a leaf of level 1. False: that is for the walk.
-// Where the guest has no page none is made, so that it may write its entries unseen.
-static __attribute__((noinline)) bool quick_link(struct shadow_view *view, u64 gva, const struct spot *spot)
+// Links the tables that are missing on the processor's way to a leaf of level 1, which the spot is then.
+static void spot_link(struct shadow_view *view, u64 gva, const struct way *way, struct spot *spot)
 {
     const struct shadow *s = view->s;
     u32 table = spot_table(view, spot);
+    while (spot->level > 1) {
+        u32 id = entry_id(table, SLOT(gva, spot->level));
+        spot->link = way_link(view, id, way, --spot->level);
+        spot->all &= spot->link;
+        spot->any |= spot->link;
+        table = entry_child(s, spot->link);
+    }
+    spot->entry = entry_at(s, entry_id(table, SLOT(gva, 1)));
+}
+
+// Where tables are missing on the processor's way to a leaf of level 1. QUICK_NO: that is for the walk. Where
+// the guest has no page none is made, so that it may write its entries unseen.
+static __attribute__((noinline)) enum quick quick_link(struct shadow_view *view, struct mmu_fault *f,
+                                                       struct spot *spot)
+{
+    const struct shadow *s = view->s;
     struct way way;
     bool spare = s->used + WALK_LEVELS <= s->config.pool; // else those above must be kept: fill.c
-    if (*spot->entry != s->unknown || !spare || !way_find(view, gva, spot->level, table, &way))
-        return false;
-    for (unsigned level = spot->level - 1; level > 0; level--)
-        table = way_link(view, entry_id(table, SLOT(gva, level + 1)), way.key[level], way.marks[level]);
-    return true;
+    if (*spot->entry != s->unknown || !spare ||
+        !way_find(view, f->gva, spot->level, spot_table(view, spot), &way))
+        return QUICK_NO;
+    if (way_denies(view, f, spot, &way))
+        return quick_true(view, f, PFEC_P);
+    spot_link(view, f->gva, &way, spot);
+    return quick_fill(view, f, spot);
 }
 
 // While no table that the processor walks is out of sync.
 static inline enum quick quick_in_sync(struct shadow_view *view, struct mmu_fault *f)
 {
     struct spot spot = view_spot(view, f->gva);
-    if (spot.level > 1 && quick_link(view, f->gva, &spot))
-        spot = view_spot(view, f->gva);
-    return spot.level == 1 ? quick_fill(view, f, &spot) : QUICK_NO;
+    return spot.level == 1 ? quick_fill(view, f, &spot) : quick_link(view, f, &spot);
 }
 
 // Judges by the shadow tables. Everything but a further write of a burst brings those that are out of sync
