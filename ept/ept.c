@@ -131,6 +131,12 @@ static void ept_needs(const struct vcpu *v, const struct paging_regs *guest, str
         needs->proc2 |= PROC2_UNRESTRICTED_GUEST;
 }
 
+static void ept_controls(const struct vcpu *v, struct mmu_controls *controls)
+{
+    struct paging_regs guest = vcpu_paging(v);
+    *controls = (struct mmu_controls){.proc = ept_of(v)->identity ? identity_exits(&guest) : 0};
+}
+
 static void ept_load(struct vcpu *v)
 {
     const struct ept *ept = ept_of(v);
@@ -227,6 +233,7 @@ const struct mmu_ops ept_ops = {
     .enter = ept_enter,
     .leave = ept_leave,
     .needs = ept_needs,
+    .controls = ept_controls,
     .load = ept_load,
     .fault = ept_fault,
     .paging_written = ept_paging_written,

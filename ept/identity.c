@@ -34,13 +34,18 @@ void identity_take_back(struct p2m *p2m)
     frames_free(p2m->frames, page, ORDER_4K);
 }
 
+u32 identity_exits(const struct paging_regs *guest)
+{
+    return guest->cr0 & CR0_PG ? 0 : PROC_CR3_LOAD_EXITING | PROC_CR3_STORE_EXITING;
+}
+
 void identity_needs(const struct paging_regs *guest, struct mmu_needs *needs)
 {
     needs->cr0_owned = CR0_PE | CR0_PG;
     needs->efer_owned = true;
+    needs->controls.proc = identity_exits(guest);
     if (guest->cr0 & CR0_PG)
         return;
-    needs->proc = PROC_CR3_LOAD_EXITING | PROC_CR3_STORE_EXITING;
     needs->cr4_owned = CR4_CHANGED;
     needs->hw.cr0 |= CR0_PG;
     needs->hw.cr3 = IDENTITY_GPA;

@@ -240,8 +240,8 @@ void place_root(struct shadow_view *view, struct shadow_place *p, u64 cr3)
 
 unsigned shadow_targets(const struct shadow_view *view, u64 cr3[SHADOW_TARGETS])
 {
-    unsigned count = 0;
-    for (unsigned i = 0; shadow_targets_hold(view) && i < view->s->config.targets; i++) {
+    unsigned count = 0, most = shadow_targets_hold(view) ? view->s->config.targets : 0;
+    for (unsigned i = 0; i < most; i++) {
         if (view->target[i] != NO_PLACE)
             cr3[count++] = view->s->places[view->target[i]].cr3;
     }

@@ -162,31 +162,40 @@ static void needs_unpaged(struct mmu_needs *needs)
     needs->hw.efer &= ~(EFER_LME | EFER_LMA);
 }
 
+// With paging what is unknown has P and a reserved bit: only P = 1 must exit.
+static inline void exits_choose(const struct shadow_cpu *cpu, const struct paging_regs *guest,
+                                struct mmu_controls *controls)
+{
+    bool direct = guest->cr0 & CR0_PG && cpu->pf_direct && !shadow_hides_fetches(guest);
+    controls->proc = PROC_CR3_LOAD_EXITING | (cpu->invlpg_exits ? PROC_INVLPG_EXITING : 0) |
+                     (shadow_root_in_place(&cpu->view) ? 0 : PROC_CR3_STORE_EXITING);
+    controls->exceptions = BIT(VECTOR_PF);
+    controls->pf_mask = controls->pf_match = direct ? PFEC_P : 0;
+    controls->cr3_targets = shadow_targets(&cpu->view, controls->cr3_target);
+}
+
+static void shadow_controls(const struct vcpu *v, struct mmu_controls *controls)
+{
+    const struct shadow_cpu *cpu = cpu_of(v);
+    exits_choose(cpu, &cpu->view.walk.regs, controls);
+}
+
 static void shadow_needs(const struct vcpu *v, const struct paging_regs *guest, struct mmu_needs *needs)
 {
     const struct shadow_cpu *cpu = cpu_of(v);
-    bool paging = guest->cr0 & CR0_PG;
-    // With paging what is unknown has P and a reserved bit: only P = 1 must exit.
-    bool direct = paging && cpu->pf_direct && !shadow_hides_fetches(guest);
     *needs = (struct mmu_needs){
-        .proc = PROC_CR3_LOAD_EXITING | (cpu->invlpg_exits ? PROC_INVLPG_EXITING : 0),
         .proc2 = mmu_of(cpu)->vpid ? PROC2_VPID : 0,
         .cr0_owned = CR0_PE | CR0_PG | CR0_WP,
         .cr4_owned = CR4_OWNED,
         .hw = *guest,
         .efer_owned = true,
-        .exceptions = BIT(VECTOR_PF),
-        .pf_mask = direct ? PFEC_P : 0,
-        .pf_match = direct ? PFEC_P : 0,
     };
+    exits_choose(cpu, guest, &needs->controls);
     needs->hw.cr0 |= CR0_WP; // a page that is read-only here is so for the guest's kernel too
     needs->hw.cr3 = cpu->root_cr3;
     if (shadow_hides_fetches(guest))
         needs->hw.efer |= EFER_NXE;
-    if (!shadow_root_in_place(&cpu->view))
-        needs->proc |= PROC_CR3_STORE_EXITING;
-    needs->cr3_targets = shadow_targets(&cpu->view, needs->cr3_target);
-    if (!paging)
+    if (!(guest->cr0 & CR0_PG))
         needs_unpaged(needs);
 }
 
@@ -458,6 +467,7 @@ const struct mmu_ops shadow_ops = {
     .enter = shadow_enter,
     .leave = shadow_leave,
     .needs = shadow_needs,
+    .controls = shadow_controls,
     .load = shadow_load,
     .fault = shadow_ops_fault,
     .paging_written = shadow_paging_written,

@@ -107,32 +107,32 @@ bool auto_loads_seen(struct vcpu *v, u64 cr3)
     return mode != a->mode && a->loads.moved < a->epoch / MOVES_PART && move(v, mode, true);
 }
 
-static void keep_own(const struct auto_roots *roots, struct mmu_needs *needs)
+static void keep_own(const struct auto_roots *roots, struct mmu_controls *wanted)
 {
     unsigned count = 0;
-    for (unsigned i = 0; i < needs->cr3_targets; i++) {
-        if (auto_roots_mode(roots, needs->cr3_target[i]) == MMU_SHADOW)
-            needs->cr3_target[count++] = needs->cr3_target[i];
+    for (unsigned i = 0; i < wanted->cr3_targets; i++) {
+        if (auto_roots_mode(roots, wanted->cr3_target[i]) == MMU_SHADOW)
+            wanted->cr3_target[count++] = wanted->cr3_target[i];
     }
-    needs->cr3_targets = count;
+    wanted->cr3_targets = count;
 }
 
-void auto_loads_needs(struct vcpu *v, struct mmu_needs *needs)
+void auto_loads_controls(struct vcpu *v, struct mmu_controls *wanted)
 {
     struct auto_mode *a = &v->vm->auto_mode;
     struct auto_loads *l = &a->loads;
-    needs->proc |= PROC_CR3_LOAD_EXITING;
+    wanted->proc |= PROC_CR3_LOAD_EXITING;
     if (v->vm->params->mmu == MMU_SHADOW) {
-        keep_own(&a->roots, needs);
+        keep_own(&a->roots, wanted);
     } else {
-        needs->cr3_targets = l->targets;
-        memcpy(needs->cr3_target, l->target, sizeof(l->target));
+        wanted->cr3_targets = l->targets;
+        memcpy(wanted->cr3_target, l->target, sizeof(l->target));
     }
     if (!a->samples)
         return;
-    l->unwatched_count = needs->cr3_targets;
-    memcpy(l->unwatched, needs->cr3_target, sizeof(l->unwatched));
-    needs->cr3_targets = 0;
+    l->unwatched_count = wanted->cr3_targets;
+    memcpy(l->unwatched, wanted->cr3_target, sizeof(l->unwatched));
+    wanted->cr3_targets = 0;
 }
 
 void auto_loads_ask(struct vcpu *v)

@@ -29,7 +29,7 @@ struct auto_loads {
 bool auto_loads_seen(struct vcpu *v, u64 cr3);
 
 // What v->watches_roots makes of the back end's wishes.
-void auto_loads_needs(struct vcpu *v, struct mmu_needs *needs);
+void auto_loads_controls(struct vcpu *v, struct mmu_controls *wanted);
 
 // A sample begins, or goes on after a change of the mode; what has run is put to its root.
 void auto_loads_begin(struct vcpu *v);

@@ -69,34 +69,34 @@ static void apply_efer(struct vcpu *v, const struct paging_regs *guest, const st
     }
 }
 
-static void apply_cr3_targets(struct vcpu *v, const struct mmu_needs *needs)
+static void apply_cr3_targets(struct vcpu *v, const struct mmu_controls *wanted)
 {
-    for (unsigned i = 0; i < needs->cr3_targets; i++)
-        kept_write(v, KEPT_CR3_TARGET_0 + i, needs->cr3_target[i]);
-    kept_write(v, KEPT_CR3_TARGET_COUNT, needs->cr3_targets);
+    for (unsigned i = 0; i < wanted->cr3_targets; i++)
+        kept_write(v, KEPT_CR3_TARGET_0 + i, wanted->cr3_target[i]);
+    kept_write(v, KEPT_CR3_TARGET_COUNT, wanted->cr3_targets);
 }
 
-static void paging_apply_controls(struct vcpu *v, struct mmu_needs *needs)
+static void apply_exits(struct vcpu *v, struct mmu_controls *wanted)
 {
-    v->cr3_targets = needs->cr3_targets;
+    v->cr3_targets = wanted->cr3_targets;
     if (v->watches_roots)
-        auto_loads_needs(v, needs);
+        auto_loads_controls(v, wanted);
     u32 windows = v->proc_controls & (PROC_NMI_WINDOW_EXITING | PROC_INTERRUPT_WINDOW_EXITING);
-    u32 proc = vmx_controls_fit(v->caps->proc, v->base_proc | needs->proc) | windows;
-    u32 exceptions = needs->exceptions | (v->vm->auto_mode.samples ? BIT(VECTOR_PF) : 0);
-    v->cr3_owned = needs->proc & PROC_CR3_STORE_EXITING;
+    u32 proc = vmx_controls_fit(v->caps->proc, v->base_proc | wanted->proc) | windows;
+    u32 exceptions = wanted->exceptions | (v->vm->auto_mode.samples ? BIT(VECTOR_PF) : 0);
+    v->cr3_owned = wanted->proc & PROC_CR3_STORE_EXITING;
     if (proc != v->proc_controls)
         vmcs_write(PROCESSOR_BASED_CONTROLS, proc);
     v->proc_controls = proc;
     kept_write(v, KEPT_EXCEPTION_BITMAP, exceptions | DEBUG_EXCEPTIONS | BIT(VECTOR_MC));
-    kept_write(v, KEPT_PAGE_FAULT_ERROR_CODE_MASK, needs->pf_mask);
-    kept_write(v, KEPT_PAGE_FAULT_ERROR_CODE_MATCH, needs->pf_match);
-    apply_cr3_targets(v, needs);
+    kept_write(v, KEPT_PAGE_FAULT_ERROR_CODE_MASK, wanted->pf_mask);
+    kept_write(v, KEPT_PAGE_FAULT_ERROR_CODE_MATCH, wanted->pf_match);
+    apply_cr3_targets(v, wanted);
 }
 
 static void apply_controls(struct vcpu *v, struct mmu_needs *needs)
 {
-    paging_apply_controls(v, needs);
+    apply_exits(v, &needs->controls);
     if (v->proc_controls & PROC_SECONDARY_CONTROLS)
         kept_write(v, KEPT_SECONDARY_CONTROLS,
                    vmx_controls_fit(v->caps->proc2, v->base_proc2 | needs->proc2));
@@ -140,18 +140,23 @@ void paging_start(struct vcpu *v, const struct paging_regs *regs)
     apply(v, regs, &needs);
 }
 
-void paging_refresh(struct vcpu *v)
+static __attribute__((noinline)) void refresh_root(struct vcpu *v)
 {
     struct paging_regs regs = vcpu_paging(v);
     struct mmu_needs needs;
-    if (v->refresh)
-        mmu_paging_written(v, &regs, &regs);
+    mmu_paging_written(v, &regs, &regs);
     mmu_needs(v, &regs, &needs);
-    if (v->refresh) {
-        v->owned_cr3 = regs.cr3;
-        vmcs_write(GUEST_CR3, needs.hw.cr3);
-    }
-    paging_apply_controls(v, &needs);
+    v->owned_cr3 = regs.cr3;
+    vmcs_write(GUEST_CR3, needs.hw.cr3);
+}
+
+void paging_refresh(struct vcpu *v)
+{
+    struct mmu_controls wanted;
+    if (v->refresh)
+        refresh_root(v);
+    mmu_controls(v, &wanted);
+    apply_exits(v, &wanted);
     v->refresh = v->refresh_controls = false;
 }
 

@@ -12,18 +12,24 @@
 #include <hv/p2m.h>
 #include <hv/vcpu.h>
 
-// What this mode wants of the VMCS for the guest's present paging state. hv/exits/paging.c alone writes these
-// to the VMCS.
+// What this mode wants to exit, which changes at other times than the guest's paging state, too. This and
+// what follows is written to the VMCS by hv/exits/paging.c alone.
+struct mmu_controls {
+    u32 proc;              // primary processor-based controls beyond the common ones
+    u32 exceptions;        // exception bitmap
+    u32 pf_mask, pf_match; // page-fault error-code mask and match
+    unsigned cr3_targets;  // values that are written to CR3 without an exit
+    u64 cr3_target[VCPU_CR3_TARGETS];
+};
+
+// What this mode wants of the VMCS for the guest's present paging state.
 struct mmu_needs {
-    u32 proc, proc2;          // primary and secondary processor-based controls beyond the common ones
+    struct mmu_controls controls;
+    u32 proc2;                // secondary processor-based controls beyond the common ones
     u64 cr0_owned, cr4_owned; // bits that exit when the guest changes them, beyond the common ones
     struct paging_regs hw;    // what GUEST_CR0, CR3, CR4 and IA32_EFER hold; hv adds the fixed bits
     bool efer_owned;          // EFER is not the guest's own: its accesses exit
     bool load_pdptes;         // PAE paging: the VMCS's PDPTE fields are loaded from guest memory at hw.cr3
-    u32 exceptions;           // exception bitmap
-    u32 pf_mask, pf_match;    // page-fault error-code mask and match
-    unsigned cr3_targets;     // values that are written to CR3 without an exit
-    u64 cr3_target[VCPU_CR3_TARGETS];
 };
 
 // What a fault or violation turned out to be.
@@ -104,6 +110,7 @@ struct mmu_ops {
     int (*enter)(struct vcpu *v);
     void (*leave)(struct vcpu *v);
     void (*needs)(const struct vcpu *v, const struct paging_regs *guest, struct mmu_needs *needs);
+    void (*controls)(const struct vcpu *v, struct mmu_controls *controls);
     void (*load)(struct vcpu *v);
     enum mmu_outcome (*fault)(struct vcpu *v, struct mmu_fault *fault);
     void (*paging_written)(struct vcpu *v, const struct paging_regs *before, const struct paging_regs *after);
@@ -161,6 +168,12 @@ void mmu_leave(struct vcpu *v);
 static inline void mmu_needs(const struct vcpu *v, const struct paging_regs *guest, struct mmu_needs *needs)
 {
     v->mmu->ops->needs(v, guest, needs);
+}
+
+// The same of what exits alone, while the guest's paging state is what mmu_paging_written was told last.
+static inline void mmu_controls(const struct vcpu *v, struct mmu_controls *controls)
+{
+    v->mmu->ops->controls(v, controls);
 }
 
 // Writes this mode's own fields (EPT pointer, VPID) to the VMCS: once after mmu_enter, again when they
