@@ -128,13 +128,16 @@ static bool one_place(const struct shadow *s, const struct shadow_table *t)
 static bool entry_address(const struct shadow *s, u32 id, u64 *gva)
 {
     u64 at = (u64)(id % ENTRIES) << PAGE_SHIFT;
-    const struct shadow_table *t = &s->tables[id >> 9];
-    for (; t->parents != SHADOW_NONE && one_place(s, t); t = &s->tables[id >> 9]) {
+#pragma GCC unroll 3
+    for (unsigned level = 2; level <= WALK_LEVELS; level++) {
+        const struct shadow_table *t = &s->tables[id >> 9];
         id = t->parents;
-        at |= (u64)(id % ENTRIES) << (3 + 9 * s->tables[id >> 9].level);
+        if (id == SHADOW_NONE || !one_place(s, t))
+            return false;
+        at |= (u64)(id % ENTRIES) << (3 + 9 * level);
     }
     *gva = (u64)((s64)(at << 16) >> 16);
-    return t->level == WALK_LEVELS;
+    return true;
 }
 
 bool entry_flush_address(struct shadow *s, u32 id)
