@@ -40,7 +40,7 @@ INCLUDES_main   := $(INCLUDES_hv) -Iept/include -Ishadow/include
 
 MONITOR_FLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -ffreestanding \
                  -mcmodel=kernel -fno-pic -mno-red-zone -mgeneral-regs-only -fno-stack-protector \
-                 -fcf-protection=none -fno-omit-frame-pointer -fno-asynchronous-unwind-tables \
+                 -fcf-protection=none -fomit-frame-pointer -fno-asynchronous-unwind-tables \
                  -fno-tree-loop-distribute-patterns -fno-strict-aliasing -MMD -MP -flto=auto \
                  -DDEBUG_BUILD=$(if $(filter 1,$(DEBUG)),1,0)
 

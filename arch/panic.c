@@ -13,6 +13,7 @@
 #include "dump.h"
 
 #define BACKTRACE_DEPTH 24
+#define CALL_LENGTH     7 // bytes at most, as the compiler makes them
 
 static void say_place(u64 address)
 {
@@ -26,16 +27,31 @@ static bool in_image(u64 address)
     return address >= (u64)image_start && address < (u64)image_end;
 }
 
-static void backtrace(u64 rip, u64 rbp)
+// Whether it lies behind a CALL (SDM vol. 2): E8 with four bytes, or FF /2 with an operand of up to five.
+static bool is_returned_to(u64 address)
 {
-    console_print("Backtrace:\n");
+    const u8 *at = (const u8 *)address;
+    if (address < (u64)image_start + CALL_LENGTH || address >= (u64)text_end)
+        return false;
+    bool called = at[-5] == 0xe8;
+    for (int length = 2; length <= CALL_LENGTH; length++)
+        called |= at[-length] == 0xff && (at[1 - length] >> 3 & 7) == 2;
+    return called;
+}
+
+// No function keeps a frame pointer, as that takes two in a hundred of the monitor's instructions. So these
+// are the addresses on the stack that calls return to: one of an earlier call may be among them.
+static void backtrace(u64 rip, u64 rsp)
+{
+    console_print("Backtrace, by what is on the stack:\n");
     say_place(rip);
-    for (int depth = 0; depth < BACKTRACE_DEPTH && in_image(rbp) && rbp % 8 == 0; depth++) {
-        const u64 *frame = (const u64 *)rbp;
-        if (!in_image(frame[1]))
-            break;
-        say_place(frame[1]);
-        rbp = frame[0];
+    unsigned said = 0;
+    for (u64 at = align_up(rsp, 8); in_image(at) && said < BACKTRACE_DEPTH; at += sizeof(u64)) {
+        u64 address = *(const u64 *)at;
+        if (!is_returned_to(address))
+            continue;
+        say_place(address);
+        said++;
     }
 }
 
@@ -73,7 +89,7 @@ void dump_trap(const struct trap_frame *frame)
     console_print("\nPenumbra%s%s: fault in the monitor: vector %lu, error code 0x%lx\n", word_space(),
                   console_word(), frame->vector, frame->error_code);
     say_registers(frame);
-    backtrace(frame->rip, frame->regs.r[GPR_RBP]);
+    backtrace(frame->rip, frame->rsp);
     machine_halt();
 }
 
@@ -97,7 +113,7 @@ void dump_machine_check(const struct trap_frame *frame)
         word_space(), console_word(), log.status);
     say_banks(&log);
     say_registers(frame);
-    backtrace(frame->rip, frame->regs.r[GPR_RBP]);
+    backtrace(frame->rip, frame->rsp);
     machine_halt();
 }
 
@@ -110,6 +126,6 @@ void panic(const char *format, ...)
     va_end(args);
     once();
     console_print("\nPenumbra%s%s: internal error: %s\n", word_space(), console_word(), text);
-    backtrace((u64)__builtin_return_address(0), *(u64 *)__builtin_frame_address(0));
+    backtrace((u64)__builtin_return_address(0), (u64)__builtin_frame_address(0));
     machine_halt();
 }

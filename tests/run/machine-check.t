@@ -12,13 +12,13 @@ use Test::More;
 
 my $UNCORRECTED = '0 7 0xbe00000000010091 5 0x12345000 0x8c';
 my $run = boot(name => 'qemu', emu => 'qemu', mem => 64, timeout => 60, grub => 'multiboot2 /penumbra.elf mem=16M', script => [
-        'expect Penumbra cannot run here.', 'wait 0.5', "ask mce $UNCORRECTED", 'expect Backtrace:', 'wait 0.5',
+        'expect Penumbra cannot run here.', 'wait 0.5', "ask mce $UNCORRECTED", 'expect Backtrace,', 'wait 0.5',
         "ask mce $UNCORRECTED", 'wait 0.5', "ask mce $UNCORRECTED", 'wait 1', 'quit']);
 says($run, qr/^Penumbra: hardware: machine check in the monitor, IA32_MCG_STATUS 0x5: the machine has failed, not the monitor$/m,
     'a machine check in the monitor is said');
 says($run, qr/^bank 7: memory controller error, uncorrected, processor state corrupt; status 0xbe00000000010091, address 0x12345000, misc 0x8c$/m,
     'with what the bank holds');
-says($run, qr/^Backtrace:\n  \w+  machine_halt\+/m, 'with where it came');
+says($run, qr/^Backtrace, by what is on the stack:\n  \w+  machine_halt\+/m, 'with where it came');
 is(() = $run->{text} =~ /machine check in the monitor/g, 1, 'once');
 is($run->{end}, 'quit', 'and the machine stands still, whatever comes after it');
 

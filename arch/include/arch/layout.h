@@ -16,4 +16,4 @@
 #define SELECTOR_DATA 0x10
 #define SELECTOR_TSS  0x18
 
-extern u8 image_start[], image_end[];
+extern u8 image_start[], text_end[], image_end[];
