@@ -3,7 +3,7 @@
 // which each processor with long mode has. See same.h.
 #include "same_loop.h"
 
-u64 (*same_wide)(const void *a, const void *b, u64 blocks);
+const struct same_wide *same_wide;
 
 // Of each doubleword that is the same XMM0 gets ones; XMM1 has what all have.
 #define COMPARE_16(at) \
@@ -15,6 +15,18 @@ u64 (*same_wide)(const void *a, const void *b, u64 blocks);
 
 #define SAVE    "movdqu %%xmm0, %[xmm0]; movdqu %%xmm1, %[xmm1];"
 #define RESTORE "movdqu %[xmm0], %%xmm0; movdqu %[xmm1], %%xmm1;"
+
+// Doublewords that are the same, as bytes of ones in XMM0; of each quadword that differs two bits then, of
+// which at least one is set.
+#define EQUAL_16(at, x) "movdqa " at "(%[a],%[at]), " x "; pcmpeqd " at "(%[b],%[at]), " x ";"
+#define EQUAL_64                                                                 \
+    EQUAL_16("0", "%%xmm0")                                                      \
+    EQUAL_16("16", "%%xmm1") "packssdw %%xmm1, %%xmm0;" EQUAL_16("32", "%%xmm1") \
+        EQUAL_16("48", "%%xmm2") "packssdw %%xmm2, %%xmm1; packsswb %%xmm1, %%xmm0;"
+#define DIFFERING "pmovmskb %%xmm0, %k[which]; xorl $0xffff, %k[which];"
+#define FOLD(shift, mask) \
+    "movl %k[which], %k[more]; shrl $" shift ", %k[more]; orl %k[more], %k[which]; andl $" mask ", %k[which];"
+#define BITS FOLD("1", "0x5555") FOLD("1", "0x3333") FOLD("2", "0x0f0f") FOLD("4", "0xff")
 
 // One asm, so that the registers are as they were at its end.
 u64 same_by_xmm(const void *a, const void *b, u64 left)
@@ -31,7 +43,27 @@ u64 same_by_xmm(const void *a, const void *b, u64 left)
     return same;
 }
 
+u64 same_steps_by_xmm(const void *a, const void *b, u64 left, u8 *differs)
+{
+    struct {
+        u64 half[2];
+    } xmm0, xmm1, xmm2;
+    u64 same = 0, n, at, which, more;
+    asm volatile(SAVE "movdqu %%xmm2, %[xmm2];" EACH_STEP(EQUAL_64 DIFFERING, BITS) RESTORE
+                 "movdqu %[xmm2], %%xmm2;"
+                 : [same] "+r"(same), [left] "+r"(left), [n] "=&r"(n), [at] "=&r"(at), [which] "=&q"(which),
+                   [more] "=&r"(more), [xmm0] "=m"(xmm0), [xmm1] "=m"(xmm1), [xmm2] "=m"(xmm2)
+                 : [a] "r"(a), [b] "r"(b), [differs] "r"(differs)
+                 : "memory", "cc");
+    return same;
+}
+
 u64 same_blocks(const void *a, const void *b, u64 blocks)
 {
-    return same_wide ? same_wide(a, b, blocks) : same_by_xmm(a, b, blocks);
+    return same_wide ? same_wide->blocks(a, b, blocks) : same_by_xmm(a, b, blocks);
+}
+
+u64 same_steps(const void *a, const void *b, u64 steps, u8 differs[SAME_STEPS])
+{
+    return same_wide ? same_wide->steps(a, b, steps, differs) : same_steps_by_xmm(a, b, steps, differs);
 }

@@ -15,7 +15,9 @@
 #define BURST   4 // entries
 #define SEVERAL 2 // that were changed in place
 
-_Static_assert(SAME_STEP == GROUP * sizeof(u64) && SAME_BYTES == 8 * SAME_STEP, "a block is eight groups");
+_Static_assert(SAME_STEP == GROUP * sizeof(u64) && SAME_BYTES == 8 * SAME_STEP &&
+                   SAME_STEPS == ENTRIES / GROUP,
+               "a block is eight groups");
 
 // What was found in a table that has come back.
 struct found {
@@ -23,63 +25,41 @@ struct found {
     bool changed;     // something maps otherwise than before
 };
 
-// Without a jump for each entry: few groups have changed.
-static bool group_changed(const u64 *guest, const u64 *seen)
-{
-    u64 changed = 0;
-#pragma GCC unroll 8
-    for (unsigned i = 0; i < GROUP; i++)
-        changed |= guest[i] ^ seen[i];
-    return changed;
-}
-
-// Of a group that has changed: bit n: the n-th entry has.
-static inline unsigned slots_changed(const u64 *guest, const u64 *seen)
-{
-    unsigned changed = 0;
-#pragma GCC unroll 8
-    for (unsigned i = 0; i < GROUP; i++)
-        changed |= (unsigned)(guest[i] != seen[i]) << i;
-    return changed;
-}
-
 // Of these entries the guest's are not what they were.
 static inline void group_synchronise(struct shadow_view *view, struct filling *f, const u64 *guest,
-                                     unsigned first, struct found *found)
+                                     unsigned first, unsigned changed, struct found *found)
 {
-    unsigned left = slots_changed(guest + first, f->seen + first);
     bool leaves = view->s->tables[f->first >> 9].level == 1;
-    for (; left; left &= left - 1) {
-        unsigned slot = first + (unsigned)__builtin_ctz(left);
+    for (; changed; changed &= changed - 1) {
+        unsigned slot = first + (unsigned)__builtin_ctz(changed);
         found->written += f->entries[slot] != view->s->unknown;
         found->changed |=
             leaves ? trace_leaf(view, f, slot, guest[slot]) : trace_entry(view, f->first + slot);
     }
 }
 
-// Of these groups, those whose guest entries have changed. Eight that are all among them, as most of a full
-// table's are, are looked at as one block first.
-static inline u64 groups_changed(u64 groups, const u64 *guest, const u64 *seen)
+// Of these groups, those whose guest entries have changed, and which entries. Eight that are all among them,
+// as most of a full table's are, are looked at as one block first.
+static inline u64 groups_changed(u64 groups, const u64 *guest, const u64 *seen, u8 slots[SAME_STEPS])
 {
-    u64 whole = groups & groups >> 1, changed = 0;
+    u64 whole = groups & groups >> 1;
     whole &= whole >> 2;
     whole &= whole >> 4 & 0x0101010101010101ul; // bit 8n: these and the next seven
     if (whole)
         groups &= ~(same_blocks(guest, seen, whole) * 0xff);
-    for (; groups; groups &= groups - 1) {
-        unsigned first = group_first(groups);
-        changed |= group_changed(guest + first, seen + first) ? groups & -groups : 0;
-    }
-    return changed;
+    return groups & ~same_steps(guest, seen, groups, slots);
 }
 
-static struct found groups_synchronise(struct shadow_view *view, u32 table, u64 groups)
+static struct found groups_synchronise(struct shadow_view *view, u32 table, u64 groups,
+                                       const u8 slots[SAME_STEPS])
 {
     const u64 *guest = view->s->tables[table].guest;
     struct filling f = filling_begin(view, table);
     struct found found = {0, false};
-    for (u64 left = groups; left; left &= left - 1)
-        group_synchronise(view, &f, guest, group_first(left), &found);
+    for (u64 left = groups; left; left &= left - 1) {
+        unsigned first = group_first(left);
+        group_synchronise(view, &f, guest, first, slots[first / GROUP], &found);
+    }
     filling_end(&f, groups);
     view->s->stats.traced_fills += f.leaves;
     return found;
@@ -89,8 +69,9 @@ static struct found table_compare(struct shadow_view *view, u32 table)
 {
     const struct shadow *s = view->s;
     const struct shadow_table *t = &s->tables[table];
-    u64 changed = groups_changed(t->occupied, t->guest, &s->seen[entry_id(table, 0)]);
-    return changed ? groups_synchronise(view, table, changed) : (struct found){0, false};
+    u8 slots[SAME_STEPS] = {0};
+    u64 changed = groups_changed(t->occupied, t->guest, &s->seen[entry_id(table, 0)], slots);
+    return changed ? groups_synchronise(view, table, changed, slots) : (struct found){0, false};
 }
 
 // What has become of an entry.
