@@ -118,6 +118,19 @@ bool entry_set(struct shadow *s, u32 id, u64 value)
     return t->level == 1 ? leaf_replace(s, t, id, old, value) : upper_replace(s, t, id, old, value);
 }
 
+void entry_fill_link(struct shadow *s, u32 id, u64 link)
+{
+    struct shadow_table *t = &s->tables[id >> 9];
+    u64 group = BIT(id % ENTRIES / GROUP);
+    t->entries[id % ENTRIES] = link;
+    s->seen[id] = t->guest[id % ENTRIES];
+    t->occupied |= group;
+    t->maps |= group;
+    t->mapped++;
+    s->changes++;
+    link_add(s, id, link);
+}
+
 // Whether what a TLB may hold of the table is of one place in the tree.
 static bool one_place(const struct shadow *s, const struct shadow_table *t)
 {

@@ -111,6 +111,9 @@ static inline void entry_fill(struct shadow *s, u32 id, u64 leaf, u64 guest_entr
     s->changes++;
 }
 
+// Makes an entry that maps nothing, of a guest's table above level 1, a link.
+void entry_fill_link(struct shadow *s, u32 id, u64 link);
+
 // Makes a page a table's that is all unknown, whatever is in it.
 static inline void entries_begin(const struct shadow *s, u64 *entries)
 {

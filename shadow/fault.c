@@ -278,19 +278,21 @@ static inline bool way_denies(const struct shadow_view *view, const struct mmu_f
 static u64 way_link(struct shadow_view *view, u32 id, const struct way *way, unsigned level)
 {
     struct shadow *s = view->s;
-    u64 rights = way->rights[level];
     if (unlikely(s->tables[id >> 9].torn))
         teardown_refuted(s, id);
     u32 child = hash_find(s, way->key[level]);
-    if (child != SHADOW_NONE && s->tables[child].apart) {
-        sync_join(view, id, child, rights);
-        return entry_link(s, child, rights);
-    }
+    bool linked = child != SHADOW_NONE && !s->tables[child].apart;
     if (child == SHADOW_NONE)
         child = table_make(s, way->key[level], way->marks[level], NULL);
+    else if (!linked)
+        sync_table(view, child);
+    u64 link = entry_link(s, child, way->rights[level]);
     s->tables[child].again = true;
-    entry_set(s, id, entry_link(s, child, rights));
-    return entry_link(s, child, rights);
+    if (linked)
+        entry_make(s, id, link);
+    else
+        entry_fill_link(s, id, link);
+    return link;
 }
 
 // Links the tables that are missing on the processor's way to a leaf of level 1, which the spot is then.

@@ -43,7 +43,7 @@ static void links_inherit(struct shadow *s, u32 from, u32 to)
             unsigned slot = first + (unsigned)__builtin_ctz(left);
             bool accessed = guest[slot] & PTE_A; // which one in read-only memory need not be
             if (seen[slot] == guest[slot] && accessed)
-                entry_set(s, entry_id(to, slot), f->entries[slot]);
+                entry_fill_link(s, entry_id(to, slot), f->entries[slot]);
         }
     }
 }

@@ -98,7 +98,7 @@ static inline void burst_learn(struct shadow_table *t, bool apart, unsigned writ
         t->fills = written >= BURST;
 }
 
-static void table_synchronise(struct shadow_view *view, u32 table)
+void sync_table(struct shadow_view *view, u32 table)
 {
     struct shadow *s = view->s;
     struct shadow_table *t = &s->tables[table];
@@ -118,7 +118,7 @@ void sync_all(struct shadow_view *view)
 {
     struct shadow *s = view->s;
     while (s->lost != SHADOW_NONE)
-        table_synchronise(view, s->lost);
+        sync_table(view, s->lost);
 }
 
 // What nothing leads to any more, and what maps nothing, has become something else while nobody looked.
@@ -257,14 +257,6 @@ bool sync_part(struct shadow *s, u32 id)
     t->slot = id % ENTRIES;
     t->before = t->guest[t->slot];
     return true;
-}
-
-void sync_join(struct shadow_view *view, u32 id, u32 table, u64 rights)
-{
-    struct shadow *s = view->s;
-    table_synchronise(view, table);
-    s->tables[table].again = true;
-    entry_set(s, id, entry_link(s, table, rights));
 }
 
 static bool leaves_after(struct shadow *s, u32 table, unsigned slot, bool plain)

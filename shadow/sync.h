@@ -32,8 +32,8 @@ bool sync_leaf_written(struct shadow *s, u32 id, bool plain);
 // that must be flushed for it.
 bool sync_part(struct shadow *s, u32 id);
 
-// The table comes back into the tree, at the entry `id`, whose link to it gives these rights.
-void sync_join(struct shadow_view *view, u32 id, u32 table, u64 rights);
+// The table is in sync again. If it is apart the caller links it.
+void sync_table(struct shadow_view *view, u32 table);
 
 // Makes the traced frame writable, whatever that costs.
 void sync_release(struct shadow *s, u64 frame);

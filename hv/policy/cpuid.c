@@ -246,6 +246,7 @@ void cpuid_make(struct cpuid_policy *policy, const struct cpuid_facts *facts)
     for (unsigned i = policy->count; i-- > 0;)
         policy->basic[policy->rows[i].leaf] = (u8)i;
     hypervisor_leaves(policy);
+    policy->extended = (u8)policy->count;
     extended_leaves(policy, facts);
 }
 
@@ -266,11 +267,18 @@ static bool in_range(const struct cpuid_policy *p, u32 leaf)
            (leaf >= LEAF_EXTENDED && leaf <= p->max_extended);
 }
 
+static unsigned first_row(const struct cpuid_policy *policy, u32 leaf)
+{
+    if (leaf <= policy->max_basic)
+        return policy->basic[leaf];
+    return leaf >= LEAF_EXTENDED ? policy->extended : 0;
+}
+
 const struct cpuid_row *cpuid_find(const struct cpuid_policy *policy, u32 leaf, u32 subleaf)
 {
     if (leaf > policy->max_basic && !in_range(policy, leaf))
         leaf = policy->max_basic;
-    return scan(policy, leaf <= policy->max_basic ? policy->basic[leaf] : 0, leaf, subleaf);
+    return scan(policy, first_row(policy, leaf), leaf, subleaf);
 }
 
 unsigned cpuid_physical_bits(const struct cpuid_policy *policy)

@@ -36,7 +36,8 @@ struct cpuid_policy {
     struct cpuid_row rows[CPUID_ROWS]; // ascending by leaf, then subleaf
     struct cpuid_regs spill;           // of a row that has no place
     unsigned count;
-    u8 basic[0x20]; // index of the first row of basic leaf n
+    u8 basic[0x20]; // index of the first row of basic leaf n,
+    u8 extended;    // and of the extended leaves
     u32 max_basic, max_extended;
     bool has[CPUID_FEATURES];
     u64 xcr0; // bits that XCR0 may have
