@@ -13,6 +13,7 @@
 #define BOUND  32u // of alignment
 #define BLOCKS 8u
 #define EACH   0x0101010101010101ull // blocks side by side
+#define USED   3u                    // registers
 
 struct ymm {
     u64 quarter[4];
@@ -73,12 +74,16 @@ static void make_alike(void)
 static void each_bit_counts(void **state)
 {
     (void)state;
+    u8 differs[SAME_STEPS];
     fill_random(a, SAME_BYTES);
     memcpy(b, a, SAME_BYTES);
     for (size_t bit = 0; bit < SAME_BYTES * 8; bit++) {
+        size_t step = bit / 8 / SAME_STEP;
         b[bit / 8] ^= (u8)(1u << bit % 8);
         assert_int_equal(same_blocks(a, b, 1), 0);
         assert_int_equal(same_blocks(b, a, 1), 0);
+        assert_int_equal(same_steps(a, b, 0xff, differs), 0xff - BIT(step));
+        assert_int_equal(differs[step], BIT(bit / 64 % 8));
         b[bit / 8] ^= (u8)(1u << bit % 8);
         assert_int_equal(same_blocks(a, b, 1), 1);
     }
@@ -94,6 +99,23 @@ static u64 same_by_bytes(const u8 *x, const u8 *y, u64 blocks)
     return same;
 }
 
+static void assert_steps(const u8 *x, const u8 *y, u64 steps)
+{
+    u8 differs[SAME_STEPS];
+    u64 same = 0;
+    memset(differs, 0x5a, sizeof(differs));
+    u64 told = same_steps(x, y, steps, differs);
+    for (unsigned n = 0; n < SAME_STEPS; n++) {
+        unsigned expected = 0;
+        for (unsigned i = 0; i < 8; i++)
+            expected |= (unsigned)!!memcmp(x + n * SAME_STEP + i * 8, y + n * SAME_STEP + i * 8, 8) << i;
+        bool asked = steps >> n & 1;
+        same |= asked && !expected ? BIT(n) : 0;
+        assert_int_equal(differs[n], asked && expected ? expected : 0x5a);
+    }
+    assert_int_equal(told, same);
+}
+
 // Any blocks that begin at any step, and a few bytes that differ.
 static void blocks_are_told(void **state)
 {
@@ -107,47 +129,57 @@ static void blocks_are_told(void **state)
             y[random_below(BLOCKS * SAME_BYTES)] ^= 1u << random_below(8);
         u64 blocks = random_u64() & (random_below(2) ? EACH : inside);
         assert_int_equal(same_blocks(x, y, blocks), same_by_bytes(x, y, blocks));
+        assert_steps(x, y, random_u64());
     }
     assert_int_equal(same_blocks(a, b, 0), 0);
 }
 
-// In one function, between whose asm the compiler keeps nothing in the registers.
-static u64 same_between_xmm(const struct ymm *before, struct ymm *after)
+static u8 told[SAME_STEPS];
+
+static u64 same_each(bool by_steps)
 {
-    __asm__ volatile("movdqu %0, %%xmm0\n movdqu %1, %%xmm1"
+    return by_steps ? same_steps(a, b, EACH, told) : same_blocks(a, b, EACH);
+}
+
+// In one function, between whose asm the compiler keeps nothing in the registers.
+static u64 same_between_xmm(const struct ymm *before, struct ymm *after, bool by_steps)
+{
+    __asm__ volatile("movdqu %0, %%xmm0\n movdqu %1, %%xmm1\n movdqu %2, %%xmm2"
                      :
-                     : "m"(before[0]), "m"(before[1])
-                     : "xmm0", "xmm1");
-    u64 same = same_blocks(a, b, EACH);
-    __asm__ volatile("movdqu %%xmm0, %0\n movdqu %%xmm1, %1" : "=m"(after[0]), "=m"(after[1]));
+                     : "m"(before[0]), "m"(before[1]), "m"(before[2])
+                     : "xmm0", "xmm1", "xmm2");
+    u64 same = same_each(by_steps);
+    __asm__ volatile("movdqu %%xmm0, %0\n movdqu %%xmm1, %1\n movdqu %%xmm2, %2"
+                     : "=m"(after[0]), "=m"(after[1]), "=m"(after[2]));
     return same;
 }
 
 static void registers_stay(void **state)
 {
     (void)state;
-    struct ymm before[2], after[2];
+    struct ymm before[USED], after[USED];
     make_alike();
     for (unsigned round = 0; round < 100; round++) {
         fill_random((u8 *)before, sizeof(before));
         memcpy(after, before, sizeof(before)); // the upper halves
         a[0] ^= round & 1;
-        assert_int_equal(same_between_xmm(before, after), EACH - (a[0] != b[0]));
+        assert_int_equal(same_between_xmm(before, after, round & 2), EACH - (a[0] != b[0]));
         assert_memory_equal(before, after, sizeof(before));
     }
 }
 
-static __attribute__((target("avx2"))) u64 same_between_ymm(const struct ymm *before, struct ymm *after)
+static __attribute__((target("avx2"))) u64 same_between_ymm(const struct ymm *before, struct ymm *after,
+                                                            bool by_steps)
 {
-    __asm__ volatile("vmovdqu %0, %%ymm0\n vmovdqu %1, %%ymm1"
+    __asm__ volatile("vmovdqu %0, %%ymm0\n vmovdqu %1, %%ymm1\n vmovdqu %2, %%ymm2"
                      :
-                     : "m"(before[0]), "m"(before[1])
-                     : "xmm0", "xmm1");
-    u64 same = same_blocks(a, b, EACH);
-    __asm__ volatile("vmovdqu %%ymm0, %0\n vmovdqu %%ymm1, %1\n vzeroupper"
-                     : "=m"(after[0]), "=m"(after[1])
+                     : "m"(before[0]), "m"(before[1]), "m"(before[2])
+                     : "xmm0", "xmm1", "xmm2");
+    u64 same = same_each(by_steps);
+    __asm__ volatile("vmovdqu %%ymm0, %0\n vmovdqu %%ymm1, %1\n vmovdqu %%ymm2, %2\n vzeroupper"
+                     : "=m"(after[0]), "=m"(after[1]), "=m"(after[2])
                      :
-                     : "xmm0", "xmm1");
+                     : "xmm0", "xmm1", "xmm2");
     return same;
 }
 
@@ -155,14 +187,14 @@ static __attribute__((target("avx2"))) u64 same_between_ymm(const struct ymm *be
 static void upper_halves_stay(void **state)
 {
     (void)state;
-    struct ymm before[2], after[2];
+    struct ymm before[USED], after[USED];
     make_alike();
     for (unsigned round = 0; round < 100 && fake_cpuid; round++) {
         fill_random((u8 *)before, sizeof(before));
         avx_in_use = round & 1;
-        for (unsigned i = 0; i < 2 && !avx_in_use; i++)
+        for (unsigned i = 0; i < USED && !avx_in_use; i++)
             before[i].quarter[2] = before[i].quarter[3] = 0;
-        assert_int_equal(same_between_ymm(before, after), EACH);
+        assert_int_equal(same_between_ymm(before, after, round & 2), EACH);
         assert_memory_equal(before, after, sizeof(before));
     }
 }
@@ -172,15 +204,17 @@ static void upper_halves_stay(void **state)
 static void xcr0_decides(void **state)
 {
     (void)state;
-    struct ymm before[2], after[2];
+    struct ymm before[USED], after[USED];
     make_alike();
     fill_random((u8 *)before, sizeof(before));
     fake_xcr0 = 3;
     avx_in_use = false;
     if (!fake_cpuid)
         return;
-    assert_int_equal(same_between_ymm(before, after), EACH);
-    assert_memory_equal(before, after, sizeof(before));
+    for (unsigned by_steps = 0; by_steps < 2; by_steps++) {
+        assert_int_equal(same_between_ymm(before, after, by_steps), EACH);
+        assert_memory_equal(before, after, sizeof(before));
+    }
 }
 
 int main(void)
