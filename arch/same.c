@@ -18,11 +18,11 @@ const struct same_wide *same_wide;
 
 // Doublewords that are the same, as bytes of ones in XMM0; of each quadword that differs two bits then, of
 // which at least one is set.
-#define EQUAL_16(at, x) "movdqa " at "(%[a],%[at]), " x "; pcmpeqd " at "(%[b],%[at]), " x ";"
-#define EQUAL_64                                                                 \
-    EQUAL_16("0", "%%xmm0")                                                      \
-    EQUAL_16("16", "%%xmm1") "packssdw %%xmm1, %%xmm0;" EQUAL_16("32", "%%xmm1") \
-        EQUAL_16("48", "%%xmm2") "packssdw %%xmm2, %%xmm1; packsswb %%xmm1, %%xmm0;"
+#define EQUAL_16(at, x)          "movdqa " at "(%[a],%[at]), " x "; pcmpeqd " at "(%[b],%[at]), " x ";"
+#define EQUAL_32(at, next, x, y) EQUAL_16(at, x) EQUAL_16(next, y) "packssdw " y ", " x ";"
+#define EQUAL_64                            \
+    EQUAL_32("0", "16", "%%xmm0", "%%xmm1") \
+    EQUAL_32("32", "48", "%%xmm1", "%%xmm2") "packsswb %%xmm1, %%xmm0;"
 #define DIFFERING "pmovmskb %%xmm0, %k[which]; xorl $0xffff, %k[which];"
 #define FOLD(shift, mask) \
     "movl %k[which], %k[more]; shrl $" shift ", %k[more]; orl %k[more], %k[which]; andl $" mask ", %k[which];"

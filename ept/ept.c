@@ -131,10 +131,11 @@ static void ept_needs(const struct vcpu *v, const struct paging_regs *guest, str
         needs->proc2 |= PROC2_UNRESTRICTED_GUEST;
 }
 
+// Where CR0.PG is not the guest's own, what it wrote is in the shadow.
 static void ept_controls(const struct vcpu *v, struct mmu_controls *controls)
 {
-    struct paging_regs guest = vcpu_paging(v);
-    *controls = (struct mmu_controls){.proc = ept_of(v)->identity ? identity_exits(&guest) : 0};
+    bool identity = ept_of(v)->identity;
+    *controls = (struct mmu_controls){.proc = identity ? identity_exits(vmcs_read(CR0_READ_SHADOW)) : 0};
 }
 
 static void ept_load(struct vcpu *v)

@@ -34,16 +34,16 @@ void identity_take_back(struct p2m *p2m)
     frames_free(p2m->frames, page, ORDER_4K);
 }
 
-u32 identity_exits(const struct paging_regs *guest)
+u32 identity_exits(u64 cr0)
 {
-    return guest->cr0 & CR0_PG ? 0 : PROC_CR3_LOAD_EXITING | PROC_CR3_STORE_EXITING;
+    return cr0 & CR0_PG ? 0 : PROC_CR3_LOAD_EXITING | PROC_CR3_STORE_EXITING;
 }
 
 void identity_needs(const struct paging_regs *guest, struct mmu_needs *needs)
 {
     needs->cr0_owned = CR0_PE | CR0_PG;
     needs->efer_owned = true;
-    needs->controls.proc = identity_exits(guest);
+    needs->controls.proc = identity_exits(guest->cr0);
     if (guest->cr0 & CR0_PG)
         return;
     needs->cr4_owned = CR4_CHANGED;

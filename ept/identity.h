@@ -12,8 +12,8 @@ int identity_put(struct p2m *p2m) must_check;
 // Takes it out again.
 void identity_take_back(struct p2m *p2m);
 
-// Which primary processor-based controls that takes beyond the common ones.
-u32 identity_exits(const struct paging_regs *guest);
+// Which primary processor-based controls a guest with this CR0 takes beyond the common ones.
+u32 identity_exits(u64 cr0);
 
 // Changes what the VMCS is to hold so that CR0.PG stays on.
 void identity_needs(const struct paging_regs *guest, struct mmu_needs *needs);
