@@ -209,7 +209,7 @@ static enum quick quick_fill(struct shadow_view *view, struct mmu_fault *f, cons
     if (!rights_allow(view, f, all, any))
         return denies_for_sure(view, f) ? quick_denied(view, f, id) : QUICK_NO;
     u64 bits = write ? PTE_A | PTE_D : PTE_A, now = t->entries[slot];
-    bool stands = entry_maps(s, now) && s->seen[id] == entry && (entry & bits) == bits && !t->role;
+    bool stands = entry_maps(s, now) && s->seen[id] == entry && !t->role;
     u64 value = stands ? now : fill_leaf(view, 1, page | bits);
     if (value == s->unknown || (write && !(value & PTE_W)) || !entry_mark(t, slot, entry, bits))
         return QUICK_NO;
