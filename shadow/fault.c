@@ -300,9 +300,9 @@ static void spot_link(struct shadow_view *view, u64 gva, const struct way *way, 
 {
     const struct shadow *s = view->s;
     u32 table = spot_table(view, spot);
-    while (spot->level > 1) {
+    for (; spot->level > 1; spot->level--) {
         u32 id = entry_id(table, SLOT(gva, spot->level));
-        spot->link = way_link(view, id, way, --spot->level);
+        spot->link = way_link(view, id, way, spot->level - 1);
         spot->all &= spot->link;
         spot->any |= spot->link;
         table = entry_child(s, spot->link);
